@@ -1,0 +1,44 @@
+import { z } from 'zod';
+
+const port = z.coerce.number().int().min(1).max(65535);
+const list = z.string().transform((s) => s.split(',').map((part) => part.trim()).filter(Boolean));
+
+/** One media node: where its event socket and its SIP are. */
+const node = z.string().regex(/^[^:]+:\d+:\d+$/, 'must be host:esl-port:sip-port').transform((s) => {
+  const [host = '', esl, sip] = s.split(':');
+  return { name: `${host}:${sip}`, host, eslPort: Number(esl), sipPort: Number(sip) };
+});
+
+/** The environment of the control plane. README's table is checked against this schema. */
+export const environment = z.object({
+  MINIVOICE_PROFILE: z.enum(['production', 'development']).default('production')
+    .describe('`development` lets customer URLs be plain http and loopback, and nothing else'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('pino log level'),
+  INSTANCE_ID: z.coerce.number().int().min(0).max(9).default(0).describe('this control process among its siblings, 0 to 9; part of every id'),
+  HTTP_HOST: z.string().default('127.0.0.1').describe('address of the REST API'),
+  HTTP_PORT: port.default(8080).describe('port of the REST API'),
+  PUBLIC_URL: z.url().optional().describe('the address customers reach the API at, where it differs'),
+  ADMIN_TOKEN: z.string().min(16).describe('the operator token for `/admin/v1`'),
+  SECRET_KEY: z.string().regex(/^[0-9a-f]{64}$/).describe('32 bytes in hex; encrypts trunk passwords and webhook secrets at rest (AES-256-GCM)'),
+  DATABASE_URL: z.string().startsWith('mysql://').describe('MySQL 8 or MariaDB 10.6 and later'),
+  REDIS_URL: z.string().startsWith('redis').describe('Redis 6 and later; holds what can be rebuilt'),
+  EDGE_HOST: z.string().default('127.0.0.1').describe('address Kamailio asks for decisions'),
+  EDGE_PORT: port.default(8081).describe('port Kamailio asks for decisions'),
+  EDGE_TOKEN: z.string().min(16).describe('shared by Kamailio and the control plane; a decision request without it is refused'),
+  KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),
+  FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated'),
+  FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
+  MEDIA_FILES_DIR: z.string().startsWith('/').describe('folder shared with the media nodes, under the same path: prompts are written here'),
+  SPEECH_COMMAND: z.string().default('espeak-ng').describe('the espeak-ng binary'),
+  SPEECH_CACHE_MB: z.coerce.number().int().min(1).default(512).describe('prompts kept on disk; the least recently used go first'),
+});
+
+export type Config = z.infer<typeof environment>;
+
+/** @throws Error naming every variable that is missing or wrong. */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const result = environment.safeParse(env);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw new Error(`The configuration is not valid:\n  ${lines.join('\n  ')}`);
+}

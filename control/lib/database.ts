@@ -1,0 +1,20 @@
+import knex, { type Knex } from 'knex';
+import { migrationSource } from '../../db/migrations/index.ts';
+
+export type Database = Knex;
+
+/** A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. */
+export function connectDatabase(url: string, poolSize = 10): Database {
+  return knex({
+    client: 'mysql2',
+    connection: { uri: url, timezone: 'Z', supportBigNumbers: true, charset: 'utf8mb4' } as Knex.StaticConnectionConfig,
+    pool: { min: 0, max: poolSize },
+    acquireConnectionTimeout: 5000,
+    migrations: { migrationSource },
+  });
+}
+
+/** Brings the schema up to date; safe when several instances start at once (knex holds a lock). */
+export async function migrate(db: Database): Promise<void> {
+  await db.migrate.latest();
+}

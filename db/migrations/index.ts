@@ -1,0 +1,17 @@
+import type { Knex } from 'knex';
+import * as first from './001_first_tables.ts';
+
+// Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
+const migrations: Record<string, Knex.Migration> = {
+  '001_first_tables': first,
+};
+
+export const migrationSource: Knex.MigrationSource<string> = {
+  getMigrations: () => Promise.resolve(Object.keys(migrations)),
+  getMigrationName: (name) => name,
+  getMigration: (name) => {
+    const migration = migrations[name];
+    if (!migration) throw new Error(`unknown migration ${name}`);
+    return Promise.resolve(migration);
+  },
+};
