@@ -42,8 +42,8 @@ export interface Call {
   failure?: { code: FailureCode; message: string };
   costMicros?: bigint;
   costCurrency?: string;
-  /** Sequence number of the last event. */
-  eventSeq: number;
+  /** How often each event was emitted; the sum is the sequence number of the last one. */
+  eventCounts: Record<string, number>;
 }
 
 const NEXT: Record<CallStatus, readonly CallStatus[]> = {

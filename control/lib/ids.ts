@@ -19,6 +19,20 @@ export class Ids {
   }
 
   next(prefix: IdPrefix): string {
+    this.#tick();
+    const ms = Math.floor(this.#lastMicros / 1000);
+    const compact = new Date(ms).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
+    const fraction = String(this.#lastMicros % 1_000_000).padStart(6, '0');
+    return `${prefix}_${compact}.${fraction}${this.#discriminator()}`;
+  }
+
+  /** The same as a number in decimal (fits a signed 64-bit integer), for rows that need order and uniqueness but no name. */
+  number(): string {
+    this.#tick();
+    return `${this.#lastMicros}${this.#discriminator()}`;
+  }
+
+  #tick(): void {
     const micros = Math.floor(this.#now() * 1000);
     if (micros > this.#lastMicros) {
       this.#lastMicros = micros;
@@ -27,10 +41,10 @@ export class Ids {
       this.#lastMicros++;
       this.#sequence = 0;
     }
-    const ms = Math.floor(this.#lastMicros / 1000);
-    const compact = new Date(ms).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
-    const fraction = String(this.#lastMicros % 1_000_000).padStart(6, '0');
-    return `${prefix}_${compact}.${fraction}${this.#instance}${String(this.#sequence).padStart(2, '0')}`;
+  }
+
+  #discriminator(): string {
+    return `${this.#instance}${String(this.#sequence).padStart(2, '0')}`;
   }
 }
 

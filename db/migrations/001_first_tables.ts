@@ -104,18 +104,18 @@ export async function up(knex: Knex): Promise<void> {
     id(t, 'trunk_id');
     t.string('media_node', 255);
     t.string('sip_call_id', 255);
-    t.integer('event_seq').unsigned().notNullable(); // the last sequence number used by this call's events
+    t.json('event_counts').notNullable(); // {"call.gathered": 2}: how often each event was emitted; their sum is the last sequence number
     // Lists are read newest first, per customer or over all; ids grow with time, so the id is the order.
     t.index(['customer_id', 'id']);
     t.index(['status', 'id']);
   });
   await knex.schema.createTable('call_timeline', (t) => {
-    t.bigIncrements('n');
     id(t, 'call_id').notNullable();
+    t.bigInteger('n').notNullable(); // grows with time and is unique within the call, so that a batch can be written twice
     at(t, 'at').notNullable();
     t.string('kind', 64).notNullable();
     t.specificType('detail', 'mediumtext').notNullable(); // JSON
-    t.index(['call_id', 'at', 'n']);
+    t.primary(['call_id', 'n']);
   });
   await knex.schema.createTable('webhook_deliveries', (t) => {
     id(t, 'id').primary();

@@ -1,0 +1,196 @@
+import type { Ids } from '../lib/ids.ts';
+import type { OutboxRow } from '../webhooks/outbox.ts';
+import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
+import { endData, envelope, type CallEvent } from './events.ts';
+import type { Journal } from './journal.ts';
+import type { TimelineEntry } from './store.ts';
+
+export interface NewInboundCall {
+  /** Given when a call is rebuilt from what travels with it; else made here. */
+  id?: string;
+  createdAt?: Date;
+  customerId: string;
+  applicationId: string | undefined;
+  from: string;
+  to: string;
+  routeMode: RouteMode;
+  routingTarget: string;
+  answerUrl?: string;
+  trunkId?: string;
+  sipCallId?: string;
+}
+
+/** How a call ended, for `Calls.end`. A failure makes it `failed`; otherwise its status follows from whether it was answered. */
+export interface CallEnding {
+  hangup: Hangup;
+  failure?: { code: FailureCode; message: string };
+  at?: Date;
+}
+
+interface CallsOptions {
+  ids: Ids;
+  journal: Journal;
+  /** Whether events of this application are to be sent anywhere. */
+  hasWebhook: (applicationId: string) => boolean;
+  now?: () => Date;
+}
+
+/**
+ * The only place where a call changes state, and the only place events come from. The calls in progress are here, in
+ * memory; every change goes to the journal with its timeline entry and its event, as one transaction.
+ */
+export class Calls {
+  readonly #live = new Map<string, Call>();
+  readonly #ids: Ids;
+  readonly #journal: Journal;
+  readonly #hasWebhook: (applicationId: string) => boolean;
+  readonly #now: () => Date;
+  readonly #endListeners = new Map<string, (() => void)[]>();
+
+  constructor({ ids, journal, hasWebhook, now = () => new Date() }: CallsOptions) {
+    this.#ids = ids;
+    this.#journal = journal;
+    this.#hasWebhook = hasWebhook;
+    this.#now = now;
+    // An ended call stays readable from memory until its last change is in the database.
+    journal.onCommit((changes) => {
+      for (const { call } of changes) if (isTerminal(call.status)) this.#live.delete(call.id);
+    });
+  }
+
+  /** Whether a new call can be kept: false while the database is away. */
+  get accepting(): boolean {
+    return this.#journal.accepting;
+  }
+
+  /** The calls in progress, and those that ended a moment ago. */
+  live(): Call[] {
+    return [...this.#live.values()];
+  }
+
+  get(id: string): Call | undefined {
+    return this.#live.get(id);
+  }
+
+  bySipCallId(sipCallId: string): Call | undefined {
+    for (const call of this.#live.values()) if (call.sipCallId === sipCallId && !isTerminal(call.status)) return call;
+    return undefined;
+  }
+
+  createInbound(input: NewInboundCall, detail: Record<string, unknown> = {}): Call {
+    const call: Call = {
+      id: input.id ?? this.#ids.next('call'),
+      customerId: input.customerId,
+      applicationId: input.applicationId,
+      direction: 'inbound',
+      from: input.from,
+      to: input.to,
+      routeMode: input.routeMode,
+      routingTarget: input.routingTarget,
+      answerUrl: input.answerUrl,
+      metadata: {},
+      trunkId: input.trunkId,
+      sipCallId: input.sipCallId,
+      createdAt: input.createdAt ?? this.#now(),
+      ringingAt: input.createdAt ?? this.#now(),
+      status: 'ringing',
+      variables: {},
+      eventCounts: {},
+    };
+    this.#live.set(call.id, call);
+    this.#record(call, call.createdAt, 'call.created', { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId, ...detail }, {
+      name: 'call.created',
+      data: {},
+    });
+    return call;
+  }
+
+  /** Takes a call over that another process, or an earlier life of this one, has begun. */
+  adopt(call: Call): Call {
+    const known = this.#live.get(call.id);
+    if (known) return known;
+    this.#live.set(call.id, call);
+    return call;
+  }
+
+  /** The call has a channel on a media node. */
+  parked(call: Call, providerCallId: string, mediaNode: string): void {
+    if (isTerminal(call.status)) return;
+    call.providerCallId = providerCallId;
+    call.mediaNode = mediaNode;
+    this.#record(call, this.#now(), 'media.parked', { node: mediaNode, provider_call_id: providerCallId });
+  }
+
+  answered(call: Call, at: Date = this.#now()): void {
+    if (!this.#become(call, 'in_progress')) return;
+    call.answeredAt = at;
+    this.#record(call, at, 'call.answered', {}, { name: 'call.answered', data: {} });
+  }
+
+  /** Ends a call once; whatever comes later is ignored, since a terminal call never changes. */
+  end(call: Call, ending: CallEnding): void {
+    const status: CallStatus = ending.failure ? 'failed' : call.answeredAt ? 'completed' : 'canceled';
+    if (!this.#become(call, status)) return;
+    call.endedAt = ending.at ?? this.#now();
+    call.hangup = ending.hangup;
+    call.failure = ending.failure;
+    const data = endData(call);
+    this.#record(call, call.endedAt, `call.${status}`, data, { name: `call.${status}`, data });
+    for (const listener of this.#endListeners.get(call.id) ?? []) listener();
+    this.#endListeners.delete(call.id);
+  }
+
+  gathered(call: Call, data: Record<string, unknown>): void {
+    this.#record(call, this.#now(), 'call.gathered', data, { name: 'call.gathered', data });
+  }
+
+  setVariable(call: Call, name: string, value: string | undefined): void {
+    const { [name]: _old, ...others } = call.variables;
+    call.variables = value === undefined ? others : { ...others, [name]: value };
+    this.#record(call, this.#now(), 'variable.changed', { name, value });
+  }
+
+  /** Adds a line to the call's story. */
+  note(call: Call, kind: string, detail: Record<string, unknown> = {}, at: Date = this.#now()): void {
+    this.#record(call, at, kind, detail);
+  }
+
+  /** Calls back when the call has ended; at once if it has. */
+  onEnd(call: Call, listener: () => void): void {
+    if (isTerminal(call.status)) return listener();
+    const listeners = this.#endListeners.get(call.id);
+    if (listeners) listeners.push(listener);
+    else this.#endListeners.set(call.id, [listener]);
+  }
+
+  #become(call: Call, status: CallStatus): boolean {
+    if (!mayBecome(call.status, status)) return false;
+    call.status = status;
+    return true;
+  }
+
+  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }): void {
+    const outbox: OutboxRow[] = [];
+    if (event) {
+      const count = (call.eventCounts[event.name] ?? 0) + 1;
+      call.eventCounts = { ...call.eventCounts, [event.name]: count };
+      if (call.applicationId && this.#hasWebhook(call.applicationId)) {
+        const key = `${call.id}:${event.name}${count > 1 ? `:${count}` : ''}`;
+        outbox.push({
+          id: this.#ids.next('whd'),
+          eventId: this.#ids.next('evt'),
+          event: event.name,
+          callId: call.id,
+          seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
+          customerId: call.customerId,
+          applicationId: call.applicationId,
+          body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
+          createdAt: at,
+        });
+      }
+    }
+    const timeline: TimelineEntry[] = [{ callId: call.id, n: this.#ids.number(), at, kind, detail }];
+    // A copy: what is committed with an event is the state that the event told of.
+    this.#journal.append({ call: { ...call }, timeline, outbox });
+  }
+}

@@ -1,0 +1,44 @@
+import { rfc3339 } from '../lib/time.ts';
+import type { Call } from './call.ts';
+
+export type CallEvent = 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled';
+
+/** Whole seconds from one time to another, begun ones counted: what a carrier bills. */
+const seconds = (from: Date | undefined, to: Date | undefined): number =>
+  from && to ? Math.max(0, Math.ceil((to.getTime() - from.getTime()) / 1000)) : 0;
+
+export const durationSeconds = (call: Call): number => seconds(call.createdAt, call.endedAt);
+export const billsecSeconds = (call: Call): number => seconds(call.answeredAt, call.endedAt);
+
+/** The webhook envelope of contract §5; the `call.instructions` request of §3 has the same shape. */
+export function envelope(call: Call, event: CallEvent | 'call.instructions', at: Date, data: Record<string, unknown>): Record<string, unknown> {
+  return {
+    event,
+    created_at: rfc3339(at),
+    call: {
+      id: call.id,
+      customer_id: call.customerId,
+      application_id: call.applicationId,
+      provider_call_id: call.providerCallId,
+      status: call.status,
+      direction: call.direction,
+      from: call.from,
+      to: call.to,
+      route_mode: call.routeMode,
+      routing_target: call.routingTarget,
+      metadata: call.metadata,
+    },
+    variables: call.variables,
+    data,
+  };
+}
+
+/** What a terminal event says about the call's end. */
+export function endData(call: Call): Record<string, unknown> {
+  return {
+    ...(call.failure && { code: call.failure.code, message: call.failure.message, sip_code: call.hangup?.sip_code }),
+    duration_seconds: durationSeconds(call),
+    billsec_seconds: billsecSeconds(call),
+    hangup: call.hangup,
+  };
+}

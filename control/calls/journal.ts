@@ -1,0 +1,112 @@
+import type { Knex } from 'knex';
+import type { Logger } from '../lib/logger.ts';
+import type { OutboxRow } from '../webhooks/outbox.ts';
+import type { Call } from './call.ts';
+import type { CallStore, TimelineEntry } from './store.ts';
+
+/** What one thing that happened to a call leaves behind: it is committed whole, or not at all. */
+export interface Change {
+  call: Call;
+  timeline: TimelineEntry[];
+  outbox: OutboxRow[];
+}
+
+export interface JournalOptions {
+  store: CallStore;
+  enqueue: (trx: Knex.Transaction, rows: OutboxRow[]) => Promise<void>;
+  /** Called after a commit that held webhook events. */
+  wake: () => void;
+  logger: Logger;
+  /** Above so many waiting changes no new call is taken. */
+  highWater?: number;
+}
+
+/** Changes of one transaction: enough to share a commit, few enough to stay far below max_allowed_packet. */
+const BATCH = 500;
+
+/**
+ * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next one gathers,
+ * so that a route decision never waits for MySQL and MySQL sees one commit for many calls. When MySQL is away the changes
+ * wait here, in memory, and `accepting` turns false once they are too many. Every statement may be repeated, since a
+ * connection can break between the commit and its reply.
+ */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #highWater: number;
+  #waiting: Change[] = [];
+  #flushing: Promise<void> | undefined;
+  #failures = 0;
+  #closed = false;
+  readonly #onCommit: ((changes: readonly Change[]) => void)[] = [];
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#highWater = options.highWater ?? 20_000;
+  }
+
+  /** False while MySQL cannot keep up or is away: new calls are refused rather than lost. */
+  get accepting(): boolean {
+    return this.#failures < 3 && this.#waiting.length < this.#highWater && !this.#closed;
+  }
+
+  get depth(): number {
+    return this.#waiting.length;
+  }
+
+  onCommit(listener: (changes: readonly Change[]) => void): void {
+    this.#onCommit.push(listener);
+  }
+
+  append(change: Change): void {
+    this.#waiting.push(change);
+    this.#flushing ??= this.#flush();
+  }
+
+  /** Resolves when everything appended so far is committed. */
+  async settled(): Promise<void> {
+    while (this.#flushing) await this.#flushing;
+  }
+
+  /** Commits what waits, or gives up after `ms` milliseconds; returns how many changes were left behind. */
+  async close(ms: number): Promise<number> {
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([this.settled(), new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]);
+    clearTimeout(timer);
+    this.#closed = true;
+    return this.#waiting.length;
+  }
+
+  async #flush(): Promise<void> {
+    // One turn of the event loop gathers what arrives together.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0 && !this.#closed) {
+      const batch = this.#waiting.slice(0, BATCH);
+      try {
+        await this.#commit(batch);
+      } catch (error) {
+        this.#failures++;
+        if (this.#failures === 1 || this.#failures % 20 === 0) {
+          this.#options.logger.error({ err: error, waiting: this.#waiting.length }, 'calls cannot be written to the database; they wait in memory');
+        }
+        await new Promise((resolve) => setTimeout(resolve, Math.min(100 * 2 ** this.#failures, 2000)));
+        continue;
+      }
+      if (this.#failures > 0) this.#options.logger.info({ waiting: this.#waiting.length - batch.length }, 'calls are written to the database again');
+      this.#failures = 0;
+      this.#waiting = this.#waiting.slice(batch.length);
+      for (const listener of this.#onCommit) listener(batch);
+      if (batch.some((change) => change.outbox.length > 0)) this.#options.wake();
+    }
+    this.#flushing = undefined;
+  }
+
+  async #commit(batch: readonly Change[]): Promise<void> {
+    const calls = [...new Map(batch.map((change) => [change.call.id, change.call])).values()];
+    const { store, enqueue } = this.#options;
+    await store.transaction(async (trx) => {
+      await store.save(trx, calls);
+      await store.addToTimeline(trx, batch.flatMap((change) => change.timeline));
+      await enqueue(trx, batch.flatMap((change) => change.outbox));
+    });
+  }
+}

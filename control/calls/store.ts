@@ -1,0 +1,139 @@
+import type { Knex } from 'knex';
+import type { Database } from '../lib/database.ts';
+import { parseJsonObject } from '../lib/json-column.ts';
+import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
+
+/** One line of a call's story. `n` orders the lines of one call and makes writing one twice harmless. */
+export interface TimelineEntry {
+  callId: string;
+  n: string;
+  at: Date;
+  kind: string;
+  detail: Record<string, unknown>;
+}
+
+export interface CallFilter {
+  customerId?: string;
+  status?: string;
+  direction?: string;
+  from?: string;
+  to?: string;
+  since?: Date;
+  until?: Date;
+  /** Only calls with a smaller id: the cursor. */
+  before?: string;
+}
+
+const COLUMNS = [
+  'id', 'customer_id', 'application_id', 'provider_call_id', 'direction', 'from_number', 'to_number', 'status', 'route_mode', 'routing_target',
+  'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'cost_micros', 'cost_currency',
+  'hangup_by', 'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'sip_call_id', 'event_counts',
+] as const;
+const CHANGING = [
+  'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'cost_micros', 'cost_currency', 'hangup_by',
+  'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'media_node', 'event_counts',
+] as const;
+const UPSERT_HEAD = `INSERT INTO calls (${COLUMNS.join(',')}) VALUES `;
+const ROW = `(${COLUMNS.map(() => '?').join(',')})`;
+const UPSERT_TAIL = ` ON DUPLICATE KEY UPDATE ${CHANGING.map((column) => `${column}=VALUES(${column})`).join(',')}`;
+
+const rowOf = (call: Call): (string | number | Date | null)[] => [
+  call.id, call.customerId, call.applicationId ?? null, call.providerCallId ?? null, call.direction, call.from, call.to, call.status, call.routeMode,
+  call.routingTarget, call.answerUrl ?? null, JSON.stringify(call.metadata), JSON.stringify(call.variables), call.createdAt, call.dialingAt ?? null,
+  call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null, call.costMicros?.toString() ?? null, call.costCurrency ?? null,
+  call.hangup?.by ?? null, call.hangup?.cause ?? null, call.hangup?.sip_code ?? null, call.failure?.code ?? null, call.failure?.message ?? null,
+  call.trunkId ?? null, call.mediaNode ?? null, call.sipCallId ?? null, JSON.stringify(call.eventCounts),
+];
+
+interface CallRow {
+  id: string; customer_id: string; application_id: string | null; provider_call_id: string | null; direction: 'inbound' | 'outbound';
+  from_number: string; to_number: string; status: CallStatus; route_mode: RouteMode; routing_target: string; answer_url: string | null;
+  metadata: unknown; variables: unknown; created_at: Date; dialing_at: Date | null; ringing_at: Date | null; answered_at: Date | null; ended_at: Date | null;
+  cost_micros: string | number | null; cost_currency: string | null; hangup_by: Hangup['by'] | null; hangup_cause: string | null; hangup_sip_code: number | null;
+  failure_code: FailureCode | null; failure_message: string | null; trunk_id: string | null; media_node: string | null; sip_call_id: string | null;
+  event_counts: unknown;
+}
+
+const callOf = (row: CallRow): Call => ({
+  id: row.id,
+  customerId: row.customer_id,
+  applicationId: row.application_id ?? undefined,
+  direction: row.direction,
+  from: row.from_number,
+  to: row.to_number,
+  routeMode: row.route_mode,
+  routingTarget: row.routing_target,
+  answerUrl: row.answer_url ?? undefined,
+  metadata: parseJsonObject(row.metadata),
+  trunkId: row.trunk_id ?? undefined,
+  sipCallId: row.sip_call_id ?? undefined,
+  createdAt: row.created_at,
+  status: row.status,
+  providerCallId: row.provider_call_id ?? undefined,
+  mediaNode: row.media_node ?? undefined,
+  variables: parseJsonObject(row.variables) as Record<string, string>,
+  dialingAt: row.dialing_at ?? undefined,
+  ringingAt: row.ringing_at ?? undefined,
+  answeredAt: row.answered_at ?? undefined,
+  endedAt: row.ended_at ?? undefined,
+  hangup: row.hangup_by ? { by: row.hangup_by, cause: row.hangup_cause ?? '', sip_code: row.hangup_sip_code ?? undefined } : undefined,
+  failure: row.failure_code ? { code: row.failure_code, message: row.failure_message ?? '' } : undefined,
+  costMicros: row.cost_micros === null ? undefined : BigInt(row.cost_micros),
+  costCurrency: row.cost_currency ?? undefined,
+  eventCounts: parseJsonObject(row.event_counts) as Record<string, number>,
+});
+
+/** The SQL of calls and their timelines. Written only through the journal. */
+export class CallStore {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  transaction<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+    return this.#db.transaction(work);
+  }
+
+  /** Inserts calls or brings them up to date, many in one statement. */
+  async save(trx: Knex.Transaction, calls: readonly Call[]): Promise<void> {
+    if (calls.length === 0) return;
+    await trx.raw(UPSERT_HEAD + calls.map(() => ROW).join(',') + UPSERT_TAIL, calls.flatMap(rowOf) as Knex.RawBinding[]);
+  }
+
+  async addToTimeline(trx: Knex.Transaction, entries: readonly TimelineEntry[]): Promise<void> {
+    if (entries.length === 0) return;
+    const values = entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]);
+    await trx.raw(`INSERT INTO call_timeline (call_id,n,at,kind,detail) VALUES ${entries.map(() => '(?,?,?,?,?)').join(',')} ON DUPLICATE KEY UPDATE n=VALUES(n)`, values);
+  }
+
+  async find(id: string): Promise<Call | undefined> {
+    const row = await this.#db<CallRow>('calls').where({ id }).first();
+    return row && callOf(row as CallRow);
+  }
+
+  /** Newest first, one more than `limit` so that the caller sees whether there is a next page. */
+  async list(filter: CallFilter, limit: number): Promise<Call[]> {
+    const query = this.#db('calls').orderBy('id', 'desc').limit(limit + 1);
+    if (filter.customerId) void query.where('customer_id', filter.customerId);
+    if (filter.status) void query.where('status', filter.status);
+    if (filter.direction) void query.where('direction', filter.direction);
+    if (filter.from) void query.where('from_number', filter.from);
+    if (filter.to) void query.where('to_number', filter.to);
+    if (filter.since) void query.where('created_at', '>=', filter.since);
+    if (filter.until) void query.where('created_at', '<', filter.until);
+    if (filter.before) void query.where('id', '<', filter.before);
+    return ((await query) as CallRow[]).map(callOf);
+  }
+
+  /** Calls that have not ended, for taking them over after a restart. */
+  async unfinished(): Promise<Call[]> {
+    const rows = (await this.#db('calls').whereIn('status', ['dialing', 'ringing', 'in_progress'])) as CallRow[];
+    return rows.map(callOf);
+  }
+
+  async timeline(callId: string): Promise<TimelineEntry[]> {
+    const rows = (await this.#db('call_timeline').where({ call_id: callId }).orderBy('n')) as { n: string | number; at: Date; kind: string; detail: unknown }[];
+    return rows.map((row) => ({ callId, n: String(row.n), at: row.at, kind: row.kind, detail: parseJsonObject(row.detail) }));
+  }
+}

@@ -1,0 +1,7 @@
+/** Micro-units (1/1,000,000 of the currency) as the decimal string of the API: at least two decimals, no trailing zeros after them. */
+export function formatMicros(micros: bigint): string {
+  const sign = micros < 0n ? '-' : '';
+  const absolute = micros < 0n ? -micros : micros;
+  const decimals = String(absolute % 1_000_000n).padStart(6, '0').replace(/0{1,4}$/, '');
+  return `${sign}${absolute / 1_000_000n}.${decimals}`;
+}
