@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { rfc3339 } from '../lib/time.ts';
+
+/** What drives and hears about calls: the URLs of one program of a customer. */
+export interface Application {
+  readonly id: string;
+  readonly customerId: string;
+  readonly name: string;
+  readonly answerUrl: string | undefined;
+  readonly answerMethod: 'GET' | 'POST';
+  readonly fallbackUrl: string | undefined;
+  readonly webhookUrl: string | undefined;
+  /**
+   * Every secret that signs right now, the current one first, then the previous one while it is still valid; empty
+   * where deliveries are not signed. Decrypted when first read: read it when signing, and do not copy it.
+   */
+  readonly webhookSecrets: readonly string[];
+  readonly status: 'active' | 'disabled';
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+const name = z.string().trim().min(1, 'must not be empty').max(200);
+const url = z.string().max(2048).regex(/^https?:\/\/[^\s\\]+$/i, 'must be an http or https URL');
+const answerMethod = z.enum(['GET', 'POST']);
+const status = z.enum(['active', 'disabled']);
+const webhookSecret = z.string().min(8).max(256).regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+
+export const applicationCreate = z.strictObject({
+  name,
+  answer_url: url.optional(),
+  answer_method: answerMethod.default('GET'),
+  fallback_url: url.optional(),
+  webhook_url: url.optional(),
+  webhook_secret: webhookSecret.optional(),
+}).meta({ id: 'ApplicationCreate' });
+
+/** null takes an optional field away. */
+export const applicationPatch = z.strictObject({
+  name,
+  answer_url: url.nullable(),
+  answer_method: answerMethod,
+  fallback_url: url.nullable(),
+  webhook_url: url.nullable(),
+  webhook_secret: webhookSecret.nullable(),
+  status,
+}).partial().meta({ id: 'ApplicationPatch' });
+
+export const rotateKey = z.strictObject({
+  grace_seconds: z.int().min(0).max(86_400).default(0).describe('how long the old key goes on working'),
+}).meta({ id: 'RotateKey' });
+
+export const rotateWebhookSecret = z.strictObject({
+  webhook_secret: webhookSecret.optional().describe('generated when left out, and then shown in this reply only'),
+}).meta({ id: 'RotateWebhookSecret' });
+
+export const applicationReply = z.strictObject({
+  id: z.string(),
+  customer_id: z.string(),
+  name: z.string(),
+  answer_url: z.string().optional(),
+  answer_method: answerMethod,
+  fallback_url: z.string().optional(),
+  webhook_url: z.string().optional(),
+  status,
+  created_at: z.iso.datetime(),
+  updated_at: z.iso.datetime(),
+}).meta({ id: 'Application' });
+
+export const applicationWithKeyReply = applicationReply.extend({
+  api_key: z.string().describe('shown in this reply only'),
+}).meta({ id: 'ApplicationWithKey' });
+
+export const applicationWithSecretReply = applicationReply.extend({
+  webhook_secret: z.string().optional().describe('present when it was generated; shown in this reply only'),
+}).meta({ id: 'ApplicationWithSecret' });
+
+export const toJson = (application: Application): z.input<typeof applicationReply> => ({
+  id: application.id,
+  customer_id: application.customerId,
+  name: application.name,
+  answer_url: application.answerUrl,
+  answer_method: application.answerMethod,
+  fallback_url: application.fallbackUrl,
+  webhook_url: application.webhookUrl,
+  status: application.status,
+  created_at: rfc3339(application.createdAt),
+  updated_at: rfc3339(application.updatedAt),
+});
