@@ -123,7 +123,7 @@ export class ApplicationStore {
       await tx<Row>('applications').where({ id }).forUpdate().first('id');
       await tx<KeyRow>('api_keys').where({ application_id: id }).where('expires_at', '<=', now).delete();
       await tx<KeyRow>('api_keys').where({ application_id: id })
-        .where((old) => old.whereNull('expires_at').orWhere('expires_at', '>', othersUntil))
+        .where((old) => void old.whereNull('expires_at').orWhere('expires_at', '>', othersUntil))
         .update({ expires_at: othersUntil });
       await tx<KeyRow>('api_keys').insert({ key_hash: keyHash, application_id: id, created_at: now });
     });

@@ -20,6 +20,8 @@ export const plainWords: core.$ZodErrorMap = (issue) => {
   if (issue.code === 'invalid_type') return `must be ${issue.expected === 'int' ? 'a whole number' : withArticle(issue.expected)}`;
   if (issue.code === 'invalid_value') return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.join(', ')}`;
   if (issue.code === 'unrecognized_keys') return 'is not a known field';
+  if (issue.code === 'too_small') return issue.minimum === 1 && issue.origin !== 'number' && issue.origin !== 'int' ? 'must not be empty' : `must ${size(issue.origin)} at least ${issue.minimum}${unit(issue.origin)}`;
+  if (issue.code === 'too_big') return `must ${size(issue.origin)} at most ${issue.maximum}${unit(issue.origin)}`;
   return undefined;
 };
 
@@ -37,4 +39,6 @@ export function summaryOf(details: readonly ErrorDetail[]): string | undefined {
   return first && `${first.path} ${first.message}`.trim();
 }
 
+const size = (origin: string): string => (origin === 'number' || origin === 'int' ? 'be' : 'have');
+const unit = (origin: string): string => (origin === 'string' ? ' characters' : origin === 'array' ? ' items' : '');
 const withArticle = (word: string): string => `${/^[aeio]/.test(word) ? 'an' : 'a'} ${word}`;
