@@ -41,11 +41,12 @@ interface CallsOptions {
  */
 export class Calls {
   readonly #live = new Map<string, Call>();
+  readonly #bySipCallId = new Map<string, Call>();
   readonly #ids: Ids;
   readonly #journal: Journal;
   readonly #hasWebhook: (applicationId: string) => boolean;
   readonly #now: () => Date;
-  readonly #endListeners = new Map<string, (() => void)[]>();
+  readonly #endListeners: ((call: Call) => void)[] = [];
 
   constructor({ ids, journal, hasWebhook, now = () => new Date() }: CallsOptions) {
     this.#ids = ids;
@@ -54,7 +55,7 @@ export class Calls {
     this.#now = now;
     // An ended call stays readable from memory until its last change is in the database.
     journal.onCommit((changes) => {
-      for (const { call } of changes) if (isTerminal(call.status)) this.#live.delete(call.id);
+      for (const { call } of changes) if (isTerminal(call.status)) this.#forget(call);
     });
   }
 
@@ -73,8 +74,7 @@ export class Calls {
   }
 
   bySipCallId(sipCallId: string): Call | undefined {
-    for (const call of this.#live.values()) if (call.sipCallId === sipCallId && !isTerminal(call.status)) return call;
-    return undefined;
+    return this.#bySipCallId.get(sipCallId);
   }
 
   createInbound(input: NewInboundCall, detail: Record<string, unknown> = {}): Call {
@@ -97,7 +97,7 @@ export class Calls {
       variables: {},
       eventCounts: {},
     };
-    this.#live.set(call.id, call);
+    this.#remember(call);
     this.#record(call, call.createdAt, 'call.created', { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId, ...detail }, {
       name: 'call.created',
       data: {},
@@ -109,7 +109,7 @@ export class Calls {
   adopt(call: Call): Call {
     const known = this.#live.get(call.id);
     if (known) return known;
-    this.#live.set(call.id, call);
+    this.#remember(call);
     return call;
   }
 
@@ -136,8 +136,7 @@ export class Calls {
     call.failure = ending.failure;
     const data = endData(call);
     this.#record(call, call.endedAt, `call.${status}`, data, { name: `call.${status}`, data });
-    for (const listener of this.#endListeners.get(call.id) ?? []) listener();
-    this.#endListeners.delete(call.id);
+    for (const listener of this.#endListeners) listener(call);
   }
 
   gathered(call: Call, data: Record<string, unknown>): void {
@@ -155,12 +154,19 @@ export class Calls {
     this.#record(call, at, kind, detail);
   }
 
-  /** Calls back when the call has ended; at once if it has. */
-  onEnd(call: Call, listener: () => void): void {
-    if (isTerminal(call.status)) return listener();
-    const listeners = this.#endListeners.get(call.id);
-    if (listeners) listeners.push(listener);
-    else this.#endListeners.set(call.id, [listener]);
+  /** Calls back for every call that ends. */
+  onTerminal(listener: (call: Call) => void): void {
+    this.#endListeners.push(listener);
+  }
+
+  #remember(call: Call): void {
+    this.#live.set(call.id, call);
+    if (call.sipCallId) this.#bySipCallId.set(call.sipCallId, call);
+  }
+
+  #forget(call: Call): void {
+    this.#live.delete(call.id);
+    if (call.sipCallId) this.#bySipCallId.delete(call.sipCallId);
   }
 
   #become(call: Call, status: CallStatus): boolean {

@@ -82,7 +82,7 @@ export class Journal {
     while (this.#waiting.length > 0 && !this.#closed) {
       const batch = this.#waiting.slice(0, BATCH);
       try {
-        await this.#commit(batch);
+        await this.#commit(batch).catch((error: unknown) => this.#commitSingly(batch, error));
       } catch (error) {
         this.#failures++;
         if (this.#failures === 1 || this.#failures % 20 === 0) {
@@ -100,6 +100,17 @@ export class Journal {
     this.#flushing = undefined;
   }
 
+  /** A change that the database will never take must not hold up those behind it: it is named in the log and left out. */
+  async #commitSingly(batch: readonly Change[], cause: unknown): Promise<void> {
+    if (!isRefusedForGood(cause)) throw cause;
+    for (const change of batch) {
+      await this.#commit([change]).catch((error: unknown) => {
+        if (!isRefusedForGood(error)) throw error;
+        this.#options.logger.error({ err: error, call: change.call.id, kinds: change.timeline.map((entry) => entry.kind) }, 'a change of a call cannot be stored');
+      });
+    }
+  }
+
   async #commit(batch: readonly Change[]): Promise<void> {
     const calls = [...new Map(batch.map((change) => [change.call.id, change.call])).values()];
     const { store, enqueue } = this.#options;
@@ -109,4 +120,9 @@ export class Journal {
       await enqueue(trx, batch.flatMap((change) => change.outbox));
     });
   }
+}
+
+/** Whether the statement itself is at fault: SQLSTATE classes 22 (data) and 23 (constraint) and 42 (not executable). */
+function isRefusedForGood(error: unknown): boolean {
+  return error instanceof Error && 'sqlState' in error && /^(22|23|42)/.test(String(error.sqlState));
 }

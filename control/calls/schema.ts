@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageQuery } from '../http/pagination.ts';
 import { formatMicros } from '../lib/money.ts';
 import { rfc3339, rfc3339ms } from '../lib/time.ts';
 import type { Call } from './call.ts';
@@ -6,7 +7,7 @@ import { billsecSeconds, durationSeconds } from './events.ts';
 
 const time = z.string().describe('RFC 3339, UTC');
 
-export const CallJson = z.object({
+export const callReply = z.strictObject({
   id: z.string(),
   customer_id: z.string(),
   application_id: z.string().optional(),
@@ -32,12 +33,12 @@ export const CallJson = z.object({
   hangup: z.object({ by: z.string(), cause: z.string(), sip_code: z.number().int().optional() }).optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),
   trunk_id: z.string().optional(),
-});
+}).meta({ id: 'Call' });
 
 const at = (date: Date | undefined): string | undefined => date && rfc3339(date);
 
 /** The call as the API shows it; what is not known yet is left out. */
-export function callToJson(call: Call): z.infer<typeof CallJson> {
+export function callToJson(call: Call): z.infer<typeof callReply> {
   return {
     id: call.id,
     customer_id: call.customerId,
@@ -66,24 +67,23 @@ export function callToJson(call: Call): z.infer<typeof CallJson> {
 }
 
 /** One line of `GET /v1/calls/:id/events`: when, what kind, and what there is to say about it. */
-export const TimelineJson = z.looseObject({ at: time.describe('with milliseconds'), kind: z.string() });
+export const timelineReply = z.looseObject({ at: time.describe('with milliseconds'), kind: z.string() }).meta({ id: 'TimelineEntry' });
 
-export const timelineToJson = (entry: { at: Date; kind: string; detail: Record<string, unknown> }): z.infer<typeof TimelineJson> => ({
+export const timelineToJson = (entry: { at: Date; kind: string; detail: Record<string, unknown> }): z.infer<typeof timelineReply> => ({
   at: rfc3339ms(entry.at),
   kind: entry.kind,
   ...entry.detail,
 });
 
 const number = z.string().max(255);
+const instant = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
 
-export const CallQuery = z.strictObject({
-  status: CallJson.shape.status.optional(),
-  direction: CallJson.shape.direction.optional(),
+export const callQuery = pageQuery.extend({
+  status: callReply.shape.status.optional(),
+  direction: callReply.shape.direction.optional(),
   from: number.optional(),
   to: number.optional(),
   did: number.optional().describe('a number of ours: `to` of inbound calls'),
-  since: z.iso.datetime({ offset: true }).optional().describe('created at or after'),
-  until: z.iso.datetime({ offset: true }).optional().describe('created before'),
-  limit: z.coerce.number().int().min(1).max(200).default(50),
-  cursor: z.string().max(200).optional(),
+  since: instant.optional().describe('created at or after, RFC 3339'),
+  until: instant.optional().describe('created before, RFC 3339'),
 });

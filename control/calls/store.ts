@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Database } from '../lib/database.ts';
-import { parseJsonObject } from '../lib/json-column.ts';
+import { parseJson } from '../lib/json-column.ts';
 import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
 
 /** One line of a call's story. `n` orders the lines of one call and makes writing one twice harmless. */
@@ -13,15 +13,15 @@ export interface TimelineEntry {
 }
 
 export interface CallFilter {
+  applicationId?: string;
   customerId?: string;
   status?: string;
   direction?: string;
   from?: string;
   to?: string;
+  did?: string;
   since?: Date;
   until?: Date;
-  /** Only calls with a smaller id: the cursor. */
-  before?: string;
 }
 
 const COLUMNS = [
@@ -64,14 +64,14 @@ const callOf = (row: CallRow): Call => ({
   routeMode: row.route_mode,
   routingTarget: row.routing_target,
   answerUrl: row.answer_url ?? undefined,
-  metadata: parseJsonObject(row.metadata),
+  metadata: parseJson<Record<string, unknown>>(row.metadata),
   trunkId: row.trunk_id ?? undefined,
   sipCallId: row.sip_call_id ?? undefined,
   createdAt: row.created_at,
   status: row.status,
   providerCallId: row.provider_call_id ?? undefined,
   mediaNode: row.media_node ?? undefined,
-  variables: parseJsonObject(row.variables) as Record<string, string>,
+  variables: parseJson<Record<string, string>>(row.variables),
   dialingAt: row.dialing_at ?? undefined,
   ringingAt: row.ringing_at ?? undefined,
   answeredAt: row.answered_at ?? undefined,
@@ -80,7 +80,7 @@ const callOf = (row: CallRow): Call => ({
   failure: row.failure_code ? { code: row.failure_code, message: row.failure_message ?? '' } : undefined,
   costMicros: row.cost_micros === null ? undefined : BigInt(row.cost_micros),
   costCurrency: row.cost_currency ?? undefined,
-  eventCounts: parseJsonObject(row.event_counts) as Record<string, number>,
+  eventCounts: parseJson<Record<string, number>>(row.event_counts),
 });
 
 /** The SQL of calls and their timelines. Written only through the journal. */
@@ -112,9 +112,10 @@ export class CallStore {
     return row && callOf(row as CallRow);
   }
 
-  /** Newest first, one more than `limit` so that the caller sees whether there is a next page. */
-  async list(filter: CallFilter, limit: number): Promise<Call[]> {
-    const query = this.#db('calls').orderBy('id', 'desc').limit(limit + 1);
+  /** Newest first; `before` is the id the page starts after. */
+  async list(filter: CallFilter, limit: number, before?: string): Promise<Call[]> {
+    const query = this.#db('calls').orderBy('id', 'desc').limit(limit);
+    if (filter.applicationId) void query.where('application_id', filter.applicationId);
     if (filter.customerId) void query.where('customer_id', filter.customerId);
     if (filter.status) void query.where('status', filter.status);
     if (filter.direction) void query.where('direction', filter.direction);
@@ -122,7 +123,8 @@ export class CallStore {
     if (filter.to) void query.where('to_number', filter.to);
     if (filter.since) void query.where('created_at', '>=', filter.since);
     if (filter.until) void query.where('created_at', '<', filter.until);
-    if (filter.before) void query.where('id', '<', filter.before);
+    if (filter.did) void query.where('to_number', filter.did).where('direction', 'inbound');
+    if (before) void query.where('id', '<', before);
     return ((await query) as CallRow[]).map(callOf);
   }
 
@@ -134,6 +136,6 @@ export class CallStore {
 
   async timeline(callId: string): Promise<TimelineEntry[]> {
     const rows = (await this.#db('call_timeline').where({ call_id: callId }).orderBy('n')) as { n: string | number; at: Date; kind: string; detail: unknown }[];
-    return rows.map((row) => ({ callId, n: String(row.n), at: row.at, kind: row.kind, detail: parseJsonObject(row.detail) }));
+    return rows.map((row) => ({ callId, n: String(row.n), at: row.at, kind: row.kind, detail: parseJson<Record<string, unknown>>(row.detail) }));
   }
 }

@@ -105,7 +105,8 @@ export async function up(knex: Knex): Promise<void> {
     t.string('media_node', 255);
     t.string('sip_call_id', 255);
     t.json('event_counts').notNullable(); // {"call.gathered": 2}: how often each event was emitted; their sum is the last sequence number
-    // Lists are read newest first, per customer or over all; ids grow with time, so the id is the order.
+    // Lists are read newest first, per application or over all; ids grow with time, so the id is the order.
+    t.index(['application_id', 'id']);
     t.index(['customer_id', 'id']);
     t.index(['status', 'id']);
   });

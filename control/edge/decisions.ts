@@ -1,0 +1,162 @@
+import type { Call, FailureCode } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import { sipTargets } from '../dids/schema.ts';
+import type { Flows } from '../flow/flows.ts';
+import { z } from 'zod';
+import type { Directory } from './directory.ts';
+
+// What a stranger wrote into a SIP message is cut to what a column and a header can hold.
+const sipText = z.string().transform((text) => text.replaceAll(/[^\x20-\x7e]/g, '').slice(0, 255));
+
+export const RouteRequest = z.object({
+  sip_call_id: sipText,
+  from: sipText,
+  to: z.string(),
+  trunk: z.string(),
+  source: z.string(),
+});
+
+export type Decision =
+  | { action: 'media'; call: string; headers: string }
+  | { action: 'sip'; call: string; targets: readonly string[] }
+  | { action: 'reject'; code: number; reason: string; retry_after?: number };
+
+export const DialogNotice = z.object({
+  event: z.enum(['canceled', 'answered', 'ended', 'failed']),
+  call: z.string(),
+  sip_call_id: sipText,
+  code: z.coerce.number().int().optional(),
+  reason: z.string().optional(),
+  by: z.enum(['caller', 'callee', 'platform']).optional(),
+});
+
+interface Options {
+  directory: Directory;
+  calls: Calls;
+  flows: Flows;
+  /** This control process's number: the media node's events of its calls are its own. */
+  instance: number;
+  /** Whether any media node can take a call. */
+  mediaReady: () => boolean;
+}
+
+const UNAVAILABLE: Decision = { action: 'reject', code: 503, reason: 'Service Unavailable', retry_after: 5 };
+const NOT_FOUND: Decision = { action: 'reject', code: 404, reason: 'Not Found' };
+const FORBIDDEN: Decision = { action: 'reject', code: 403, reason: 'Forbidden' };
+const TEMPORARILY: Decision = { action: 'reject', code: 480, reason: 'Temporarily Unavailable' };
+
+/** A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are shorter). */
+const UNCLAIMED_MS = 20_000;
+
+/** Says what is to become of an inbound call, from memory, and follows what Kamailio tells of it afterwards. */
+export class Decisions {
+  readonly #options: Options;
+  /** Calls sent to media and not parked yet, oldest first. */
+  readonly #unclaimed = new Map<string, number>();
+  readonly #timer: NodeJS.Timeout;
+  #draining = false;
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.#expire(), 1000).unref();
+    options.calls.onTerminal((call) => this.#unclaimed.delete(call.id));
+  }
+
+  /** From now on new calls are refused with 503, so that others take them while this process ends. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  get unclaimed(): number {
+    return this.#unclaimed.size;
+  }
+
+  /** A media node has the call. */
+  claim(callId: string): void {
+    this.#unclaimed.delete(callId);
+  }
+
+  decide(request: z.infer<typeof RouteRequest>): Decision {
+    const { directory, calls, flows, mediaReady } = this.#options;
+    if (this.#draining || !directory.loaded || !calls.accepting) return UNAVAILABLE;
+    const did = directory.didByNumber(request.to);
+    const trunk = directory.trunk(request.trunk);
+    if (!did || did.status !== 'active' || !trunk || (trunk.customerId !== undefined && trunk.customerId !== did.customerId)) return NOT_FOUND;
+    if (directory.customer(did.customerId)?.status !== 'active') return FORBIDDEN;
+    const base = { customerId: did.customerId, from: request.from, to: request.to, trunkId: trunk.id, sipCallId: request.sip_call_id };
+    const detail = { source: request.source, sip_call_id: request.sip_call_id };
+    if (did.routeMode === 'sip') {
+      const targets = sipTargets(did);
+      const [first] = targets;
+      if (first === undefined) return TEMPORARILY;
+      const call = calls.createInbound({ ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first }, detail);
+      return { action: 'sip', call: call.id, targets };
+    }
+    if (did.routeMode === 'reject') return TEMPORARILY; // Kamailio decides this itself; here only while a change is on its way.
+    const application = did.applicationId === undefined ? undefined : directory.application(did.applicationId);
+    if (application?.status !== 'active') return TEMPORARILY;
+    const call = calls.createInbound(
+      { ...base, applicationId: application.id, routeMode: 'webhook', routingTarget: application.id, answerUrl: application.answerUrl }, detail);
+    if (!mediaReady()) {
+      calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'media_unavailable', message: 'no media node is available' } });
+      return UNAVAILABLE;
+    }
+    this.#unclaimed.set(call.id, Date.now() + UNCLAIMED_MS);
+    flows.begin(call);
+    return { action: 'media', call: call.id, headers: headersOf(call, this.#options.instance) };
+  }
+
+  /** What Kamailio tells of a call it relays itself, or that never reached a media node. Unknown calls are ignored. */
+  notice(notice: z.infer<typeof DialogNotice>): void {
+    const { calls } = this.#options;
+    const call = (notice.call && calls.get(notice.call)) || calls.bySipCallId(notice.sip_call_id);
+    if (!call) return;
+    const sip_code = notice.code || undefined;
+    if (notice.event === 'answered') {
+      calls.answered(call);
+    } else if (notice.event === 'canceled') {
+      calls.end(call, { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } });
+    } else if (notice.event === 'ended') {
+      calls.end(call, { hangup: { by: notice.by ?? 'platform', cause: 'NORMAL_CLEARING' } });
+    } else {
+      const webhook = call.routeMode === 'webhook';
+      const code = webhook ? 'media_unavailable' : failureOf(notice.code ?? 0);
+      const message = webhook ? 'no media node took the call' : `the destination answered ${notice.code ?? 0} ${notice.reason ?? ''}`.trim();
+      calls.end(call, { hangup: { by: webhook ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code }, failure: { code, message } });
+    }
+  }
+
+  #expire(): void {
+    const now = Date.now();
+    for (const [callId, deadline] of this.#unclaimed) {
+      if (deadline > now) return;
+      this.#unclaimed.delete(callId);
+      const call = this.#options.calls.get(callId);
+      if (!call) continue;
+      this.#options.calls.end(call, {
+        hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 },
+        failure: { code: 'media_unavailable', message: 'no media node took the call' },
+      });
+    }
+  }
+}
+
+/** Everything the call can be rebuilt from by a process that never saw the decision. */
+function headersOf(call: Call, instance: number): string {
+  return `X-MV-Call-ID: ${call.id}\r\nX-MV-Owner: ${instance}\r\nX-MV-Customer: ${call.customerId}\r\nX-MV-Application: ${call.applicationId ?? ''}\r\n`
+    + `X-MV-From: ${call.from}\r\nX-MV-To: ${call.to}\r\nX-MV-Trunk: ${call.trunkId ?? ''}\r\nX-MV-Created: ${call.createdAt.toISOString()}\r\n`;
+}
+
+/** The final SIP code of a relayed call as `failure.code` (RFC 3261 §21). */
+export function failureOf(sipCode: number): FailureCode {
+  if (sipCode === 486 || sipCode === 600) return 'busy';
+  if (sipCode === 408 || sipCode === 480) return 'no_answer';
+  if (sipCode === 603 || sipCode === 403 || sipCode === 401 || sipCode === 407 || sipCode === 607) return 'rejected';
+  if (sipCode === 404 || sipCode === 410 || sipCode === 484 || sipCode === 604) return 'invalid_number';
+  if (sipCode === 503) return 'congestion';
+  return 'unreachable';
+}

@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import type { Logger } from '../lib/logger.ts';
+import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
+import { TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
+import type { Directory } from './directory.ts';
+
+const Dump = z.array(z.object({ slot: z.array(z.object({ name: z.string(), value: z.union([z.string(), z.number()]) })) }));
+
+/** How often a Kamailio is asked whether it still holds its tables: one that was restarted does not. */
+const HEARTBEAT_MS = 1000;
+/** How often everything is compared, so that a push that went astray heals. */
+const RECONCILE_MS = 30_000;
+/** Requests under way at once to one Kamailio while its tables are filled. */
+const PARALLEL = 16;
+
+/**
+ * Keeps the hash tables of one Kamailio equal to the directory. A change is pushed at once; every second the Kamailio is
+ * asked for its mark, which a fresh one lacks; every 30 s its tables are read back and compared.
+ */
+export class EdgeSync {
+  readonly #rpc: KamailioRpc;
+  readonly #directory: Directory;
+  readonly #logger: Logger;
+  /** What this Kamailio holds, as far as we know. */
+  #pushed: Tables = { dids: new Map(), sip_targets: new Map(), trunks: new Map() };
+  #due = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #reachable: boolean | undefined;
+
+  constructor(rpc: KamailioRpc, directory: Directory, logger: Logger) {
+    this.#rpc = rpc;
+    this.#directory = directory;
+    this.#logger = logger.child({ kamailio: rpc.url });
+  }
+
+  get url(): string {
+    return this.#rpc.url;
+  }
+
+  /** Whether its tables were in order when last looked at. */
+  get synced(): boolean {
+    return this.#reachable === true;
+  }
+
+  start(): void {
+    const tick = (): void => {
+      void this.#serially(() => this.#heartbeat()).finally(() => {
+        if (!this.#stopped) this.#timer = setTimeout(tick, HEARTBEAT_MS);
+      });
+    };
+    tick();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#work;
+    this.#rpc.close();
+  }
+
+  /** Brings what has changed in the directory to Kamailio. Resolves in any case; what fails is repaired by the heartbeat. */
+  push(): Promise<void> {
+    return this.#serially(async () => {
+      const wanted = tablesOf(this.#directory);
+      await this.#apply(wanted, this.#pushed);
+    });
+  }
+
+  #serially(work: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(work).then(() => this.#tell(true), (error: unknown) => {
+      this.#due = 0;
+      this.#tell(false, error);
+    });
+    return this.#work;
+  }
+
+  #tell(reachable: boolean, error?: unknown): void {
+    if (reachable !== this.#reachable && !this.#stopped) {
+      if (reachable) this.#logger.info('kamailio has its tables');
+      else this.#logger.warn({ err: error }, 'kamailio cannot be brought up to date; trying on');
+    }
+    this.#reachable = reachable;
+  }
+
+  async #heartbeat(): Promise<void> {
+    const mark = await this.#rpc.call('htable.get', ['edge', 'synced']).catch((error: unknown) => {
+      if (error instanceof RpcRefusal) return undefined;
+      throw error;
+    });
+    if (mark !== undefined && Date.now() < this.#due) return;
+    const held: Tables = { dids: await this.#dump('dids'), sip_targets: await this.#dump('sip_targets'), trunks: await this.#dump('trunks') };
+    await this.#apply(tablesOf(this.#directory), held);
+    if (mark === undefined) await this.#rpc.call('htable.sets', ['edge', 'synced', new Date().toISOString()]);
+    this.#due = Date.now() + RECONCILE_MS;
+  }
+
+  async #dump(table: TableName): Promise<Map<string, string>> {
+    // An empty table is refused as "not found" by some versions and is an empty list with others.
+    const result = await this.#rpc.call('htable.dump', [table]).catch((error: unknown) => {
+      if (error instanceof RpcRefusal) return [];
+      throw error;
+    });
+    const entries = Dump.parse(result ?? []).flatMap((bucket) => bucket.slot);
+    return new Map(entries.map(({ name, value }) => [name, String(value)]));
+  }
+
+  async #apply(wanted: Tables, held: Tables): Promise<void> {
+    const changes: (() => Promise<unknown>)[] = [];
+    for (const table of TABLES) {
+      for (const [key, value] of wanted[table]) {
+        if (held[table].get(key) !== value) changes.push(() => this.#rpc.call('htable.sets', [table, key, value]));
+      }
+      for (const key of held[table].keys()) {
+        if (!wanted[table].has(key)) changes.push(() => this.#rpc.call('htable.delete', [table, key]).catch(ignoreRefusal));
+      }
+    }
+    const next = changes.values();
+    await Promise.all(Array.from({ length: PARALLEL }, async () => {
+      for (const change of next) await change();
+    }));
+    this.#pushed = wanted;
+  }
+}
+
+function ignoreRefusal(error: unknown): void {
+  if (!(error instanceof RpcRefusal)) throw error; // The key was gone already.
+}

@@ -1,0 +1,67 @@
+import type { z } from 'zod';
+import type { Call } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import type { Channel, HangupCause } from '../media/media.ts';
+import type { FlowState } from './state.ts';
+import type { Step } from './schema.ts';
+
+/** What an action leaves the flow to do. */
+export type Outcome =
+  | { next: 'continue'; result?: Record<string, unknown> }
+  /** These actions take the place of what is left. */
+  | { next: 'replace'; steps: Step[]; result?: Record<string, unknown> }
+  /** The flow is over and hangs up. */
+  | { next: 'hangup'; cause: HangupCause }
+  /** The unanswered call is refused with this SIP code. */
+  | { next: 'refuse'; sipCode: number };
+
+/** What an action may use. It reaches the caller through `channel` and nothing else. */
+export interface FlowContext {
+  readonly call: Call;
+  readonly calls: Calls;
+  readonly channel: Channel;
+  readonly state: FlowState;
+  /** Aborted when the channel has ended, or when other actions have taken this flow's place. */
+  readonly signal: AbortSignal;
+  /** Speech as a file that the media node can play. */
+  speak(text: string, options?: { voice?: string; language?: string }): Promise<string>;
+  /** A customer's audio as a file that the media node can play. */
+  fetchAudio(url: string): Promise<string>;
+  /** Asks the customer's server for the next actions. @throws FlowFailure */
+  fetchActions(url: string, method: 'GET' | 'POST'): Promise<Step[]>;
+  /** Writes what the flow needs to go on after this process has died. */
+  save(): void;
+}
+
+/**
+ * Set for the one action that was running when an earlier control process died. `finished` is there when its audio
+ * still plays, and settles with it.
+ */
+export interface Resumed {
+  finished?: Promise<unknown>;
+}
+
+/** One action of the answer_url language: its schema and what it does. */
+export interface Action<Fields> {
+  readonly name: string;
+  readonly schema: z.ZodType<Fields>;
+  /** Text it will speak, so that the next prompts are synthesised while the first plays. */
+  prompts?(fields: Fields): { text: string; voice?: string; language?: string }[];
+  run(fields: Fields, context: FlowContext, resumed?: Resumed): Promise<Outcome>;
+}
+
+/** Ties an action's fields to its schema; callers see fields as already parsed by that schema. */
+export const action = <Fields>(definition: Action<Fields>): Action<Fields> => definition;
+
+/** Ends the flow, and the call `failed` with this code. */
+export class FlowFailure extends Error {
+  readonly code: 'answer_url_error' | 'media_unavailable' | 'internal_error';
+
+  constructor(code: FlowFailure['code'], message: string) {
+    super(message);
+    this.name = 'FlowFailure';
+    this.code = code;
+  }
+}
+
+export const CONTINUE: Outcome = { next: 'continue' };

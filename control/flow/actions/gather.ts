@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { deferred } from '../../lib/deferred.ts';
+import { ChannelGone, type Digit } from '../../media/media.ts';
+import { action, type FlowContext, type Outcome, type Resumed } from '../action.ts';
+
+const digitCount = z.int().min(1).max(64);
+
+const schema = z
+  .strictObject({
+    prompt: z.string().trim().min(1).max(4000).optional(),
+    num_digits: digitCount.optional(),
+    max_digits: digitCount.optional(),
+    min_digits: z.int().min(0).max(64).optional(),
+    timeout_seconds: z.number().min(1).max(30).default(5),
+    finish_on_key: z.string().regex(/^[0-9*#A-D]?$/, 'must be one DTMF key, or empty for none').default('#'),
+  })
+  .refine((f) => f.num_digits === undefined || (f.max_digits === undefined && f.min_digits === undefined), {
+    path: ['num_digits'],
+    message: 'means exactly that many digits: leave out max_digits and min_digits, or num_digits',
+  })
+  .refine((f) => (f.min_digits ?? 0) <= (f.max_digits ?? 64), { path: ['min_digits'], message: 'must not be larger than max_digits' });
+
+type Fields = z.infer<typeof schema>;
+interface Result {
+  status: 'completed' | 'timeout' | 'too_few_digits' | 'hangup';
+  timedOut: boolean;
+}
+
+/** `num_digits` means exactly that many, one by default; `max_digits` and `min_digits` make it a range. */
+function range({ num_digits, min_digits, max_digits }: Fields): { least: number; most: number } {
+  if (max_digits === undefined && min_digits === undefined) return { least: num_digits ?? 1, most: num_digits ?? 1 };
+  return { least: min_digits ?? 1, most: max_digits ?? 64 };
+}
+
+/**
+ * Collects DTMF. The keys are collected here and not on the media node, so that one rule holds on every node: a key
+ * during the prompt stops it and counts; the timeout runs from the prompt's end to the first key, then between keys.
+ */
+export const gather = action<Fields>({
+  name: 'gather',
+  schema,
+  prompts: ({ prompt }) => (prompt ? [{ text: prompt }] : []),
+  async run(fields, context, resumed): Promise<Outcome> {
+    const { call, calls, state } = context;
+    const { status, timedOut } = await collect(fields, context, resumed);
+    const digits = state.digits;
+    state.gathered = { digits, status, timedOut };
+    calls.gathered(call, {
+      digits,
+      status,
+      timed_out: timedOut,
+      min_digits: range(fields).least,
+      max_digits: range(fields).most,
+      timeout_seconds: fields.timeout_seconds,
+      finish_on_key: fields.finish_on_key,
+    });
+    if (status === 'hangup') throw new ChannelGone(context.channel.uuid);
+    return { next: 'continue', result: { digits, status } };
+  },
+});
+
+async function collect(fields: Fields, context: FlowContext, resumed?: Resumed): Promise<Result> {
+  const { call, calls, channel, state, save, speak, signal } = context;
+  const { least, most } = range(fields);
+  if (!resumed) state.digits = '';
+  const done = deferred<Result>();
+  let prompting = false;
+  let timer: NodeJS.Timeout | undefined;
+
+  const finish = (timedOut: boolean): void => {
+    if (state.digits.length >= Math.max(least, 1)) done.resolve({ status: 'completed', timedOut: false });
+    else if (timedOut && state.digits === '') done.resolve({ status: 'timeout', timedOut });
+    else done.resolve({ status: state.digits.length >= least ? 'completed' : 'too_few_digits', timedOut });
+  };
+  const wait = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => finish(true), fields.timeout_seconds * 1000);
+  };
+  const press = (digit: Digit): void => {
+    calls.note(call, 'digit', { digit });
+    if (prompting) {
+      prompting = false;
+      channel.stopPlaying().catch(() => undefined); // The channel's end is seen below.
+    }
+    if (digit === fields.finish_on_key) return finish(false);
+    state.digits += digit;
+    save();
+    if (state.digits.length >= most) return finish(false);
+    wait();
+  };
+  const gone = (): void => done.resolve({ status: 'hangup', timedOut: false });
+
+  const stopListening = channel.onDigit(press);
+  signal.addEventListener('abort', gone, { once: true });
+  if (signal.aborted) gone();
+  try {
+    if (state.digits.length >= most) finish(false); // Every key had come before this process took over.
+    if (fields.prompt && !resumed) {
+      const file = await speak(fields.prompt);
+      if (state.digits === '') {
+        prompting = true;
+        await Promise.race([channel.play(file).catch(gone), done.promise]);
+      }
+    } else if (resumed?.finished) {
+      prompting = true;
+      await Promise.race([resumed.finished, done.promise]);
+    }
+    prompting = false;
+    if (state.digits === '') wait();
+    return await done.promise;
+  } finally {
+    clearTimeout(timer);
+    stopListening();
+    signal.removeEventListener('abort', gone);
+  }
+}

@@ -1,0 +1,9 @@
+import { z } from 'zod';
+import { action } from '../action.ts';
+
+/** Ends the call; later actions do not run. */
+export const hangup = action({
+  name: 'hangup',
+  schema: z.strictObject({}),
+  run: () => Promise.resolve({ next: 'hangup', cause: 'NORMAL_CLEARING' }),
+});

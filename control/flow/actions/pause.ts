@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { action, CONTINUE } from '../action.ts';
+
+/** Silence, then the next action. It is played, not slept, so that RTP keeps flowing and a media node ends it. */
+export const pause = action({
+  name: 'pause',
+  schema: z.strictObject({ seconds: z.number().min(1).max(60).default(1) }),
+  async run({ seconds }, { channel }, resumed) {
+    if (resumed) await resumed.finished;
+    else await channel.play(`silence_stream://${Math.round(seconds * 1000)}`);
+    return CONTINUE;
+  },
+});

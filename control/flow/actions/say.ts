@@ -1,0 +1,26 @@
+import { z } from 'zod';
+import { action, CONTINUE } from '../action.ts';
+
+const voice = z.string().regex(/^[A-Za-z0-9+_-]{1,64}$/, 'must be the name of a voice');
+
+/** Speech, then the next action. */
+export const say = action({
+  name: 'say',
+  schema: z.strictObject({
+    text: z.string().trim().min(1).max(4000),
+    voice: voice.optional(),
+    language: z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a language tag such as en-GB').optional(),
+    loop: z.int().min(1).max(10).default(1),
+  }),
+  prompts: (fields) => [fields],
+  async run({ text, voice, language, loop }, { channel, speak, state, save }, resumed) {
+    if (resumed) await resumed.finished;
+    const file = await speak(text, { voice, language });
+    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop; played++) {
+      state.loopsPlayed = played;
+      save();
+      await channel.play(file);
+    }
+    return CONTINUE;
+  },
+});

@@ -1,0 +1,29 @@
+import { z } from 'zod';
+import { action, CONTINUE, FlowFailure } from '../action.ts';
+
+/** At most so many variables per call (contract §4). */
+const MOST = 100;
+
+export const variableName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, 'must start with a letter or _ and hold letters, digits, _ . - only');
+
+/** Sets a variable that travels with the call into every later request and webhook. */
+export const setVariable = action({
+  name: 'set_variable',
+  schema: z.strictObject({ name: variableName, value: z.string().max(4096) }),
+  run({ name, value }, { call, calls }) {
+    if (!(name in call.variables) && Object.keys(call.variables).length >= MOST) {
+      throw new FlowFailure('answer_url_error', `a call can have at most ${MOST} variables`);
+    }
+    calls.setVariable(call, name, value);
+    return Promise.resolve(CONTINUE);
+  },
+});
+
+export const unsetVariable = action({
+  name: 'unset_variable',
+  schema: z.strictObject({ name: variableName }),
+  run({ name }, { call, calls }) {
+    if (name in call.variables) calls.setVariable(call, name, undefined);
+    return Promise.resolve(CONTINUE);
+  },
+});

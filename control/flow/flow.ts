@@ -1,0 +1,204 @@
+import type { Call, FailureCode, Hangup } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import type { Logger } from '../lib/logger.ts';
+import { ChannelGone, MediaError, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel } from '../media/media.ts';
+import { FlowFailure, type FlowContext, type Outcome, type Resumed } from './action.ts';
+import type { Question } from './answer-url.ts';
+import { ACTIONS, type Step } from './schema.ts';
+import { newState, type FlowState, type FlowStates } from './state.ts';
+
+export interface FlowServices {
+  calls: Calls;
+  states: FlowStates;
+  ask: (question: Question) => Promise<Step[]>;
+  /** How the application wants to be asked first. */
+  answerMethodOf: (call: Call) => 'GET' | 'POST';
+  speak: FlowContext['speak'];
+  fetchAudio: FlowContext['fetchAudio'];
+  logger: Logger;
+}
+
+/** Prompts synthesised ahead of the one that plays. */
+const AHEAD = 3;
+
+/** Why a channel is being ended by us, noted before it is, for when its end is reported. */
+type Intent = Pick<Hangup, 'by'> & { failure?: { code: FailureCode; message: string } };
+
+/**
+ * One call's flow on its channel: gets instructions, runs them in order, and ends the call's record when the channel
+ * ends, whoever ended it. Its first request for instructions may be under way before there is a channel.
+ */
+export class Flow {
+  readonly call: Call;
+  readonly #services: FlowServices;
+  readonly #stop = new AbortController();
+  #state: FlowState = newState();
+  #first: Promise<Step[]> | undefined;
+  #channel: Channel | undefined;
+  #intent: Intent | undefined;
+
+  constructor(call: Call, services: FlowServices) {
+    this.call = call;
+    this.#services = services;
+  }
+
+  /** Asks for the first instructions before the media node has the call. */
+  prefetch(): void {
+    this.#first = this.#askFirst();
+    this.#first.catch(() => undefined); // It is awaited, and answered for, in #run.
+  }
+
+  /** The caller went away before there was a channel. */
+  cancel(): void {
+    this.#stop.abort();
+  }
+
+  /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. */
+  async hangup(): Promise<void> {
+    this.#intent ??= { by: 'api' };
+    if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
+  }
+
+  /** Runs the flow until the channel has ended. Never throws. */
+  async run(parked: ParkedChannel): Promise<void> {
+    const { calls, states, logger } = this.#services;
+    const { channel } = parked;
+    this.#channel = channel;
+    const ended = channel.ended.then((end) => {
+      this.#finish(end);
+      this.#stop.abort();
+    });
+    if (this.#intent) await this.#endChannel(channel, 'NORMAL_CLEARING', 480);
+    else {
+      try {
+        await this.#run(parked);
+      } catch (error) {
+        if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(channel, error);
+      }
+    }
+    await ended;
+    states.forget(this.call.id);
+    if (!this.call.endedAt) {
+      logger.error({ call: this.call.id }, 'a channel has ended but its call has not');
+      calls.end(this.call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
+    }
+  }
+
+  async #run({ channel, adopted }: ParkedChannel): Promise<void> {
+    const { call } = this;
+    const { calls, states } = this.#services;
+    let resumed: Resumed | undefined;
+    const saved = adopted && (await states.load(call.id));
+    if (adopted && channel.answered && call.status === 'ringing') calls.answered(call);
+    if (saved) {
+      this.#state = saved;
+      resumed = { finished: adopted.playing?.finished };
+      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined });
+    } else {
+      if (adopted) await channel.stopPlaying();
+      this.#state.steps = await (this.#first ?? this.#askFirst());
+    }
+    while (this.#state.index < this.#state.steps.length) {
+      const outcome = await this.#step(channel, resumed);
+      resumed = undefined;
+      if (outcome.next === 'hangup') return this.#endChannel(channel, outcome.cause, 480, { by: 'application' });
+      if (outcome.next === 'refuse') return this.#refuse(channel, outcome.sipCode);
+      if (outcome.next === 'replace') this.#state = { ...this.#state, steps: outcome.steps, index: 0, loopsPlayed: 0 };
+      else this.#state = { ...this.#state, index: this.#state.index + 1, loopsPlayed: 0 };
+    }
+    await this.#endChannel(channel, 'NORMAL_CLEARING', 480, { by: 'application' });
+  }
+
+  async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
+    const { call } = this;
+    const { calls, states, speak, fetchAudio, ask } = this.#services;
+    const state = this.#state;
+    const step = state.steps[state.index];
+    const action = step && ACTIONS.get(step.action);
+    if (!action) throw new FlowFailure('internal_error', `unknown action ${step?.action}`);
+    if (!channel.answered && step.action !== 'reject') {
+      await channel.answer();
+      calls.answered(call);
+    }
+    const save = (): void => states.save(call.id, state);
+    save();
+    this.#prepare();
+    const path = `actions[${state.index}]`;
+    if (!resumed) calls.note(call, 'action.started', { path, action: step.action, ...(step.fields as Record<string, unknown>) });
+    const began = performance.now();
+    const ended = (detail: Record<string, unknown>): void =>
+      calls.note(call, 'action.ended', { path, action: step.action, took_ms: Math.round(performance.now() - began), ...detail });
+    try {
+      const outcome = await action.run(step.fields, {
+        call,
+        calls,
+        channel,
+        state,
+        signal: this.#stop.signal,
+        speak,
+        fetchAudio,
+        fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal: this.#stop.signal }),
+        save,
+      }, resumed);
+      ended({ result: 'ok', ...('result' in outcome ? outcome.result : undefined) });
+      return outcome;
+    } catch (error) {
+      ended({ result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed', ...(!(error instanceof ChannelGone) && { message: messageOf(error) }) });
+      throw error;
+    }
+  }
+
+  /** Synthesises the prompts of the next actions while this one runs. */
+  #prepare(): void {
+    const upcoming = this.#state.steps.slice(this.#state.index, this.#state.index + AHEAD + 1);
+    for (const step of upcoming) {
+      for (const { text, ...options } of ACTIONS.get(step.action)?.prompts?.(step.fields) ?? []) {
+        this.#services.speak(text, options).catch(() => undefined); // It is asked for again, and answered for, when its turn comes.
+      }
+    }
+  }
+
+  async #askFirst(): Promise<Step[]> {
+    const { call } = this;
+    if (!call.answerUrl) throw new FlowFailure('answer_url_error', 'the application has no answer_url');
+    return this.#services.ask({ call, url: call.answerUrl, method: this.#services.answerMethodOf(call), gathered: undefined, signal: this.#stop.signal });
+  }
+
+  async #fail(channel: Channel, error: unknown): Promise<void> {
+    const { logger } = this.#services;
+    const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
+    if (code !== 'answer_url_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
+    await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', 503, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
+  }
+
+  async #refuse(channel: Channel, sipCode: number): Promise<void> {
+    this.#intent ??= { by: 'application', failure: { code: 'rejected', message: `refused by the application with ${sipCode}` } };
+    await channel.refuse(sipCode).catch((error: unknown) => this.#tell(error));
+  }
+
+  /** Hangs an answered channel up, and refuses an unanswered one with `sipCode`. */
+  async #endChannel(channel: Channel, cause: HangupCause, sipCode: number, intent?: Intent): Promise<void> {
+    this.#intent ??= intent;
+    await (channel.answered ? channel.hangup(cause) : channel.refuse(sipCode)).catch((error: unknown) => this.#tell(error));
+  }
+
+  /** A node that cannot even end a channel has lost it, or will be found to have: that ends the call's record. */
+  #tell(error: unknown): void {
+    if (!(error instanceof ChannelGone)) this.#services.logger.warn({ err: error, call: this.call.id }, 'a channel could not be ended');
+  }
+
+  #finish(end: ChannelEnd): void {
+    const { calls } = this.#services;
+    const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
+    if (end.by === 'node') {
+      calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
+    } else if (end.by === 'caller') {
+      calls.end(this.call, { at: end.at, hangup: { by: 'caller', ...hangup } });
+    } else {
+      const intent = this.#intent ?? { by: 'platform', failure: { code: 'media_unavailable', message: `the media node ended the call (${end.cause})` } };
+      calls.end(this.call, { at: end.at, hangup: { by: intent.by, ...hangup }, failure: intent.failure });
+    }
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,46 @@
+import type { Call } from '../calls/call.ts';
+import type { ParkedChannel } from '../media/media.ts';
+import { Flow, type FlowServices } from './flow.ts';
+
+/** The flows that run in this process, by call. */
+export class Flows {
+  readonly #services: FlowServices;
+  readonly #running = new Map<string, Flow>();
+
+  constructor(services: FlowServices) {
+    this.#services = services;
+    services.calls.onTerminal((call) => this.#forget(call.id));
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  get(callId: string): Flow | undefined {
+    return this.#running.get(callId);
+  }
+
+  /** Begins a flow before its channel exists: the answer_url is asked while media is set up. */
+  begin(call: Call): void {
+    const flow = this.#make(call);
+    flow.prefetch();
+  }
+
+  /** Gives a flow its channel. */
+  run(call: Call, parked: ParkedChannel): void {
+    const flow = this.#running.get(call.id) ?? this.#make(call);
+    void flow.run(parked);
+  }
+
+  #make(call: Call): Flow {
+    const flow = new Flow(call, this.#services);
+    this.#running.set(call.id, flow);
+    return flow;
+  }
+
+  /** The call has ended: nothing of its flow stays, and a request under way is given up. */
+  #forget(callId: string): void {
+    this.#running.get(callId)?.cancel();
+    this.#running.delete(callId);
+  }
+}

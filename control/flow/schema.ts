@@ -1,0 +1,75 @@
+import type { ErrorDetail } from '../lib/errors.ts';
+import { detailsOf, pathOf, plainWords } from '../lib/zod-path.ts';
+import type { Action } from './action.ts';
+import { gather } from './actions/gather.ts';
+import { hangup } from './actions/hangup.ts';
+import { pause } from './actions/pause.ts';
+import { play } from './actions/play.ts';
+import { redirect } from './actions/redirect.ts';
+import { reject } from './actions/reject.ts';
+import { say } from './actions/say.ts';
+import { setVariable, unsetVariable } from './actions/set-variable.ts';
+
+/** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
+export const ACTIONS = new Map<string, Action<unknown>>(
+  [gather, hangup, pause, play, redirect, reject, say, setVariable, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+);
+
+/** One action of a payload, ready to run. */
+export interface Step {
+  action: string;
+  fields: unknown;
+}
+
+/** More actions than any sane flow has; the payload's size is bounded besides. */
+const MOST_ACTIONS = 200;
+const MOST_DETAILS = 50;
+
+export class InvalidActions extends Error {
+  readonly details: ErrorDetail[];
+
+  constructor(details: ErrorDetail[]) {
+    super(details.map(({ path, message }) => `${path}: ${message}`).join('; '));
+    this.name = 'InvalidActions';
+    this.details = details;
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * Reads an answer_url reply: `{"actions": […]}`, each action keyed (`{"say": {…}}`) or typed (`{"type": "say", …}`).
+ * One bad action refuses the whole payload.
+ * @throws InvalidActions naming every bad path.
+ */
+export function parseActions(payload: unknown): Step[] {
+  if (!isObject(payload) || !Array.isArray(payload.actions)) throw new InvalidActions([{ path: 'actions', message: 'must be an array of actions' }]);
+  const unknown = Object.keys(payload).filter((key) => key !== 'actions');
+  if (unknown.length > 0) throw new InvalidActions(unknown.map((key) => ({ path: key, message: 'unknown field' })));
+  if (payload.actions.length > MOST_ACTIONS) throw new InvalidActions([{ path: 'actions', message: `must hold at most ${MOST_ACTIONS} actions` }]);
+  const details: ErrorDetail[] = [];
+  const steps = payload.actions.flatMap((item: unknown, index) => {
+    const result = parseAction(item, index);
+    if ('action' in result) return [result];
+    details.push(...result.details);
+    return [];
+  });
+  if (details.length > 0) throw new InvalidActions(details.slice(0, MOST_DETAILS));
+  return steps;
+}
+
+function parseAction(item: unknown, index: number): Step | { details: ErrorDetail[] } {
+  const bad = (message: string, ...path: string[]) => ({ details: [{ path: pathOf(['actions', index, ...path]), message }] });
+  if (!isObject(item)) return bad('must be an object');
+  const typed = 'type' in item;
+  const keys = Object.keys(item);
+  if (!typed && keys.length !== 1) return bad('must have exactly one key, the name of the action, or a type');
+  const name = typed ? item.type : keys[0];
+  const definition = typeof name === 'string' ? ACTIONS.get(name) : undefined;
+  if (!definition) return bad(`is not a known action: ${JSON.stringify(name).slice(0, 80)}`, ...(typed ? ['type'] : []));
+  const { type: _type, ...typedFields } = item;
+  const result = definition.schema.safeParse(typed ? typedFields : item[definition.name], { error: plainWords });
+  if (result.success) return { action: definition.name, fields: result.data };
+  const prefix = ['actions', index, ...(typed ? [] : [definition.name])];
+  return { details: detailsOf(result.error.issues.map((issue) => ({ ...issue, path: [...prefix, ...issue.path] }))) };
+}
