@@ -1,0 +1,70 @@
+import type { ChannelEnd } from './media.ts';
+
+/** The headers of an event about a channel, or of `uuid_dump UUID json`: FreeSWITCH writes both the same way. */
+export type ChannelHeaders = Readonly<Record<string, string>>;
+
+const HEADER = 'variable_sip_h_X-MV-';
+
+/** The `X-MV-*` headers of the INVITE, or undefined when the channel is not one of ours. */
+export function ownHeaders(channel: ChannelHeaders): Record<string, string> | undefined {
+  const own: Record<string, string> = {};
+  for (const [name, value] of Object.entries(channel)) {
+    if (name.startsWith(HEADER)) own[name.slice(HEADER.length).toLowerCase()] = value;
+  }
+  return own['call-id'] ? own : undefined;
+}
+
+export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: string; toTag: string } => ({
+  callId: channel.variable_sip_call_id ?? '',
+  fromTag: channel.variable_sip_from_tag ?? '',
+  toTag: channel.variable_sip_to_tag ?? '',
+});
+
+export const isAnswered = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'answered';
+
+/** An event that was made while the channel was already being torn down: what it says of an application is no verdict on it. */
+export const isHangingUp = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'hangup' || channel['Channel-State'] === 'CS_HANGUP';
+
+/**
+ * What is being played at this moment. `current_application`, and `application` in `show channels` as well, keep the
+ * last application after its end; but its response is cleared when one starts and set when a playback ends.
+ */
+export function playingNow(channel: ChannelHeaders): string | undefined {
+  if (channel.variable_current_application !== 'playback' || channel.variable_current_application_response) return undefined;
+  return channel.variable_current_application_data;
+}
+
+/** The SIP code FreeSWITCH sends a caller whom it has not answered, by hangup cause (its RFC 3398 table). */
+const REFUSED_WITH: Readonly<Record<string, number>> = {
+  USER_BUSY: 486,
+  CALL_REJECTED: 603,
+  NO_ANSWER: 480,
+  NORMAL_CLEARING: 480,
+  UNALLOCATED_NUMBER: 404,
+  NORMAL_TEMPORARY_FAILURE: 503,
+  ORIGINATOR_CANCEL: 487,
+};
+
+/** Causes by which a node says that it ended a channel on its own account. */
+const NODE_CAUSES = new Set(['SYSTEM_SHUTDOWN', 'CRASH', 'NORMAL_CIRCUIT_CONGESTION', 'SWITCH_CONGESTION']);
+
+/**
+ * How a channel ended, from its CHANNEL_HANGUP_COMPLETE.
+ * @param refusedWith the SIP code we have refused it with, where we have.
+ */
+export function endOf(channel: ChannelHeaders, answered: boolean, ours: boolean, refusedWith?: number): ChannelEnd {
+  const cause = channel['Hangup-Cause'] ?? channel.variable_hangup_cause ?? 'UNKNOWN';
+  const disposition = channel.variable_sip_hangup_disposition;
+  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && (cause === 'ORIGINATOR_CANCEL' || (answered && cause === 'NORMAL_CLEARING'));
+  const by = byCaller ? 'caller' : NODE_CAUSES.has(cause) && !ours ? 'node' : 'platform';
+  const micros = Number(channel['Caller-Channel-Hangup-Time']);
+  const at = micros > 0 ? new Date(micros / 1000) : new Date();
+  return { by, cause, sipCode: finalCode(channel, { cause, answered, byCaller, refusedWith }), at };
+}
+
+function finalCode(channel: ChannelHeaders, end: { cause: string; answered: boolean; byCaller: boolean; refusedWith?: number | undefined }): number | undefined {
+  if (end.answered) return 200;
+  if (end.byCaller) return 487;
+  const told = Number(channel.variable_sip_term_status ?? /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1]);
+  return end.refusedWith ?? (told >= 300 ? told : REFUSED_WITH[end.cause]);
+}

@@ -1,0 +1,59 @@
+import type { Logger } from '../lib/logger.ts';
+import { ESL_TIMINGS } from './esl/client.ts';
+import type { Media, MediaNodeStatus, ParkedChannel } from './media.ts';
+import { MediaNode, type NodeAddress, type NodeTimings } from './node.ts';
+
+export interface FreeSwitchMediaOptions {
+  nodes: readonly NodeAddress[];
+  /** Of the event socket of every node. */
+  password: string;
+  logger: Logger;
+  timings?: Partial<NodeTimings>;
+}
+
+const TIMINGS: NodeTimings = { ...ESL_TIMINGS, graceMs: 5000, sweepMs: 30_000, settleMs: 500 };
+
+/** The media nodes, each driven over one inbound event socket connection. */
+export class FreeSwitchMedia implements Media {
+  readonly reconciled: Promise<void>;
+  readonly #nodes: MediaNode[];
+  #onParked: (parked: ParkedChannel) => void = () => undefined;
+
+  constructor({ nodes, password, logger, timings }: FreeSwitchMediaOptions) {
+    this.#nodes = nodes.map((address) => new MediaNode({
+      address,
+      password,
+      timings: { ...TIMINGS, ...timings },
+      logger: logger.child({ node: address.name }),
+      onParked: (parked) => this.#onParked(parked),
+    }));
+    this.reconciled = Promise.all(this.#nodes.map((node) => node.asked)).then(() => undefined);
+  }
+
+  start(onParked: (parked: ParkedChannel) => void): void {
+    this.#onParked = onParked;
+    for (const node of this.#nodes) node.start();
+  }
+
+  /** Leaves the nodes, and their calls as they are. */
+  stop(): Promise<void> {
+    for (const node of this.#nodes) node.stop();
+    return Promise.resolve();
+  }
+
+  nodes(): MediaNodeStatus[] {
+    return this.#nodes.map((node) => node.status());
+  }
+
+  mayHave(uuid: string): boolean {
+    return this.#nodes.some((node) => node.mayHave(uuid));
+  }
+
+  /** For gauges: what grows with the traffic and must come back to nothing. */
+  counters(): { channels: number; pendingCommands: number } {
+    return {
+      channels: this.#nodes.reduce((sum, node) => sum + node.status().channels, 0),
+      pendingCommands: this.#nodes.reduce((sum, node) => sum + node.pendingCommands, 0),
+    };
+  }
+}

@@ -1,0 +1,256 @@
+import type { Logger } from '../lib/logger.ts';
+import { dialogOf, ownHeaders, playingNow, type ChannelHeaders } from './channel-state.ts';
+import { FreeSwitchChannel, type ChannelNode } from './channel.ts';
+import { EslClient, type EslTimings } from './esl/client.ts';
+import type { EslConnection } from './esl/connection.ts';
+import { EslError } from './esl/errors.ts';
+import type { EslEvent } from './esl/events.ts';
+import { deferred, type Deferred } from '../lib/deferred.ts';
+import type { Digit, MediaNodeStatus, ParkedChannel } from './media.ts';
+import { channelExists, dumpChannel, listChannels, nodeVersion } from './node-commands.ts';
+
+export interface NodeAddress {
+  /** `host:sip-port` */
+  name: string;
+  host: string;
+  eslPort: number;
+}
+
+export interface NodeTimings extends EslTimings {
+  /** A node that is not back this long after its connection ended, in ms, has lost its channels. */
+  graceMs: number;
+  /** Between two looks at a connected node's channels, in ms: heals what a lost event would leave behind. */
+  sweepMs: number;
+  /** `show channels` lags behind the events by a moment, in ms: so long after the first look comes the one that counts. */
+  settleMs: number;
+}
+
+export interface NodeOptions {
+  address: NodeAddress;
+  password: string;
+  timings: NodeTimings;
+  logger: Logger;
+  onParked: (parked: ParkedChannel) => void;
+}
+
+const EVENTS = ['CHANNEL_PARK', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT'];
+const MAX_PENDING = 10_000;
+/** Channels asked about at once. */
+const DUMPS = 16;
+
+/** One media node: its connection, and every channel on it that carries a call of ours. */
+export class MediaNode implements ChannelNode {
+  readonly name: string;
+  /** Settles when the node has been asked for the first time which channels it has, or has been given up. */
+  readonly asked: Promise<void>;
+  readonly #options: NodeOptions;
+  readonly #client: EslClient;
+  readonly #channels = new Map<string, FreeSwitchChannel>();
+  readonly #asked = deferred<void>();
+  /** `away`: it may have channels we do not know. `given-up`: it has none any more. */
+  #state: 'away' | 'ready' | 'given-up' = 'away';
+  #connection: EslConnection | undefined;
+  #waiting: Deferred<EslConnection>[] = [];
+  #grace: NodeJS.Timeout | undefined;
+  #sweep: NodeJS.Timeout | undefined;
+  /** Channels that ended while the node was being asked which it has: the answer may still name them. */
+  #endedMeanwhile: Set<string> | undefined;
+  #version: string | undefined;
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.name = options.address.name;
+    this.asked = this.#asked.promise;
+    const { host, eslPort } = options.address;
+    this.#client = new EslClient({
+      host,
+      port: eslPort,
+      password: options.password,
+      events: EVENTS,
+      maxPending: MAX_PENDING,
+      timings: options.timings,
+      logger: options.logger,
+      onEvent: (event) => this.#take(event),
+      onUp: (connection) => void this.#reconcile(connection),
+      onDown: () => this.#away(),
+    });
+  }
+
+  start(): void {
+    this.#client.start();
+    this.#startGrace();
+  }
+
+  stop(): void {
+    clearTimeout(this.#grace);
+    clearTimeout(this.#sweep);
+    this.#client.stop();
+    this.#connection = undefined;
+    this.#state = 'given-up';
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('stopped'));
+    this.#asked.resolve();
+  }
+
+  status(): MediaNodeStatus {
+    return { name: this.name, connected: this.#state === 'ready', version: this.#version, channels: this.#channels.size };
+  }
+
+  get pendingCommands(): number {
+    return this.#client.pending;
+  }
+
+  mayHave(uuid: string): boolean {
+    return this.#state === 'away' || this.#channels.has(uuid);
+  }
+
+  ready(): Promise<EslConnection> {
+    if (this.#state === 'ready' && this.#connection) return Promise.resolve(this.#connection);
+    if (this.#state === 'given-up') return Promise.reject(new Error(`media node ${this.name} is out of reach`));
+    const waiting = deferred<EslConnection>();
+    this.#waiting.push(waiting);
+    return waiting.promise;
+  }
+
+  #away(): void {
+    clearTimeout(this.#sweep);
+    this.#connection = undefined;
+    this.#state = 'away';
+    this.#startGrace();
+  }
+
+  /** The time runs from when the node was last ready, however often it comes and goes meanwhile. */
+  #startGrace(): void {
+    this.#grace ??= setTimeout(() => this.#giveUp(), this.#options.timings.graceMs);
+  }
+
+  #giveUp(): void {
+    this.#grace = undefined;
+    this.#state = 'given-up';
+    if (this.#channels.size > 0) this.#options.logger.error({ channels: this.#channels.size }, 'the media node stays out of reach: its calls are lost');
+    const lost = [...this.#channels.values()];
+    this.#channels.clear();
+    for (const channel of lost) channel.lost();
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error(`media node ${this.name} is out of reach`));
+    this.#asked.resolve();
+  }
+
+  #take({ name, headers }: EslEvent): void {
+    const uuid = headers['Unique-ID'] ?? '';
+    const channel = this.#channels.get(uuid);
+    switch (name) {
+      case 'CHANNEL_PARK':
+        if (!channel && !this.#endedMeanwhile?.has(uuid)) this.#add(headers);
+        return;
+      case 'CHANNEL_ANSWER':
+        return channel?.answeredByNode();
+      case 'CHANNEL_EXECUTE_COMPLETE':
+        return channel?.completed(headers);
+      case 'CHANNEL_HANGUP_COMPLETE':
+        this.#endedMeanwhile?.add(uuid);
+        this.#channels.delete(uuid);
+        return channel?.hungUp(headers);
+      case 'DTMF':
+        if (channel && /^[0-9*#A-D]$/.test(headers['DTMF-Digit'] ?? '')) channel.digit(headers['DTMF-Digit'] as Digit);
+        return;
+    }
+  }
+
+  /** @param found the channel was found on the node instead of announced by it. */
+  #add(headers: ChannelHeaders, found = false): void {
+    const own = ownHeaders(headers);
+    if (!own) return;
+    const channel = new FreeSwitchChannel(this, headers);
+    this.#channels.set(channel.uuid, channel);
+    const parked: ParkedChannel = { channel, headers: own, dialog: dialogOf(headers) };
+    if (found) {
+      const source = playingNow(headers);
+      parked.adopted = source === undefined ? {} : { playing: { source, finished: channel.adopt(source) } };
+    }
+    // The dialplan ends a call that nobody takes after 30 s. This one is taken: from here on it is ours to end.
+    if (!channel.answered) void this.#disarm(channel.uuid);
+    try {
+      this.#options.onParked(parked);
+    } catch (error) {
+      this.#options.logger.error({ err: error, uuid: channel.uuid }, 'a parked call was not taken');
+    }
+  }
+
+  async #disarm(uuid: string): Promise<void> {
+    try {
+      await (await this.ready()).api(`sched_del ${uuid}`);
+    } catch (error) {
+      this.#options.logger.debug({ uuid, reason: error instanceof Error ? error.message : String(error) }, 'the guard of a parked call was not taken back');
+    }
+  }
+
+  /**
+   * Asks the node which channels it has, before anything else is said on a new connection, and sets ours right. Events
+   * are subscribed to already, so whatever happens meanwhile is seen as well: the first of the two to tell of a channel
+   * makes it known, and nothing brings back one whose end has been seen.
+   */
+  async #reconcile(connection: EslConnection): Promise<void> {
+    const { timings, logger } = this.#options;
+    try {
+      this.#state = 'away'; // It may have been given up: now nobody knows what it has, until it has said so.
+      this.#version = await nodeVersion(connection);
+      await this.#compare(connection, true);
+      this.#connection = connection;
+      this.#state = 'ready';
+      clearTimeout(this.#grace);
+      this.#grace = undefined;
+      for (const waiting of this.#waiting.splice(0)) waiting.resolve(connection);
+      await pause(timings.settleMs);
+      if (this.#connection !== connection) return;
+      await this.#compare(connection);
+      this.#asked.resolve();
+      this.#sweepLater(connection);
+    } catch (error) {
+      if (error instanceof EslError && error.kind === 'lost') return;
+      logger.error({ err: error }, 'the channels of the media node could not be learnt');
+      connection.abandon('its channels could not be learnt');
+    }
+  }
+
+  #sweepLater(connection: EslConnection): void {
+    this.#sweep = setTimeout(() => {
+      this.#compare(connection).then(
+        () => this.#connection === connection && this.#sweepLater(connection),
+        (error: unknown) => connection.abandon(error instanceof Error ? error.message : String(error)),
+      );
+    }, this.#options.timings.sweepMs);
+  }
+
+  /** @param missed events were missed before, so that what a channel does now has to be learnt as well. */
+  async #compare(connection: EslConnection, missed = false): Promise<void> {
+    const ended = (this.#endedMeanwhile = new Set<string>());
+    const before = [...this.#channels.keys()];
+    try {
+      const listed = new Set(await listChannels(connection));
+      const unlisted = before.filter((uuid) => !listed.has(uuid));
+      const asked = [...listed].filter((uuid) => missed || !this.#channels.has(uuid)).concat(unlisted);
+      const vanished: string[] = [];
+      for (let i = 0; i < asked.length; i += DUMPS) {
+        await Promise.all(asked.slice(i, i + DUMPS).map(async (uuid) => {
+          const headers = await dumpChannel(connection, uuid);
+          const channel = this.#channels.get(uuid);
+          if (headers && !channel && !ended.has(uuid)) this.#add(headers, true);
+          if (headers && channel && missed) channel.refresh(headers, connection);
+          if (!headers && channel && !(await channelExists(connection, uuid))) vanished.push(uuid);
+        }));
+      }
+      if (vanished.length > 0) {
+        // Its end may be among the events on their way.
+        await pause(this.#options.timings.settleMs);
+        for (const uuid of vanished) {
+          const channel = this.#channels.get(uuid);
+          this.#channels.delete(uuid);
+          channel?.lost();
+        }
+      }
+    } finally {
+      if (this.#endedMeanwhile === ended) this.#endedMeanwhile = undefined;
+    }
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
