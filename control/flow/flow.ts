@@ -101,12 +101,12 @@ export class Flow {
     while (this.#state.index < this.#state.steps.length) {
       const outcome = await this.#step(channel, resumed);
       resumed = undefined;
-      if (outcome.next === 'hangup') return this.#endChannel(channel, outcome.cause, 480, { by: 'application' });
+      if (outcome.next === 'hangup') return this.#endByApplication(channel, outcome.cause);
       if (outcome.next === 'refuse') return this.#refuse(channel, outcome.sipCode);
       if (outcome.next === 'replace') this.#state = { ...this.#state, steps: outcome.steps, index: 0, loopsPlayed: 0 };
       else this.#state = { ...this.#state, index: this.#state.index + 1, loopsPlayed: 0 };
     }
-    await this.#endChannel(channel, 'NORMAL_CLEARING', 480, { by: 'application' });
+    await this.#endByApplication(channel, 'NORMAL_CLEARING');
   }
 
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
@@ -174,6 +174,12 @@ export class Flow {
   async #refuse(channel: Channel, sipCode: number): Promise<void> {
     this.#intent ??= { by: 'application', failure: { code: 'rejected', message: `refused by the application with ${sipCode}` } };
     await channel.refuse(sipCode).catch((error: unknown) => this.#tell(error));
+  }
+
+  /** A list without an action that answers ends unanswered: that is a refusal too. */
+  async #endByApplication(channel: Channel, cause: HangupCause): Promise<void> {
+    if (!channel.answered) return this.#refuse(channel, 480);
+    await this.#endChannel(channel, cause, 480, { by: 'application' });
   }
 
   /** Hangs an answered channel up, and refuses an unanswered one with `sipCode`. */

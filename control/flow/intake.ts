@@ -1,0 +1,87 @@
+import { isTerminal, type Call } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import type { CallStore } from '../calls/store.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Media, ParkedChannel } from '../media/media.ts';
+import type { Flows } from './flows.ts';
+
+interface Options {
+  calls: Calls;
+  store: CallStore;
+  flows: Flows;
+  media: Media;
+  /** This control process's number. Channels of other owners are theirs. */
+  instance: number;
+  answerUrlOf: (applicationId: string) => string | undefined;
+  /** Called when a media node has the call. */
+  claim: (callId: string) => void;
+  logger: Logger;
+}
+
+/**
+ * Brings channels and calls together: a parked channel gets its call's flow, whether the call was decided a moment ago,
+ * by an earlier life of this process, or never reached the database; and a call whose channel is nowhere is ended.
+ */
+export class Intake {
+  readonly #options: Options;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** Takes up the calls an earlier life of this process has left, then all channels that need instructions. */
+  async start(): Promise<void> {
+    const { calls, store, media, instance } = this.#options;
+    const left = (await store.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
+    media.start((parked) => void this.#take(parked));
+    void media.reconciled.then(() => {
+      for (const call of left) {
+        if (call.routeMode !== 'webhook' || isTerminal(call.status)) continue;
+        if (!call.providerCallId || !media.mayHave(call.providerCallId)) this.#endUnseen(call);
+      }
+    });
+  }
+
+  async #take(parked: ParkedChannel): Promise<void> {
+    const { headers, channel } = parked;
+    const { calls, flows, claim, instance, logger } = this.#options;
+    if (headers.owner !== String(instance)) return;
+    try {
+      const call = await this.#callOf(headers, parked.dialog.callId);
+      if (!call || isTerminal(call.status)) {
+        logger.warn({ call: headers['call-id'], uuid: channel.uuid }, 'a media node holds a channel of a call that is over; it is ended');
+        await (channel.answered ? channel.hangup('NORMAL_CLEARING') : channel.refuse(503));
+        return;
+      }
+      claim(call.id);
+      if (call.providerCallId !== channel.uuid) calls.parked(call, channel.uuid, channel.node);
+      flows.run(call, parked);
+    } catch (error) {
+      logger.error({ err: error, call: headers['call-id'], uuid: channel.uuid }, 'a parked channel could not be taken');
+    }
+  }
+
+  /** The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE. */
+  async #callOf(headers: Readonly<Record<string, string>>, sipCallId: string): Promise<Call | undefined> {
+    const { calls, store, answerUrlOf } = this.#options;
+    const id = headers['call-id'];
+    const { customer, application, from, to, trunk, created } = headers;
+    if (!id) return undefined;
+    const known = calls.get(id) ?? (await store.find(id));
+    if (known) return isTerminal(known.status) ? known : calls.adopt(known);
+    if (!customer || !application || !from || !to || !created) return undefined;
+    return calls.createInbound({
+      id, customerId: customer, applicationId: application, from, to, routeMode: 'webhook', routingTarget: application,
+      answerUrl: answerUrlOf(application), trunkId: trunk, sipCallId, createdAt: new Date(created),
+    }, { rebuilt: true });
+  }
+
+  /** It ended while nobody looked: when and how is not known, so the record says so. */
+  #endUnseen(call: Call): void {
+    this.#options.calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
+    this.#options.calls.end(call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
+  }
+}
+
+/** The control process that made an id: the first of its last three digits. */
+const instanceOf = (id: string): number => Number(id.at(-3));

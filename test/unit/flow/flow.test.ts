@@ -1,0 +1,288 @@
+import { expect } from 'chai';
+import { pino } from 'pino';
+import type { Call } from '../../../control/calls/call.ts';
+import { Calls } from '../../../control/calls/calls.ts';
+import type { Change } from '../../../control/calls/journal.ts';
+import { FlowFailure } from '../../../control/flow/action.ts';
+import { Flow, type FlowServices } from '../../../control/flow/flow.ts';
+import { parseActions } from '../../../control/flow/schema.ts';
+import type { FlowState } from '../../../control/flow/state.ts';
+import { Ids } from '../../../control/lib/ids.ts';
+import { MediaError, type ParkedChannel } from '../../../control/media/media.ts';
+import { FakeChannel } from './fake-channel.ts';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Waits until a condition holds; the test's own timeout is its bound. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+describe('a flow', () => {
+  let channel: FakeChannel;
+  let call: Call;
+  let calls: Calls;
+  let changes: Change[];
+  let saved: Map<string, FlowState>;
+  let answers: Record<string, unknown>;
+  let asked: { url: string; method: string; digits?: string }[];
+
+  beforeEach(() => {
+    channel = new FakeChannel();
+    changes = [];
+    saved = new Map();
+    asked = [];
+    answers = {};
+    calls = new Calls({ ids: new Ids(0), journal: { accepting: true, append: (c: Change) => changes.push(c), onCommit: () => undefined } as never, hasWebhook: () => true });
+    call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
+  });
+
+  const services = (): FlowServices => ({
+    calls,
+    states: { save: (id: string, state: FlowState) => saved.set(id, structuredClone(state)), load: (id: string) => Promise.resolve(saved.get(id)), forget: (id: string) => saved.delete(id) } as never,
+    ask: ({ url, method, gathered }) => {
+      asked.push({ url, method, digits: gathered?.digits });
+      const answer = answers[url];
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(parseActions({ actions: answer }));
+    },
+    answerMethodOf: () => 'GET',
+    speak: (text) => Promise.resolve(`/prompts/${text}.wav`),
+    fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
+    logger: pino({ enabled: false }),
+  });
+  const park = (adopted?: ParkedChannel['adopted']): ParkedChannel => ({ channel, headers: {}, dialog: { callId: '', fromTag: '', toTag: '' }, adopted });
+  const run = async (...actions: unknown[]): Promise<void> => {
+    answers['https://example.com/answer'] = actions;
+    await new Flow(call, services()).run(park());
+  };
+  const kinds = () => changes.flatMap((change) => change.timeline.map((entry) => entry.kind));
+  const gathered = () => changes.flatMap((c) => c.timeline).filter((e) => e.kind === 'call.gathered').map((e) => e.detail);
+
+  it('answers before the first action, plays in order and hangs up at the end of the list', async () => {
+    await run({ say: { text: 'one' } }, { type: 'play', url: 'https://example.com/two.wav', loop: 2 }, { pause: { seconds: 2 } });
+    const audio = '/audio/https%3A%2F%2Fexample.com%2Ftwo.wav';
+    expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', `play ${audio}`, `play ${audio}`, 'play silence_stream://2000', 'hangup NORMAL_CLEARING']);
+    expect(call.status).to.equal('completed');
+    expect(call.hangup?.by).to.equal('application');
+  });
+
+  it('an empty list of actions answers nothing and refuses with 480', async () => {
+    await run();
+    expect(channel.asked).to.deep.equal(['refuse 480']);
+    expect(call.failure?.code).to.equal('rejected');
+  });
+
+  it('a first reject refuses the call unanswered with its code', async () => {
+    await run({ reject: { sip_code: 486 } });
+    expect(channel.asked).to.deep.equal(['refuse 486']);
+    expect(call.status).to.equal('failed');
+    expect(call.failure?.code).to.equal('rejected');
+  });
+
+  it('a later reject hangs up the answered call', async () => {
+    await run({ say: { text: 'no' } }, { reject: {} }, { say: { text: 'never' } });
+    expect(channel.asked).to.deep.equal(['answer', 'play /prompts/no.wav', 'hangup CALL_REJECTED']);
+    expect(call.status).to.equal('completed');
+  });
+
+  it('hangup ends the call and what follows it never runs', async () => {
+    await run({ hangup: {} }, { say: { text: 'never' } });
+    expect(channel.asked).to.deep.equal(['answer', 'hangup NORMAL_CLEARING']);
+  });
+
+  it('an answer_url that fails refuses the unanswered call with 503 and ends it failed', async () => {
+    answers['https://example.com/answer'] = new FlowFailure('answer_url_error', 'the server answered 500');
+    await new Flow(call, services()).run(park());
+    expect(channel.asked).to.deep.equal(['refuse 503']);
+    expect(call.status).to.equal('failed');
+    expect(call.failure).to.deep.equal({ code: 'answer_url_error', message: 'the server answered 500' });
+  });
+
+  it('a redirect that fails hangs the answered call up, failed', async () => {
+    answers['https://example.com/next'] = new FlowFailure('answer_url_error', 'the reply is not valid JSON');
+    await run({ say: { text: 'one' } }, { redirect: { url: 'https://example.com/next' } });
+    expect(channel.asked.at(-1)).to.equal('hangup NORMAL_TEMPORARY_FAILURE');
+    expect(call.failure?.code).to.equal('answer_url_error');
+  });
+
+  it('a redirect replaces the rest and tells the digits', async () => {
+    answers['https://example.com/next'] = [{ say: { text: 'two' } }];
+    channel.holdPlaying = false;
+    const flow = run({ gather: { num_digits: 2 } }, { redirect: { url: 'https://example.com/next', method: 'POST' } }, { say: { text: 'never' } });
+    await until(() => channel.listening);
+    channel.press('4', '2');
+    await flow;
+    expect(asked.at(-1)).to.deep.equal({ url: 'https://example.com/next', method: 'POST', digits: '42' });
+    expect(channel.asked).to.deep.equal(['answer', 'play /prompts/two.wav', 'hangup NORMAL_CLEARING']);
+  });
+
+  it('redirects stop at their depth', async () => {
+    answers['https://example.com/loop'] = [{ redirect: { url: 'https://example.com/loop', max_redirects: 3 } }];
+    await run({ redirect: { url: 'https://example.com/loop' } });
+    expect(asked.filter(({ url }) => url.endsWith('/loop'))).to.have.length(3);
+    expect(call.failure?.code).to.equal('answer_url_error');
+  });
+
+  it('a key during the prompt stops it and counts', async () => {
+    channel.holdPlaying = true;
+    const flow = run({ gather: { prompt: 'menu', num_digits: 1 } });
+    await until(() => channel.asked.includes('play /prompts/menu.wav'));
+    channel.press('7');
+    await flow;
+    expect(channel.asked).to.include('stop');
+    expect(gathered()).to.deep.equal([{ digits: '7', status: 'completed', timed_out: false, min_digits: 1, max_digits: 1, timeout_seconds: 5, finish_on_key: '#' }]);
+    expect(channel.listening).to.equal(false);
+  });
+
+  it('the finishing key ends a range and is not a digit', async () => {
+    const flow = run({ gather: { max_digits: 6, min_digits: 2 } });
+    await until(() => channel.listening);
+    channel.press('1', '2', '3', '#');
+    await flow;
+    expect(gathered()[0]).to.include({ digits: '123', status: 'completed', timed_out: false });
+  });
+
+  it('the finishing key before enough digits is too few', async () => {
+    const flow = run({ gather: { num_digits: 4 } });
+    await until(() => channel.listening);
+    channel.press('1', '#');
+    await flow;
+    expect(gathered()[0]).to.include({ digits: '1', status: 'too_few_digits', timed_out: false });
+  });
+
+  it('an empty finish_on_key makes # a digit', async () => {
+    const flow = run({ gather: { num_digits: 2, finish_on_key: '' } });
+    await until(() => channel.listening);
+    channel.press('#', '1');
+    await flow;
+    expect(gathered()[0]).to.include({ digits: '#1', status: 'completed' });
+  });
+
+  it('no key in time is a timeout, and the flow goes on', async () => {
+    await run({ gather: { timeout_seconds: 1 } }, { say: { text: 'still there' } });
+    expect(gathered()[0]).to.include({ digits: '', status: 'timeout', timed_out: true });
+    expect(channel.asked).to.include('play /prompts/still there.wav');
+  });
+
+  it('a caller who hangs up in a gather is told of as such', async () => {
+    const flow = run({ gather: {} }, { say: { text: 'never' } });
+    await until(() => channel.listening);
+    channel.callerHangsUp();
+    await flow;
+    expect(gathered()[0]).to.include({ status: 'hangup' });
+    expect(call.status).to.equal('completed');
+    expect(call.hangup?.by).to.equal('caller');
+    expect(channel.listening).to.equal(false);
+  });
+
+  it('a caller who hangs up in a prompt completes the call', async () => {
+    channel.holdPlaying = true;
+    const flow = run({ say: { text: 'long' } }, { say: { text: 'never' } });
+    await until(() => channel.asked.length === 2);
+    channel.callerHangsUp();
+    await flow;
+    expect(call.hangup?.by).to.equal('caller');
+    expect(kinds()).to.include('action.ended');
+  });
+
+  it('a caller who gives up while the answer_url is asked cancels the call', async () => {
+    const flow = new Flow(call, { ...services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+    flow.prefetch();
+    const running = flow.run(park());
+    channel.callerHangsUp();
+    await running;
+    expect(call.status).to.equal('canceled');
+  });
+
+  it('a media node that refuses to play ends the call failed', async () => {
+    channel.refusePlaying = new MediaError('FILE NOT FOUND');
+    await run({ say: { text: 'one' } });
+    expect(call.failure).to.deep.equal({ code: 'media_unavailable', message: 'FILE NOT FOUND' });
+  });
+
+  it('a lost media node ends the call failed', async () => {
+    channel.holdPlaying = true;
+    const flow = run({ say: { text: 'one' } });
+    await until(() => channel.asked.length === 2);
+    channel.end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
+    await flow;
+    expect(call.status).to.equal('failed');
+    expect(call.failure?.code).to.equal('media_unavailable');
+  });
+
+  it('the API hangs up an answered call as completed, by api', async () => {
+    channel.holdPlaying = true;
+    answers['https://example.com/answer'] = [{ say: { text: 'one' } }];
+    const flow = new Flow(call, services());
+    const running = flow.run(park());
+    await until(() => channel.asked.length === 2);
+    await flow.hangup();
+    await running;
+    expect(call.status).to.equal('completed');
+    expect(call.hangup?.by).to.equal('api');
+  });
+
+  it('the API hangs up an unanswered call as canceled', async () => {
+    const flow = new Flow(call, { ...services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+    flow.prefetch();
+    await flow.hangup();
+    await flow.run(park());
+    expect(channel.asked).to.deep.equal(['refuse 480']);
+    expect(call.status).to.equal('canceled');
+    expect(call.hangup?.by).to.equal('api');
+  });
+
+  it('variables are set, replaced, removed and bounded', async () => {
+    await run({ set_variable: { name: 'a', value: '1' } }, { set_variable: { name: 'b', value: '2' } }, { set_variable: { name: 'a', value: '3' } }, { unset_variable: { name: 'b' } });
+    expect(call.variables).to.deep.equal({ a: '3' });
+    const many = Array.from({ length: 101 }, (_, i) => ({ set_variable: { name: `v${i}`, value: '' } }));
+    channel = new FakeChannel();
+    call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: 'x', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
+    await run(...many);
+    expect(call.failure?.code).to.equal('answer_url_error');
+  });
+
+  describe('taken over from a process that died', () => {
+    const place = (actions: unknown[], at: Partial<FlowState>): void => {
+      saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, loopsPlayed: 0, digits: '', ...at });
+      channel.answered = true;
+      calls.answered(call);
+    };
+
+    it('waits for the prompt that still plays, then goes on with the next action', async () => {
+      place([{ say: { text: 'one' } }, { say: { text: 'two' } }], {});
+      let finish: (how: 'finished') => void = () => undefined;
+      const running = new Flow(call, services()).run(park({ playing: { source: '/prompts/one.wav', finished: new Promise((resolve) => { finish = resolve; }) } }));
+      await turn();
+      expect(channel.asked).to.deep.equal([]);
+      finish('finished');
+      await running;
+      expect(channel.asked).to.deep.equal(['play /prompts/two.wav', 'hangup NORMAL_CLEARING']);
+      expect(asked).to.deep.equal([]);
+    });
+
+    it('goes on with the next action when the prompt has ended meanwhile', async () => {
+      place([{ say: { text: 'one' } }, { say: { text: 'two' } }], {});
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.deep.equal(['play /prompts/two.wav', 'hangup NORMAL_CLEARING']);
+    });
+
+    it('keeps the digits a gather had and does not repeat its prompt', async () => {
+      place([{ gather: { prompt: 'menu', num_digits: 3 } }], { digits: '12' });
+      const running = new Flow(call, services()).run(park({}));
+      await until(() => channel.listening);
+      channel.press('3');
+      await running;
+      expect(gathered()[0]).to.include({ digits: '123', status: 'completed' });
+      expect(channel.asked).to.deep.equal(['hangup NORMAL_CLEARING']);
+    });
+
+    it('asks the answer_url again when the place is lost', async () => {
+      channel.answered = true;
+      calls.answered(call);
+      answers['https://example.com/answer'] = [{ say: { text: 'again' } }];
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.deep.equal(['stop', 'play /prompts/again.wav', 'hangup NORMAL_CLEARING']);
+    });
+  });
+});
