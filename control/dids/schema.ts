@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { E164 } from '../lib/e164.ts';
 import { rfc3339 } from '../lib/time.ts';
-import { isSipTarget } from './sip-uri.ts';
+import { isSipTarget } from '../lib/sip-uri.ts';
 
 export const REJECT_CODES = [403, 404, 480, 486, 603] as const;
 

@@ -127,3 +127,6 @@ export function parse<T extends z.ZodType>(schema: T | undefined, value: unknown
 /** An `invalid_request` about one field, for what a schema alone cannot know. */
 export const invalid = (path: string, message: string): ApiError =>
   new ApiError('invalid_request', `${path} ${message}`, { details: [{ path, message }] });
+
+/** The path of everything that has an id. Any text is let through: what does not exist is not found. */
+export const idParams = z.strictObject({ id: z.string() });

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import type { z } from 'zod';
+import { hashApiKey, newApiKey } from '../http/api-key.ts';
+import { invalid } from '../http/endpoint.ts';
+import type { OnChange } from '../lib/changes.ts';
+import { ApiError } from '../lib/errors.ts';
+import { checkUrl, FetchError } from '../lib/guarded-url.ts';
+import type { Ids } from '../lib/ids.ts';
+import { patched } from '../lib/patch.ts';
+import type { Application, applicationCreate, applicationPatch } from './schema.ts';
+import type { ApplicationStore } from './store.ts';
+
+export interface ApplicationDependencies {
+  store: ApplicationStore;
+  customerExists(id: string): Promise<boolean>;
+  ids: Ids;
+  onChange: OnChange;
+  /** Whether URLs may name loopback addresses: the development profile. */
+  allowPrivateUrls: boolean;
+  now?: () => Date;
+}
+
+const BOTH_SECRETS_SIGN_MS = 24 * 3600 * 1000;
+
+/** A customer's applications and their keys. `customerId` is whose they must be; another customer's is not found. */
+export class ApplicationService {
+  readonly #deps: ApplicationDependencies;
+  readonly #now: () => Date;
+
+  constructor(deps: ApplicationDependencies) {
+    this.#deps = deps;
+    this.#now = deps.now ?? (() => new Date());
+  }
+
+  /** @throws ApiError `not_found` for an unknown customer, `invalid_request` for a URL that cannot be asked */
+  async create(customerId: string, body: z.output<typeof applicationCreate>): Promise<{ application: Application; apiKey: string }> {
+    const { store, ids, customerExists, onChange } = this.#deps;
+    if (!(await customerExists(customerId))) throw new ApiError('not_found', 'customer not found');
+    this.#checkUrls(body);
+    const id = ids.next('app');
+    const apiKey = newApiKey();
+    const now = this.#now();
+    await store.insert({
+      id,
+      customerId,
+      name: body.name,
+      answerUrl: body.answer_url,
+      answerMethod: body.answer_method,
+      fallbackUrl: body.fallback_url,
+      webhookUrl: body.webhook_url,
+      status: 'active',
+      createdAt: now,
+      updatedAt: now,
+    }, body.webhook_secret, hashApiKey(apiKey));
+    await onChange({ room: 'applications', id });
+    return { application: await this.get(customerId, id), apiKey };
+  }
+
+  /** @throws ApiError `not_found` for an unknown customer */
+  async list(customerId: string, limit: number, before?: string): Promise<Application[]> {
+    if (!(await this.#deps.customerExists(customerId))) throw new ApiError('not_found', 'customer not found');
+    return this.#deps.store.list(customerId, limit, before);
+  }
+
+  /** @throws ApiError `not_found` */
+  async get(customerId: string, id: string): Promise<Application> {
+    const application = await this.#deps.store.get(id);
+    if (application?.customerId !== customerId) throw new ApiError('not_found', 'application not found');
+    return application;
+  }
+
+  /** @throws ApiError `not_found`, `invalid_request` for a URL that cannot be asked */
+  async update(customerId: string, id: string, body: z.output<typeof applicationPatch>): Promise<Application> {
+    const { store, onChange } = this.#deps;
+    const stored = await this.get(customerId, id);
+    this.#checkUrls(body);
+    await store.update(id, {
+      name: body.name,
+      status: body.status,
+      answerMethod: body.answer_method,
+      // Only what the body names is written, so that two changes at once do not undo each other.
+      ...(body.answer_url !== undefined && { answerUrl: patched(body.answer_url, stored.answerUrl) }),
+      ...(body.fallback_url !== undefined && { fallbackUrl: patched(body.fallback_url, stored.fallbackUrl) }),
+      ...(body.webhook_url !== undefined && { webhookUrl: patched(body.webhook_url, stored.webhookUrl) }),
+    }, body.webhook_secret);
+    await onChange({ room: 'applications', id });
+    return this.get(customerId, id);
+  }
+
+  /**
+   * Gives the application a new key; the old one works for `graceSeconds` more.
+   * @throws ApiError `not_found`
+   */
+  async rotateKey(customerId: string, id: string, graceSeconds: number): Promise<{ application: Application; apiKey: string }> {
+    const { store, onChange } = this.#deps;
+    const application = await this.get(customerId, id);
+    const apiKey = newApiKey();
+    await store.rotateKey(id, hashApiKey(apiKey), new Date(this.#now().getTime() + graceSeconds * 1000));
+    await onChange({ room: 'applications', id });
+    return { application, apiKey };
+  }
+
+  /**
+   * Gives the application a new webhook secret; for 24 h the old one signs as well.
+   * @param given a secret of the customer's making; generated where there is none, and only then returned
+   * @throws ApiError `not_found`
+   */
+  async rotateWebhookSecret(customerId: string, id: string, given: string | undefined): Promise<{ application: Application; generated: string | undefined }> {
+    const { store, onChange } = this.#deps;
+    await this.get(customerId, id);
+    const generated = given === undefined ? `whsec_${randomBytes(32).toString('base64url')}` : undefined;
+    await store.rotateWebhookSecret(id, given ?? generated ?? '', new Date(this.#now().getTime() + BOTH_SECRETS_SIGN_MS));
+    await onChange({ room: 'applications', id });
+    return { application: await this.get(customerId, id), generated };
+  }
+
+  #checkUrls(body: { answer_url?: string | null; fallback_url?: string | null; webhook_url?: string | null }): void {
+    for (const field of ['answer_url', 'fallback_url', 'webhook_url'] as const) {
+      const url = body[field];
+      if (typeof url !== 'string') continue;
+      try {
+        checkUrl(url, { allowPrivate: this.#deps.allowPrivateUrls });
+      } catch (error) {
+        throw error instanceof FetchError ? invalid(field, `cannot be used: ${error.message}`) : error;
+      }
+    }
+  }
+}

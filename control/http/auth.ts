@@ -1,0 +1,90 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { ApiError } from '../lib/errors.ts';
+import { hashApiKey, isApiKey } from './api-key.ts';
+import type { Caller, CustomerCaller, Endpoint } from './endpoint.ts';
+
+/** Whom a key stands for, as the applications room answers it. */
+export interface KeyOwner extends Omit<CustomerCaller, 'kind'> {
+  /** When the key stops working, of a key that was rotated away. */
+  expiresAt: Date | undefined;
+}
+
+export interface Authenticator {
+  /**
+   * The caller behind an Authorization header.
+   * @throws ApiError `unauthorized`
+   */
+  authenticate(kind: Endpoint['auth'], header: string | undefined): Promise<Caller>;
+  /** Drops what is remembered of keys; to be called when an application or a customer has changed. */
+  forget(): void;
+  /** How many keys are remembered. */
+  readonly size: number;
+}
+
+// A key that another instance has taken away goes on working here for this long.
+const REMEMBERED_MS = 5000;
+const MOST_REMEMBERED = 10_000;
+
+/**
+ * @param findKey looks a key up by its SHA-256 in hex
+ * @param now milliseconds since the epoch
+ */
+export function createAuthenticator(adminToken: string, findKey: (keyHash: string) => Promise<KeyOwner | undefined>, now: () => number = Date.now): Authenticator {
+  const known = new Map<string, { owner: Promise<KeyOwner | undefined>; until: number }>();
+  const adminDigest = digest(adminToken);
+
+  // Requests of one key that come together share one look-up. Only good keys stay, so that guesses take no room.
+  function lookUp(keyHash: string): Promise<KeyOwner | undefined> {
+    const entry = known.get(keyHash);
+    if (entry && entry.until > now()) return entry.owner;
+    known.delete(keyHash);
+    const [oldest] = known.size >= MOST_REMEMBERED ? known.keys() : [];
+    if (oldest !== undefined) known.delete(oldest);
+    const fresh = { owner: findKey(keyHash), until: now() + REMEMBERED_MS };
+    known.set(keyHash, fresh);
+    const drop = (): void => {
+      if (known.get(keyHash) === fresh) known.delete(keyHash);
+    };
+    fresh.owner.then((owner) => owner ?? drop(), drop);
+    return fresh.owner;
+  }
+
+  async function customer(key: string): Promise<CustomerCaller | undefined> {
+    // A key is found by its hash, which tells a guesser's clock nothing about the key.
+    const owner = isApiKey(key) ? await lookUp(hashApiKey(key)) : undefined;
+    if (!owner || (owner.expiresAt && owner.expiresAt.getTime() <= now())) return undefined;
+    const { applicationId, applicationStatus, customerId, customerStatus } = owner;
+    return { kind: 'customer', applicationId, applicationStatus, customerId, customerStatus };
+  }
+
+  return {
+    async authenticate(kind, header) {
+      if (kind === 'none') return undefined;
+      const token = /^Bearer +([^\s]+) *$/i.exec(header ?? '')?.[1] ?? '';
+      if (kind === 'customer') {
+        const caller = await customer(token);
+        if (caller) return caller;
+        throw new ApiError('unauthorized');
+      }
+      if (timingSafeEqual(digest(token), adminDigest)) return { kind: 'operator' };
+      throw new ApiError('unauthorized', 'the operator token is missing or not valid');
+    },
+    forget: () => known.clear(),
+    get size() {
+      return known.size;
+    },
+  };
+}
+
+/**
+ * Whether the caller may do this now. Reading stays possible for a suspended customer and a disabled application:
+ * they need to see what happened and what is missing. Whatever changes something does not.
+ * @throws ApiError `customer_suspended`, `application_disabled`
+ */
+export function refuseInactive(endpoint: Endpoint, caller: Caller): void {
+  if (caller?.kind !== 'customer' || endpoint.method === 'get') return;
+  if (caller.customerStatus === 'suspended') throw new ApiError('customer_suspended');
+  if (caller.applicationStatus === 'disabled' && !endpoint.allowDisabledApplication) throw new ApiError('application_disabled');
+}
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();

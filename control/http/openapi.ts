@@ -1,0 +1,91 @@
+import { OpenAPIRegistry, OpenApiGeneratorV31 } from '@asteasolutions/zod-to-openapi';
+import { z } from 'zod';
+import { ERRORS, type ErrorCode } from '../lib/errors.ts';
+import { groupBy } from '../lib/group-by.ts';
+import type { Endpoint } from './endpoint.ts';
+
+export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
+
+export const errorSchema = z.strictObject({
+  error: z.strictObject({
+    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+    message: z.string(),
+    details: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
+    request_id: z.string(),
+  }),
+}).meta({ id: 'Error', description: 'Branch on `code`; `message` is for people. `request_id` is also in the X-Request-Id header.' });
+
+/** Every code an endpoint can answer with: its own, and those that come with its authentication, method and input. */
+export function errorCodes(endpoint: Endpoint): ErrorCode[] {
+  const codes = new Set<ErrorCode>(endpoint.errors);
+  if (endpoint.auth !== 'none') codes.add('unauthorized');
+  if (endpoint.auth === 'customer' && endpoint.method !== 'get') {
+    codes.add('customer_suspended');
+    if (!endpoint.allowDisabledApplication) codes.add('application_disabled');
+  }
+  if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');
+  if (endpoint.body) for (const code of ['invalid_json', 'payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
+  if (endpoint.method === 'post') for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
+  codes.add('internal_error');
+  return [...codes];
+}
+
+const idempotencyKey = z.string().min(1).max(255).optional()
+  .describe('makes a retry safe: the same key with the same body gets the stored answer for 24 hours');
+
+const NOTES: Record<string, string> = { 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
+
+/** The OpenAPI 3.1 document of these endpoints, made from the very schemas that validate their requests. */
+export function openApiDocument(endpoints: readonly Endpoint[], { version, publicUrl }: { version: string; publicUrl?: string }): OpenApiDocument {
+  const registry = new OpenAPIRegistry();
+  const security = {
+    customer: registry.registerComponent('securitySchemes', 'ApplicationKey', { type: 'http', scheme: 'bearer', description: 'API key of an application, `mv_live_…`' }),
+    operator: registry.registerComponent('securitySchemes', 'OperatorToken', { type: 'http', scheme: 'bearer', description: 'the operator token' }),
+  };
+  for (const endpoint of endpoints) {
+    registry.registerPath({
+      method: endpoint.method,
+      path: endpoint.path.replaceAll(/:([a-z0-9_]+)/gi, '{$1}'),
+      operationId: operationId(endpoint),
+      tags: [endpoint.tag],
+      summary: endpoint.summary,
+      description: endpoint.description,
+      security: endpoint.auth === 'none' ? [] : [{ [security[endpoint.auth].name]: [] }],
+      request: {
+        params: endpoint.params instanceof z.ZodObject ? endpoint.params : undefined,
+        query: endpoint.query instanceof z.ZodObject ? endpoint.query : undefined,
+        headers: endpoint.method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined,
+        body: endpoint.body && { required: !endpoint.body.safeParse({}).success, content: { 'application/json': { schema: endpoint.body } } },
+      },
+      responses: {
+        [endpoint.status]: {
+          description: NOTES[endpoint.status] ?? 'Done',
+          content: endpoint.reply && { 'application/json': { schema: endpoint.reply } },
+        },
+        ...errorResponses(errorCodes(endpoint)),
+      },
+    });
+  }
+  return new OpenApiGeneratorV31(registry.definitions).generateDocument({
+    openapi: '3.1.0',
+    info: { title: 'MiniVoice API', version, description: 'Every object of a customer is seen by that customer only. Times are RFC 3339 in UTC; fields that are not known are left out.', license: { name: 'MIT', identifier: 'MIT' } },
+    servers: [{ url: publicUrl ?? '/' }],
+    tags: [...new Set(endpoints.map((e) => e.tag))].map((name) => ({ name })),
+  });
+}
+
+function errorResponses(codes: readonly ErrorCode[]) {
+  const byStatus = groupBy(codes, (code) => ERRORS[code][0]);
+  return Object.fromEntries([...byStatus].sort(([a], [b]) => a - b).map(([status, group]) => [status, {
+    description: group.map((code) => `\`${code}\`: ${ERRORS[code][1]}`).join('; '),
+    content: {
+      'application/json': {
+        schema: errorSchema,
+        examples: Object.fromEntries(group.map((code) => [code, { value: { error: { code, message: ERRORS[code][1], request_id: 'req_20260529T120000.000000000' } } }])),
+      },
+    },
+  }]));
+}
+
+const operationId = ({ method, path }: Endpoint): string =>
+  [method, ...path.split('/').filter(Boolean).map((part) => part.replace(':', 'by_').replaceAll(/[^A-Za-z0-9]/g, '_'))].join('_');

@@ -1,0 +1,123 @@
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express';
+import helmet from 'helmet';
+import { ApiError } from '../lib/errors.ts';
+import { groupBy } from '../lib/group-by.ts';
+import type { Logger } from '../lib/logger.ts';
+import { refuseInactive, type Authenticator } from './auth.ts';
+import { docsPage } from './docs.ts';
+import type { Caller, Endpoint } from './endpoint.ts';
+import { errorReply, type Reply } from './errors.ts';
+import { healthRoutes, type ReadinessCheck } from './health.ts';
+import type { Idempotency } from './idempotency.ts';
+import { timeRequests, type Registry } from './metrics.ts';
+import { openApiDocument } from './openapi.ts';
+import { requestIds } from './request-id.ts';
+
+export interface ApiDependencies {
+  endpoints: readonly Endpoint[];
+  authenticator: Authenticator;
+  idempotency: Idempotency;
+  readiness: readonly ReadinessCheck[];
+  registry: Registry;
+  logger: Logger;
+  /** Makes the id of a request that brings none. */
+  requestId: () => string;
+  version: string;
+  publicUrl?: string;
+}
+
+const BODY_LIMIT_BYTES = 256 * 1024;
+
+/** The REST API: every endpoint, the health and documentation pages, and one answer for whatever is none of them. */
+export function createApi(deps: ApiDependencies): Express {
+  const { authenticator, idempotency, logger, registry } = deps;
+  const endpoints = [...healthRoutes(deps.readiness, logger), ...deps.endpoints];
+  const document = openApiDocument(endpoints, deps);
+  const page = docsPage(document);
+
+  const app = express();
+  app.disable('x-powered-by').disable('etag').enable('case sensitive routing');
+  app.use(requestIds(deps.requestId), timeRequests(registry), helmet());
+
+  for (const endpoint of endpoints) app[endpoint.method](endpoint.path, handler(endpoint));
+  app.get('/metrics', named('/metrics'), async (_req, res) => {
+    res.type(registry.contentType).send(await registry.metrics());
+  });
+  app.get('/openapi.json', named('/openapi.json'), (_req, res) => void res.json(document));
+  app.get('/docs', named('/docs'), (_req, res) => void res.type('html').send(page));
+
+  const pages = [{ path: '/metrics', method: 'get' }, { path: '/openapi.json', method: 'get' }, { path: '/docs', method: 'get' }];
+  for (const [path, same] of groupBy([...endpoints, ...pages], (e) => e.path)) {
+    const allowed = same.map((e) => e.method.toUpperCase()).join(', ');
+    app.all(path, named(path), (_req, res) => {
+      res.setHeader('Allow', allowed);
+      throw new ApiError('method_not_allowed');
+    });
+  }
+  app.use(() => {
+    throw new ApiError('not_found', 'there is nothing at this path');
+  });
+
+  const onError: ErrorRequestHandler = (error, _req, res, next) => {
+    if (res.headersSent) next(error); // express then closes the connection
+    else send(res, errorReply(error, requestIdOf(res), logger));
+  };
+  app.use(onError);
+  return app;
+
+  /** In this order: who asks, is the body readable, is it valid, may they, has it been done already (contract §7). */
+  function handler(endpoint: Endpoint): RequestHandler {
+    return async (req, res) => {
+      res.locals.path = endpoint.path;
+      const requestId = requestIdOf(res);
+      const caller = await authenticator.authenticate(endpoint.auth, req.get('authorization'));
+      const body = endpoint.body ? await readBody(req, res) : undefined;
+      const run = endpoint.prepare({ params: req.params, query: req.query, body, caller, requestId });
+      refuseInactive(endpoint, caller);
+      const key = endpoint.method === 'post' && caller ? req.get('idempotency-key') : undefined;
+      if (key === undefined || !caller) {
+        send(res, { status: endpoint.status, body: await run() });
+        return;
+      }
+      const fingerprint = JSON.stringify([req.method, req.originalUrl, body]);
+      const reply = await idempotency.run({ scope: scopeOf(caller), key, fingerprint }, async () => {
+        try {
+          return { status: endpoint.status, body: await run() };
+        } catch (error) {
+          return errorReply(error, requestId, logger);
+        }
+      });
+      if (reply.replayed) res.setHeader('Idempotency-Replayed', 'true');
+      send(res, reply);
+    };
+  }
+}
+
+const parseJson = express.json({ limit: BODY_LIMIT_BYTES, strict: false });
+
+/** The parsed body, or `{}` where none was sent. @throws what errors.ts knows of the body parser. */
+async function readBody(req: Request, res: Response): Promise<unknown> {
+  const type = req.is('application/json');
+  if (type === null) return {}; // there is no body
+  if (type === false) throw new ApiError('unsupported_media_type');
+  await new Promise<void>((resolve, reject) => {
+    parseJson(req, res, (error?: unknown) => (error === undefined ? resolve() : reject(error as Error)));
+  });
+  return req.body === undefined ? {} : (req.body as unknown);
+}
+
+function send(res: Response, reply: Reply): void {
+  // Replies hold what is shown once, and what only this caller may see.
+  res.status(reply.status).setHeader('Cache-Control', 'no-store');
+  for (const [name, value] of Object.entries(reply.headers ?? {})) res.setHeader(name, value);
+  if (reply.body === undefined) res.end();
+  else res.json(reply.body);
+}
+
+const named = (path: string): RequestHandler => (_req, res, next) => {
+  res.locals.path = path;
+  next();
+};
+
+const requestIdOf = (res: Response): string => String(res.locals.requestId);
+const scopeOf = (caller: Exclude<Caller, undefined>): string => (caller.kind === 'customer' ? caller.applicationId : 'operator');
