@@ -146,18 +146,18 @@ export class Recogniser {
   /** Follows the recording from its beginning at `lag`; the far end's clock may slip by some packets on the way. */
   #follow(lag: number): Match {
     let at = lag;
-    let first: number | undefined;
-    let matched = 0;
+    const lags: number[] = [];
     let until = 0;
     for (const segment of this.#segments) {
       const found = this.#find(segment, at, 24, IN_PLACE) ?? this.#find(segment, at, 180, SLIPPED);
       if (found === undefined) continue;
       at = found;
-      first ??= found;
-      matched++;
+      lags.push(found);
       until = segment.start + SEGMENT;
     }
-    return { startMs: (1000 * (first ?? lag)) / RATE, fraction: matched / this.#segments.length, heardUntilMs: (1000 * until) / RATE };
+    // The one in the middle: a vowel alone can be off by a period of the voice.
+    const start = lags.sort((a, b) => a - b)[Math.floor(lags.length / 2)] ?? lag;
+    return { startMs: (1000 * start) / RATE, fraction: lags.length / this.#segments.length, heardUntilMs: (1000 * until) / RATE };
   }
 
   #find(segment: { start: number; energy: number }, around: number, reach: number, least: number): number | undefined {
