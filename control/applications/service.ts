@@ -6,7 +6,6 @@ import type { OnChange } from '../lib/changes.ts';
 import { ApiError } from '../lib/errors.ts';
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
-import { patched } from '../lib/patch.ts';
 import type { Application, applicationCreate, applicationPatch } from './schema.ts';
 import type { ApplicationStore } from './store.ts';
 
@@ -72,16 +71,16 @@ export class ApplicationService {
   /** @throws ApiError `not_found`, `invalid_request` for a URL that cannot be asked */
   async update(customerId: string, id: string, body: z.output<typeof applicationPatch>): Promise<Application> {
     const { store, onChange } = this.#deps;
-    const stored = await this.get(customerId, id);
+    await this.get(customerId, id);
     this.#checkUrls(body);
     await store.update(id, {
       name: body.name,
       status: body.status,
       answerMethod: body.answer_method,
       // Only what the body names is written, so that two changes at once do not undo each other.
-      ...(body.answer_url !== undefined && { answerUrl: patched(body.answer_url, stored.answerUrl) }),
-      ...(body.fallback_url !== undefined && { fallbackUrl: patched(body.fallback_url, stored.fallbackUrl) }),
-      ...(body.webhook_url !== undefined && { webhookUrl: patched(body.webhook_url, stored.webhookUrl) }),
+      ...(body.answer_url !== undefined && { answerUrl: body.answer_url ?? undefined }),
+      ...(body.fallback_url !== undefined && { fallbackUrl: body.fallback_url ?? undefined }),
+      ...(body.webhook_url !== undefined && { webhookUrl: body.webhook_url ?? undefined }),
     }, body.webhook_secret);
     await onChange({ room: 'applications', id });
     return this.get(customerId, id);

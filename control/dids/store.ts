@@ -75,12 +75,20 @@ export class DidStore {
     await this.#db<Row>('dids').insert(toRow(did));
   }
 
+  /** Stores those whose number is free, all in one write, and returns their ids. */
+  async insertFree(dids: readonly Did[]): Promise<Set<string>> {
+    if (dids.length === 0) return new Set();
+    await this.#db<Row>('dids').insert(dids.map(toRow)).onConflict('number_e164').ignore();
+    const stored = await this.#db<Row>('dids').whereIn('id', dids.map((did) => did.id)).select('id');
+    return new Set(stored.map((row) => row.id));
+  }
+
   /** Applies `change` to the stored number, with the row locked in between; what `change` throws leaves it as it was. */
-  async update(id: string, change: (did: Did) => Promise<Did>): Promise<Did | undefined> {
+  async update(id: string, change: (did: Did) => Did): Promise<Did | undefined> {
     return this.#db.transaction(async (tx) => {
       const row = await tx<Row>('dids').where({ id }).forUpdate().first();
       if (!row) return undefined;
-      const changed = await change(toDid(row));
+      const changed = change(toDid(row));
       await tx<Row>('dids').where({ id }).update(toRow(changed));
       return changed;
     });
