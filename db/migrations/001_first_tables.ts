@@ -128,19 +128,17 @@ export async function up(knex: Knex): Promise<void> {
     id(t, 'application_id').notNullable();
     t.specificType('body', 'mediumtext').notNullable(); // the exact bytes that are signed and sent
     t.string('status', 16).notNullable(); // pending | delivered | exhausted | disabled
-    t.integer('attempts').unsigned().notNullable();
-    at(t, 'next_attempt_at');
-    at(t, 'claimed_until'); // a worker's lease; past it the row is anybody's again
+    t.integer('attempts').unsigned().notNullable(); // finished ones
+    at(t, 'next_attempt_at'); // null once settled. While an attempt runs it is the end of the worker's lease: past it the row is anybody's again
     at(t, 'created_at').notNullable();
     at(t, 'delivered_at');
-    // The worker asks for what is due, oldest first; the second index serves the order within a call.
-    t.index(['status', 'next_attempt_at', 'id']);
-    t.index(['call_id', 'seq']);
+    // The worker asks which applications have something due, then for the oldest of each; the second index serves the order within a call.
+    t.index(['status', 'application_id', 'next_attempt_at'], 'webhook_deliveries_due');
+    t.index(['call_id', 'attempts', 'seq'], 'webhook_deliveries_order');
     t.index(['application_id', 'id']);
   });
   await knex.schema.createTable('webhook_attempts', (t) => {
-    t.bigIncrements('n');
-    id(t, 'delivery_id').notNullable().index();
+    id(t, 'delivery_id').notNullable();
     id(t, 'call_id').index();
     t.integer('attempt').unsigned().notNullable();
     at(t, 'at').notNullable();
@@ -150,6 +148,7 @@ export async function up(knex: Knex): Promise<void> {
     t.text('reply'); // its first 4 KiB
     t.string('error', 500);
     t.integer('took_ms').unsigned().notNullable();
+    t.primary(['delivery_id', 'attempt']);
   });
   await knex.schema.createTable('idempotency_keys', (t) => {
     t.string('scope', 64).notNullable(); // application id, or "operator"

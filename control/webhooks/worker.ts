@@ -1,0 +1,246 @@
+import { setMaxListeners } from 'node:events';
+import type { GuardedFetch } from '../lib/guarded-fetch.ts';
+import type { Logger } from '../lib/logger.ts';
+import { deliver, type Endpoint } from './deliver.ts';
+import { judge } from './schedule.ts';
+import { Slots } from './slots.ts';
+import type { ClaimedDelivery, Finished, WebhookStore } from './store.ts';
+
+export interface DeliveryWorkerOptions {
+  store: Pick<WebhookStore, 'dueTimes' | 'claim' | 'record' | 'handBack' | 'disablePending'>;
+  fetch: GuardedFetch['fetch'];
+  /** Where an application's events go; undefined where it has no webhook. Rejecting means "not known right now". */
+  endpointOf: (applicationId: string) => Endpoint | undefined | Promise<Endpoint | undefined>;
+  logger: Logger;
+  now?: () => Date;
+  random?: () => number;
+  /** Attempts in flight, in all and for one application. */
+  concurrency?: number;
+  concurrencyPerEndpoint?: number;
+  /** How often to look for what other instances wrote, in ms. */
+  pollMs?: number;
+  /** How long a claim holds, in ms: longer than an attempt can take with everything around it. */
+  leaseMs?: number;
+}
+
+/** Between two rounds, so that one round serves all that happened meanwhile, in ms. */
+const GATHER_MS = 5;
+/** Applications asked about in one statement. */
+const APPLICATIONS_PER_ROUND = 64;
+const RESULTS_PER_COMMIT = 200;
+/** A slot held for longer than this by a failing attempt counts against the endpoint, in ms. */
+const HUNG_MS = 1000;
+const LONGEST_PAUSE_SECONDS = 60;
+const FORGET_EVERY_MS = 600_000;
+
+/**
+ * Delivers what is in the outbox, beside any number of other workers in other processes. It claims only what it can
+ * start at once, so a claim outlives its lease only when the process has died, and then another worker repeats it:
+ * every event is delivered at least once. What MySQL cannot be told stays here until it can.
+ */
+export class DeliveryWorker {
+  readonly #o: DeliveryWorkerOptions;
+  readonly #now: () => Date;
+  readonly #slots: Slots;
+  readonly #pollMs: number;
+  readonly #giveUp = new AbortController();
+  readonly #attempts = new Set<Promise<void>>();
+  #finished: Finished[] = [];
+  #unattempted: { delivery: ClaimedDelivery; dueAt: Date }[] = [];
+  #loop: Promise<void> | undefined;
+  #writing: Promise<void> | undefined;
+  #stopping = false;
+  #abandoned = false;
+  #woken = false;
+  #wakeUp: () => void = () => {};
+  #lastForgot = 0;
+
+  constructor(options: DeliveryWorkerOptions) {
+    this.#o = options;
+    this.#now = options.now ?? (() => new Date());
+    this.#slots = new Slots(options.concurrency ?? 256, options.concurrencyPerEndpoint ?? 32);
+    this.#pollMs = options.pollMs ?? 1000;
+    setMaxListeners(0, this.#giveUp.signal);
+  }
+
+  /** Attempts in flight, those included whose outcome is not written yet. */
+  get running(): number {
+    return this.#slots.running;
+  }
+
+  /** Endpoints that something is remembered of. */
+  get endpoints(): number {
+    return this.#slots.known;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Something was committed to the outbox: look now, not at the next poll. */
+  wake(): void {
+    this.#woken = true;
+    this.#wakeUp();
+  }
+
+  /** Lets running attempts finish for up to `ms` milliseconds, then gives them up; claims go back to be taken by others. */
+  async stop(ms = 10_000): Promise<void> {
+    this.#stopping = true;
+    this.wake();
+    await this.#loop;
+    await within(ms, Promise.all(this.#attempts));
+    this.#giveUp.abort();
+    await Promise.all(this.#attempts);
+    await within(2000, this.#written());
+    this.#abandoned = true;
+    if (this.#slots.running > 0) this.#o.logger.warn({ count: this.#slots.running }, 'the outcome of webhook attempts could not be stored; they will be repeated');
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    while (!this.#stopping) {
+      let pauseMs: number;
+      try {
+        pauseMs = await this.#round();
+        if (failures > 0) this.#o.logger.info('webhooks can be read from the database again');
+        failures = 0;
+      } catch (error) {
+        if (++failures === 1) this.#o.logger.error({ err: error }, 'webhooks cannot be read from the database; trying again');
+        this.#woken = false;
+        pauseMs = backOff(failures);
+      }
+      await sleep(GATHER_MS);
+      await this.#pause(pauseMs);
+    }
+  }
+
+  /** Starts what is due and may start; returns how long there is nothing to do, in ms, unless something happens. */
+  async #round(): Promise<number> {
+    this.#woken = false;
+    const { store } = this.#o;
+    const now = this.#now();
+    const time = now.getTime();
+    if (time - this.#lastForgot > FORGET_EVERY_MS) {
+      this.#lastForgot = time;
+      this.#slots.forgetIdle(time);
+    }
+    const times = await store.dueTimes();
+    const due = times.filter(({ dueAt }) => dueAt.getTime() <= time).map(({ applicationId }) => applicationId);
+    const wanted: { applicationId: string; count: number }[] = [];
+    // A random start, since the first ones could be such that have rows due but none free.
+    const offset = Math.floor(Math.random() * due.length);
+    for (let i = 0; i < due.length && wanted.length < APPLICATIONS_PER_ROUND; i++) {
+      const applicationId = due[(offset + i) % due.length] ?? '';
+      const count = this.#slots.take(applicationId, Infinity, time);
+      if (count > 0) wanted.push({ applicationId, count });
+    }
+    let claimed: ClaimedDelivery[] = [];
+    try {
+      claimed = await store.claim(wanted, now, new Date(time + (this.#o.leaseMs ?? 30_000)));
+    } finally {
+      for (const { applicationId, count } of wanted) {
+        this.#slots.give(applicationId, count - claimed.filter((delivery) => delivery.applicationId === applicationId).length, time);
+      }
+    }
+    for (const delivery of claimed) this.#begin(delivery);
+    if (claimed.length > 0) return 0;
+    const next = times.reduce((soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest), this.#slots.nextUnpause(time) ?? Infinity);
+    return Math.min(this.#pollMs, next - time);
+  }
+
+  #begin(delivery: ClaimedDelivery): void {
+    const attempt = this.#attempt(delivery).finally(() => this.#attempts.delete(attempt));
+    this.#attempts.add(attempt);
+  }
+
+  async #attempt(delivery: ClaimedDelivery): Promise<void> {
+    const { fetch, endpointOf, random = Math.random } = this.#o;
+    const now = this.#now;
+    let endpoint: Endpoint | undefined;
+    try {
+      endpoint = await endpointOf(delivery.applicationId);
+    } catch (error) {
+      this.#o.logger.warn({ err: error, application: delivery.applicationId }, 'the webhook address of an application could not be read');
+      return this.#settle(() => this.#unattempted.push({ delivery, dueAt: new Date(now().getTime() + 5000) }));
+    }
+    if (!endpoint) return this.#settle(() => this.#finished.push({ delivery, attempt: undefined, verdict: { status: 'disabled' } }));
+    const attempt = await deliver(delivery, endpoint, { fetch, now, signal: this.#giveUp.signal });
+    if (attempt.aborted) return this.#settle(() => this.#unattempted.push({ delivery, dueAt: now() }));
+    const verdict = judge({ attempt: attempt.attempt, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt: now() }, random());
+    this.#settle(() => this.#finished.push({ delivery, attempt, verdict }));
+  }
+
+  #settle(add: () => void): void {
+    add();
+    this.#writing ??= this.#write();
+  }
+
+  async #written(): Promise<void> {
+    while (this.#writing) await this.#writing;
+  }
+
+  /** Stores outcomes, many in one commit: while one commits the next ones gather. A slot is free once its outcome is stored. */
+  async #write(): Promise<void> {
+    await sleep(0);
+    for (let failures = 0; this.#finished.length + this.#unattempted.length > 0 && !this.#abandoned;) {
+      try {
+        await this.#writeFinished();
+        await this.#writeUnattempted();
+        failures = 0;
+      } catch (error) {
+        if (++failures === 1) this.#o.logger.error({ err: error }, 'the outcome of webhook attempts cannot be stored; trying again');
+        await sleep(backOff(failures));
+      }
+      this.wake();
+    }
+    this.#writing = undefined;
+  }
+
+  async #writeFinished(): Promise<void> {
+    const batch = this.#finished.slice(0, RESULTS_PER_COMMIT);
+    if (batch.length === 0) return;
+    const now = this.#now();
+    await this.#o.store.record(batch, now);
+    const gone = new Set(batch.filter(({ attempt }) => attempt?.status === 410).map(({ delivery }) => delivery.applicationId));
+    for (const applicationId of gone) await this.#o.store.disablePending(applicationId);
+    this.#finished = this.#finished.slice(batch.length);
+    for (const { delivery, attempt, verdict } of batch) {
+      const hung = verdict.status !== 'delivered' && (attempt?.tookMs ?? 0) > HUNG_MS;
+      const away = Math.min(attempt?.stayAwaySeconds ?? 0, LONGEST_PAUSE_SECONDS);
+      this.#slots.give(delivery.applicationId, 1, now.getTime(), { hung, pausedUntil: away > 0 ? now.getTime() + away * 1000 : 0 });
+    }
+  }
+
+  async #writeUnattempted(): Promise<void> {
+    const batch = this.#unattempted.slice(0, RESULTS_PER_COMMIT);
+    const [first] = batch;
+    if (!first) return;
+    await this.#o.store.handBack(batch.map(({ delivery }) => delivery), first.dueAt);
+    this.#unattempted = this.#unattempted.slice(batch.length);
+    for (const { delivery } of batch) this.#slots.give(delivery.applicationId, 1, this.#now().getTime());
+  }
+
+  /** Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the round began. */
+  async #pause(ms: number): Promise<void> {
+    if (ms <= 0 || this.#woken || this.#stopping) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wakeUp = () => {};
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+const backOff = (failures: number): number => Math.min(100 * 2 ** failures, 5000);
+
+/** Waits for `work`, but no longer than `ms` milliseconds. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]);
+  clearTimeout(timer);
+}
