@@ -30,8 +30,9 @@ export function runVisibly(command: string, args: string[], options: SpawnOption
   });
 }
 
-/** The full path of a program. The sbin folders are searched too: an ordinary user's PATH on Debian lacks them. */
+/** The full path of a program, or of a path that is given as one. The sbin folders are searched too: an ordinary user's PATH on Debian lacks them. */
 export async function which(name: string): Promise<string | undefined> {
+  if (name.includes('/')) return access(name, constants.X_OK).then(() => path.resolve(name), () => undefined);
   const folders = [...(process.env['PATH'] ?? '').split(':').filter(Boolean), '/usr/local/sbin', '/usr/sbin', '/sbin'];
   for (const folder of folders) {
     const file = path.join(folder, name);

@@ -103,8 +103,8 @@ export async function ownerOf(port: number, protocol: 'tcp' | 'udp'): Promise<{ 
   for (const file of [`/proc/net/${protocol}`, `/proc/net/${protocol}6`]) {
     const table = await readFile(file, 'utf8').catch(() => '');
     for (const line of table.split('\n').slice(1)) {
-      const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
-      if (local?.endsWith(`:${hex}`) && inode && (protocol === 'udp' || state === '0A')) inodes.add(`socket:[${inode}]`);
+      const [, local, , , , , , , , inode] = line.trim().split(/\s+/);
+      if (local?.endsWith(`:${hex}`) && inode) inodes.add(`socket:[${inode}]`);
     }
   }
   if (inodes.size === 0) return undefined;

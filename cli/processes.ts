@@ -23,32 +23,26 @@ export async function refOf(pid: number): Promise<ProcessRef | undefined> {
 
 export const isAlive = async (ref: ProcessRef): Promise<boolean> => (await startTimeOf(ref.pid)) === ref.startTime;
 
-/** Signals a process and, as it leads one, its group. */
-export function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  for (const target of [-pid, pid]) {
-    try {
-      process.kill(target, signal);
-    } catch {
-      // Gone already.
-    }
+function signal(target: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(target, name);
+  } catch {
+    // Gone already.
   }
 }
 
-const groupExists = (pid: number): boolean => {
-  try {
-    process.kill(-pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
+/** Asks a process to end, and it alone: some take a second SIGTERM for a demand to end at once. */
+export const askToEnd = (pid: number): void => signal(pid, 'SIGTERM');
 
-/** Ends a process and its group: SIGTERM, and SIGKILL to what is left after `graceMs`. */
+/** Ends a whole process group, the workers whose first process is gone included. */
+export const killGroup = (pid: number): void => signal(-pid, 'SIGKILL');
+
+/** Ends a process that leads a group, and the group: SIGTERM, and after `graceMs` SIGKILL. */
 export async function endProcess(ref: ProcessRef, graceMs: number): Promise<void> {
   if (!(await isAlive(ref))) return;
-  signalGroup(ref.pid, 'SIGTERM');
+  askToEnd(ref.pid);
   const until = Date.now() + graceMs;
   while (Date.now() < until && (await isAlive(ref))) await sleep(20);
-  if (groupExists(ref.pid)) signalGroup(ref.pid, 'SIGKILL');
+  killGroup(ref.pid);
   while (await isAlive(ref)) await sleep(10);
 }

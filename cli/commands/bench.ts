@@ -1,0 +1,25 @@
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { Failure } from '../failure.ts';
+import { REPOSITORY } from '../home.ts';
+import { setUp } from '../setup/index.ts';
+import { step } from '../steps.ts';
+import { environmentFor, privateInstance, type PrivateInstance } from '../testing/private-instance.ts';
+import { foreground } from '../testing/suites.ts';
+
+/** Runs test/bench/<name>.ts beside a whole instance of its own; what it prints is the result. */
+export async function bench(args: string[]): Promise<number> {
+  const [name, ...options] = args;
+  const names = (await readdir(path.join(REPOSITORY, 'test/bench'))).filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
+  if (!name || !names.includes(name)) throw new Failure(`There ${names.length === 1 ? 'is one benchmark' : 'are these benchmarks'}: ${names.join(', ')}.`);
+  const tools = await setUp();
+  let instance: PrivateInstance | undefined;
+  await step('An instance of its own', async () => {
+    instance = await privateInstance(tools);
+  }, { long: true });
+  try {
+    return await foreground(['--import', 'tsx', path.join(REPOSITORY, 'test/bench', `${name}.ts`), ...options], environmentFor(tools, instance));
+  } finally {
+    await instance?.end();
+  }
+}

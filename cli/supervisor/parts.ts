@@ -1,0 +1,216 @@
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { userInfo } from 'node:os';
+import { lastLines, run } from '../exec.ts';
+import { Failure } from '../failure.ts';
+import { homeAt, makeFolders, REPOSITORY, writePrivate } from '../home.ts';
+import { coordinatesOf, type Part, type Settings } from '../settings.ts';
+import { probeControl, probeDatabase, probeKamailio, probeMedia, probeRedis, probeRtpengine } from './probes.ts';
+
+/** One process as the supervisor sees it. Without a command it is somebody else's and only watched. */
+export interface PartSpec {
+  name: string;
+  title: string;
+  command?: string[];
+  env?: Record<string, string>;
+  /** What must be there before it starts; run before every start, and cheap when there. */
+  prepare?: () => Promise<void>;
+  /** @returns the version; throws while it does not answer as it should. */
+  probe: () => Promise<string>;
+  /** How long the first answer may take, and how long it may take to end. */
+  readyWithinMs: number;
+  stopWithinMs: number;
+}
+
+const exists = (file: string): Promise<boolean> => access(file).then(() => true, () => false);
+
+/** The parts of an instance with their commands and environments, in the order of `settings.parts`. */
+export function partsOf(settings: Settings): PartSpec[] {
+  const makers: Record<Part, () => PartSpec[]> = {
+    mariadb: () => [mariadb(settings)],
+    redis: () => [redis(settings)],
+    rtpengine: () => [rtpengine(settings)],
+    media: () => media(settings),
+    kamailio: () => [kamailio(settings)],
+    control: () => [control(settings)],
+  };
+  return settings.parts.flatMap((part) => makers[part]());
+}
+
+function mariadb(settings: Settings): PartSpec {
+  const { database_url } = coordinatesOf(settings);
+  const home = homeAt(settings.home);
+  const datadir = path.join(home.data, 'mariadb');
+  const init = path.join(home.run, 'mariadb-init.sql');
+  const password = settings.secrets.databasePassword;
+  const user = `--user=${userInfo().username}`;
+  return {
+    name: 'mariadb',
+    title: 'MariaDB',
+    command: [
+      'mariadbd', '--no-defaults', user, `--datadir=${datadir}`, `--socket=${path.join(home.run, 'mariadb.sock')}`, `--pid-file=${path.join(home.run, 'mariadb.pid')}`,
+      `--tmpdir=${home.run}`, '--bind-address=127.0.0.1', `--port=${settings.ports.database}`, '--skip-name-resolve', `--init-file=${init}`,
+      '--character-set-server=utf8mb4', '--default-time-zone=+00:00', '--innodb-buffer-pool-size=128M', '--max-connections=200', '--skip-log-bin',
+    ],
+    async prepare() {
+      if (!(await exists(datadir))) await createDatabase(datadir, user);
+      // Carried out at each start: a password that was changed by hand is set right again.
+      await writePrivate(init, [
+        'CREATE DATABASE IF NOT EXISTS minivoice CHARACTER SET utf8mb4;',
+        `CREATE USER IF NOT EXISTS 'minivoice'@'127.0.0.1' IDENTIFIED BY '${password}';`,
+        `ALTER USER 'minivoice'@'127.0.0.1' IDENTIFIED BY '${password}';`,
+        // Tests make databases of their own on the private servers started for them.
+        `GRANT ALL ON *.* TO 'minivoice'@'127.0.0.1';`,
+        `ALTER USER 'root'@'localhost' IDENTIFIED BY '${password}';`,
+        '',
+      ].join('\n'));
+    },
+    probe: () => probeDatabase(database_url),
+    readyWithinMs: 60_000,
+    stopWithinMs: 30_000,
+  };
+}
+
+/** Made beside its place and renamed, so that a set-up that was cut short is made anew. */
+async function createDatabase(datadir: string, user: string): Promise<void> {
+  const draft = `${datadir}.new`;
+  await rm(draft, { recursive: true, force: true });
+  const made = await run('mariadb-install-db', [
+    '--no-defaults', user, `--datadir=${draft}`, '--auth-root-authentication-method=normal', '--skip-name-resolve', '--skip-test-db',
+  ]);
+  if (made.code !== 0) throw new Failure('MariaDB could not set its data folder up.', lastLines(made.stdout + made.stderr, 15));
+  await rename(draft, datadir);
+}
+
+function redis(settings: Settings): PartSpec {
+  const home = homeAt(settings.home);
+  const file = path.join(home.run, 'redis.conf');
+  return {
+    name: 'redis',
+    title: 'Redis',
+    command: [settings.tools.redisServer, file],
+    async prepare() {
+      // In a file, since a command line can be read by everybody. Nothing is kept on disk: Redis holds what can be rebuilt.
+      await writePrivate(file, [
+        'bind 127.0.0.1', `port ${settings.ports.redis}`, `requirepass ${settings.secrets.redisPassword}`,
+        `dir "${home.data}"`, 'save ""', 'appendonly no', 'daemonize no', 'loglevel notice', '',
+      ].join('\n'));
+    },
+    probe: () => probeRedis(settings.ports.redis, settings.secrets.redisPassword),
+    readyWithinMs: 15_000,
+    stopWithinMs: 5_000,
+  };
+}
+
+function rtpengine(settings: Settings): PartSpec {
+  const { ports } = settings;
+  let version = '';
+  return {
+    name: 'rtpengine',
+    title: 'rtpengine',
+    command: [path.join(REPOSITORY, 'rtpengine/start.sh')],
+    env: {
+      RTPENGINE_BIN: settings.tools.edge.rtpengineBin,
+      RTPENGINE_LISTEN_NG: `127.0.0.1:${ports.rtpengine}`,
+      RTPENGINE_INTERFACE: '127.0.0.1',
+      RTP_MIN: String(ports.rtp.first),
+      RTP_MAX: String(ports.rtp.last),
+    },
+    async prepare() {
+      const said = await run(settings.tools.edge.rtpengineBin, ['--version']);
+      version = /(\d+\.\d+\.\d+)/.exec(said.stdout + said.stderr)?.[1] ?? '';
+    },
+    probe: async () => (await probeRtpengine(ports.rtpengine)) || version,
+    readyWithinMs: 15_000,
+    stopWithinMs: 5_000,
+  };
+}
+
+function media(settings: Settings): PartSpec[] {
+  const { ports, secrets, media: choice } = settings;
+  const home = homeAt(settings.home);
+  if ('nodes' in choice) {
+    return choice.nodes.map((node) => {
+      const [host = '', esl] = node.split(':');
+      return {
+        name: choice.nodes.length > 1 ? `media@${node}` : 'media',
+        title: `FreeSWITCH at ${host}`,
+        probe: () => probeMedia(Number(esl), choice.eslPassword, host),
+        readyWithinMs: 15_000,
+        stopWithinMs: 0,
+      };
+    });
+  }
+  const env = {
+    FREESWITCH_SIP_IP: '127.0.0.1', FREESWITCH_SIP_PORT: String(ports.mediaSip), FREESWITCH_SIP_ACL: '127.0.0.0/8',
+    FREESWITCH_RTP_START: String(ports.mediaRtp.first), FREESWITCH_RTP_END: String(ports.mediaRtp.last),
+    FREESWITCH_ESL_IP: '127.0.0.1', FREESWITCH_ESL_PORT: String(ports.mediaEsl), FREESWITCH_ESL_ACL: '127.0.0.0/8',
+    FREESWITCH_ESL_PASSWORD: secrets.eslPassword, FREESWITCH_MAX_SESSIONS: '1000',
+  };
+  const probe = (): Promise<string> => probeMedia(ports.mediaEsl, secrets.eslPassword);
+  if (choice.kind === 'embedded') {
+    const command = [process.execPath, '--import', 'tsx', path.join(REPOSITORY, 'freeswitch/embedded/main.ts')];
+    return [{ name: 'media', title: 'Embedded media node', command, env: { ...env, LOG_LEVEL: settings.environment['LOG_LEVEL'] ?? 'info' }, probe, readyWithinMs: 20_000, stopWithinMs: 5_000 }];
+  }
+  const folders = ['log', 'run', 'db', 'temp', 'scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
+  const at = (name: string): string => path.join(home.data, 'freeswitch', name);
+  return [{
+    name: 'media',
+    title: 'FreeSWITCH',
+    command: [choice.binary, '-nf', '-nc', '-nonat', '-conf', path.join(REPOSITORY, 'freeswitch/conf'), ...folders.flatMap((name) => [`-${name}`, at(name)])],
+    env,
+    async prepare() {
+      // Private, because FreeSWITCH writes its expanded configuration, password included, into its log folder.
+      for (const name of folders) await mkdir(at(name), { recursive: true, mode: 0o700 });
+    },
+    probe,
+    readyWithinMs: 60_000,
+    stopWithinMs: 15_000,
+  }];
+}
+
+function kamailio(settings: Settings): PartSpec {
+  const { ports, tools } = settings;
+  const { rpc, edge, edge_token, media_nodes } = coordinatesOf(settings);
+  const runDir = path.join(homeAt(settings.home).run, 'kamailio');
+  return {
+    name: 'kamailio',
+    title: 'Kamailio',
+    command: [path.join(REPOSITORY, 'kamailio/start.sh')],
+    env: {
+      KAMAILIO_BIN: tools.edge.kamailioBin, KAMAILIO_MODULES: tools.edge.modules, KAMAILIO_RUN_DIR: runDir, KAMAILIO_WORKERS: '2',
+      SIP_IP: '127.0.0.1', SIP_PORT: String(ports.sip), RPC_IP: '127.0.0.1', RPC_PORT: String(ports.rpc),
+      CONTROL_URL: edge, CONTROL_IPS: '127.0.0.1', EDGE_TOKEN: edge_token, RTPENGINE_SOCK: `udp:127.0.0.1:${ports.rtpengine}`,
+      MEDIA_NODES: media_nodes.map((node) => node.replace(/:\d+:/, ':')).join(','),
+    },
+    prepare: async () => void (await mkdir(runDir, { recursive: true })),
+    probe: () => probeKamailio(rpc),
+    readyWithinMs: 20_000,
+    stopWithinMs: 8_000,
+  };
+}
+
+function control(settings: Settings): PartSpec {
+  const { ports, secrets } = settings;
+  const at = coordinatesOf(settings);
+  let version = '';
+  return {
+    name: 'control',
+    title: 'Control plane',
+    command: [process.execPath, '--import', 'tsx', path.join(REPOSITORY, 'control/main.ts')],
+    env: {
+      MINIVOICE_PROFILE: 'development',
+      ...settings.environment,
+      HTTP_HOST: '127.0.0.1', HTTP_PORT: String(ports.api), ADMIN_TOKEN: at.admin_token, SECRET_KEY: secrets.secretKey,
+      DATABASE_URL: at.database_url, REDIS_URL: at.redis_url, EDGE_HOST: '127.0.0.1', EDGE_PORT: String(ports.edge), EDGE_TOKEN: at.edge_token,
+      KAMAILIO_RPC_URLS: at.rpc, FREESWITCH_NODES: at.media_nodes.join(','), FREESWITCH_ESL_PASSWORD: at.esl.password, MEDIA_FILES_DIR: at.media_files_dir,
+    },
+    async prepare() {
+      await makeFolders(homeAt(settings.home));
+      version = (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }).version;
+    },
+    probe: () => probeControl(at.api, version),
+    readyWithinMs: 60_000,
+    stopWithinMs: 15_000,
+  };
+}

@@ -1,0 +1,86 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { run } from '../exec.ts';
+import { REPOSITORY } from '../home.ts';
+import { step } from '../steps.ts';
+
+export interface Count {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+export const NONE: Count = { passed: 0, failed: 0, skipped: 0 };
+
+export const sum = (counts: Count[]): Count => counts.reduce((a, b) => ({
+  passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped,
+}), NONE);
+
+/** The closing line, alone on its line, that people and CI read. */
+export const closingLine = ({ passed, failed, skipped }: Count): string => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+
+/** A suite that hangs is ended, and has failed. */
+const LIMIT_MS = 40 * 60_000;
+
+const module = (name: string): string => path.join(REPOSITORY, 'node_modules', name);
+
+/** The type checker and the linter; each counts as one test. */
+export async function runChecks(): Promise<Count> {
+  const check = async (title: string, args: string[]): Promise<Count> => {
+    let output = '';
+    const passed = await step(title, async () => {
+      const result = await run(process.execPath, args, { cwd: REPOSITORY });
+      output = result.stdout + result.stderr;
+      if (result.code !== 0) throw new Error(title);
+    }, { long: true }).then(() => true, () => false);
+    if (!passed) console.log(output);
+    return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0 };
+  };
+  return sum([
+    await check('Types (tsc)', [module('typescript/bin/tsc'), '-p', '.']),
+    await check('Rules (eslint)', [module('eslint/bin/eslint.js'), '.']),
+  ]);
+}
+
+/** Runs mocha on `test/<suite>` in this terminal. */
+export async function runSuite(suite: string, env: Record<string, string>, args: string[]): Promise<Count> {
+  const files = (await readdir(path.join(REPOSITORY, 'test', suite), { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.test.ts'));
+  if (files.length === 0) {
+    console.log(`There are no ${suite} tests.`);
+    return NONE;
+  }
+  const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-count-'));
+  const report = path.join(folder, 'count.json');
+  try {
+    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...args, `test/${suite}/**/*.test.ts`], {
+      ...env, MINIVOICE_TEST_COUNT: report,
+    });
+    const text = await readFile(report, 'utf8').catch(() => undefined);
+    const count = text ? (JSON.parse(text) as Count) : NONE;
+    // Mocha counts no test where a file could not even be loaded.
+    return code !== 0 && count.failed === 0 ? { ...count, failed: 1 } : count;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Node on this terminal, in a way that ending us ends it first and lets us clean up. */
+export function foreground(args: string[], env: Record<string, string>): Promise<number> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'] });
+    const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+    for (const signal of signals) process.on(signal, pass);
+    const late = setTimeout(() => {
+      console.error(`It did not end within ${LIMIT_MS / 60_000} minutes.`);
+      child.kill('SIGKILL');
+    }, LIMIT_MS);
+    child.on('close', (code) => {
+      clearTimeout(late);
+      for (const signal of signals) process.off(signal, pass);
+      resolve(code ?? 1);
+    });
+  });
+}
