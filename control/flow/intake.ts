@@ -1,13 +1,13 @@
 import { isTerminal, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
-import type { CallStore } from '../calls/store.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Media, ParkedChannel } from '../media/media.ts';
 import type { Flows } from './flows.ts';
 
 interface Options {
   calls: Calls;
-  store: CallStore;
+  /** Calls as the database has them. */
+  stored: { find(id: string): Promise<Call | undefined>; unfinished(): Promise<Call[]> };
   flows: Flows;
   media: Media;
   /** This control process's number. Channels of other owners are theirs. */
@@ -15,6 +15,8 @@ interface Options {
   answerUrlOf: (applicationId: string) => string | undefined;
   /** Called when a media node has the call. */
   claim: (callId: string) => void;
+  /** Called when a media node was lost with a call on it: its SIP dialog at Kamailio is all that is left. */
+  lost: (dialog: ParkedChannel['dialog']) => void;
   logger: Logger;
 }
 
@@ -31,8 +33,8 @@ export class Intake {
 
   /** Takes up the calls an earlier life of this process has left, then all channels that need instructions. */
   async start(): Promise<void> {
-    const { calls, store, media, instance } = this.#options;
-    const left = (await store.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
+    const { calls, stored, media, instance } = this.#options;
+    const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
     media.start((parked) => void this.#take(parked));
     void media.reconciled.then(() => {
       for (const call of left) {
@@ -56,6 +58,7 @@ export class Intake {
       claim(call.id);
       if (call.providerCallId !== channel.uuid) calls.parked(call, channel.uuid, channel.node);
       flows.run(call, parked);
+      if ((await channel.ended).by === 'node') this.#options.lost(parked.dialog);
     } catch (error) {
       logger.error({ err: error, call: headers['call-id'], uuid: channel.uuid }, 'a parked channel could not be taken');
     }
@@ -63,11 +66,11 @@ export class Intake {
 
   /** The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE. */
   async #callOf(headers: Readonly<Record<string, string>>, sipCallId: string): Promise<Call | undefined> {
-    const { calls, store, answerUrlOf } = this.#options;
+    const { calls, stored, answerUrlOf } = this.#options;
     const id = headers['call-id'];
     const { customer, application, from, to, trunk, created } = headers;
     if (!id) return undefined;
-    const known = calls.get(id) ?? (await store.find(id));
+    const known = calls.get(id) ?? (await stored.find(id));
     if (known) return isTerminal(known.status) ? known : calls.adopt(known);
     if (!customer || !application || !from || !to || !created) return undefined;
     return calls.createInbound({

@@ -1,0 +1,227 @@
+import { createServer, type Server } from 'node:http';
+import { Redis } from 'ioredis';
+import { Gauge, Histogram } from 'prom-client';
+import { applicationRoutes } from './applications/routes.ts';
+import { ApplicationService } from './applications/service.ts';
+import { ApplicationStore } from './applications/store.ts';
+import { Calls } from './calls/calls.ts';
+import { Journal } from './calls/journal.ts';
+import { callRoutes } from './calls/routes.ts';
+import { CallService } from './calls/service.ts';
+import { CallStore } from './calls/store.ts';
+import type { Config } from './config.ts';
+import { customerRoutes } from './customers/routes.ts';
+import { CustomerService } from './customers/service.ts';
+import { CustomerStore } from './customers/store.ts';
+import { didRoutes } from './dids/routes.ts';
+import { DidService } from './dids/service.ts';
+import { DidStore } from './dids/store.ts';
+import { ChangeFeed } from './edge/change-feed.ts';
+import { Decisions } from './edge/decisions.ts';
+import { Dialogs } from './edge/dialogs.ts';
+import { Directory } from './edge/directory.ts';
+import { EdgeSync } from './edge/edge-sync.ts';
+import { KamailioRpc } from './edge/kamailio-rpc.ts';
+import { EdgeListener } from './edge/listener.ts';
+import { AnswerUrl } from './flow/answer-url.ts';
+import { Flows } from './flow/flows.ts';
+import { Intake } from './flow/intake.ts';
+import { FlowStates } from './flow/state.ts';
+import { createAuthenticator } from './http/auth.ts';
+import { createIdempotency } from './http/idempotency.ts';
+import { createRegistry } from './http/metrics.ts';
+import { createApi } from './http/server.ts';
+import type { Change } from './lib/changes.ts';
+import { connectDatabase, migrate } from './lib/database.ts';
+import { createGuardedFetch } from './lib/guarded-fetch.ts';
+import { Ids } from './lib/ids.ts';
+import type { Logger } from './lib/logger.ts';
+import { createSecrets } from './lib/secrets.ts';
+import { AudioFiles } from './media/audio-files.ts';
+import { EspeakEngine } from './media/espeak.ts';
+import { FreeSwitchMedia } from './media/freeswitch.ts';
+import { Prompts } from './media/speech.ts';
+import { trunkRoutes } from './trunks/routes.ts';
+import { TrunkService } from './trunks/service.ts';
+import { TrunkStore } from './trunks/store.ts';
+import { enqueue } from './webhooks/outbox.ts';
+import { WebhookStore } from './webhooks/store.ts';
+import { DeliveryWorker } from './webhooks/worker.ts';
+
+export interface App {
+  start(): Promise<void>;
+  /** Stops taking work and finishes what runs, for at most so many milliseconds. Calls in progress go on without us. */
+  stop(ms: number): Promise<void>;
+}
+
+/** The composition root: builds every room once and connects them. The only file that knows them all. */
+export function createApp(config: Config, logger: Logger): App {
+  const ids = new Ids(config.INSTANCE_ID);
+  const db = connectDatabase(config.DATABASE_URL);
+  const redis = connectRedis(config.REDIS_URL, logger);
+  const subscriber = connectRedis(config.REDIS_URL, logger);
+  const secrets = createSecrets(config.SECRET_KEY);
+  const guarded = { allowPrivate: config.MINIVOICE_PROFILE === 'development' };
+  const guardedFetch = createGuardedFetch(guarded);
+  const registry = createRegistry();
+
+  // What a call needs to know, in memory.
+  const stores = { customers: new CustomerStore(db), applications: new ApplicationStore(db, secrets), dids: new DidStore(db), trunks: new TrunkStore(db, secrets) };
+  const directory = new Directory(stores);
+  const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, logger));
+  const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
+  const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), redis, subscriber, self: ids.next('req'), logger });
+  const onChange = (change: Change): Promise<void> => changes.announce(change);
+
+  // Calls, what is told of them, and to whom.
+  const webhookStore = new WebhookStore(db);
+  const worker = new DeliveryWorker({
+    store: webhookStore,
+    fetch: guardedFetch.fetch,
+    endpointOf: (id) => {
+      if (!directory.loaded) throw new Error('the directory is not loaded yet');
+      const application = directory.application(id);
+      return application?.webhookUrl === undefined ? undefined : { url: application.webhookUrl, secrets: application.webhookSecrets };
+    },
+    logger,
+  });
+  const callStore = new CallStore(db);
+  const journal = new Journal({ store: callStore, enqueue, wake: () => worker.wake(), logger });
+  const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
+
+  // The flow and the media nodes it drives.
+  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, logger });
+  const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND }), folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger });
+  const audioFiles = new AudioFiles({ folder: config.MEDIA_FILES_DIR, fetch: guardedFetch.fetch, logger });
+  const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
+  const flows = new Flows({
+    calls,
+    states: new FlowStates(redis, logger),
+    ask: (question) => answerUrl.ask(question),
+    answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
+    speak: (text, options) => prompts.file(text, options),
+    fetchAudio: (url) => audioFiles.file(url),
+    logger,
+  });
+
+  // Kamailio's counterpart.
+  const decisions = new Decisions({ directory, calls, flows, instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
+  const decisionSeconds = new Histogram({
+    name: 'minivoice_route_decision_duration_seconds',
+    help: 'Time from a decision request of Kamailio to the end of its reply',
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5],
+    registers: [registry],
+  });
+  const listener = new EdgeListener({ decisions, token: config.EDGE_TOKEN, logger, observe: (seconds) => decisionSeconds.observe(seconds) });
+  const dialogs = new Dialogs({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), calls, logger });
+  const intake = new Intake({
+    calls, stored: callStore, flows, media, logger,
+    instance: config.INSTANCE_ID,
+    answerUrlOf: (id) => directory.application(id)?.answerUrl,
+    claim: (id) => decisions.claim(id),
+    // Nobody else can tell the caller that the node is gone.
+    lost: (dialog) => void dialogs.end(dialog),
+  });
+
+  const callService = new CallService({
+    calls,
+    store: callStore,
+    attemptsOf: async (id) => (await webhookStore.attemptsOfCall(id)).map(({ at, ...attempt }) => ({
+      at, kind: 'webhook.attempted', detail: { event: attempt.event, delivery_id: attempt.deliveryId, attempt: attempt.attempt, status: attempt.status, took_ms: attempt.tookMs, error: attempt.error },
+    })),
+    hangup: async (call) => {
+      const flow = flows.get(call.id);
+      if (flow) await flow.hangup();
+      else if (!(await dialogs.endRelayed(call))) return false;
+      else calls.end(call, { hangup: { by: 'api', cause: 'NORMAL_CLEARING' } });
+      return true;
+    },
+  });
+
+  const gauge = (name: string, help: string, value: () => number): Gauge =>
+    new Gauge({ name: `minivoice_${name}`, help, registers: [registry], collect() { this.set(value()); } });
+  gauge('calls', 'Calls in progress in this process', () => calls.live().length);
+  gauge('flows', 'Flows that run in this process', () => flows.size);
+  gauge('decisions_unclaimed', 'Calls sent to a media node that has not taken them up yet', () => decisions.unclaimed);
+  gauge('journal_depth', 'Changes of calls that wait for the database', () => journal.depth);
+  gauge('media_nodes_connected', 'Media nodes this process is connected to', () => media.nodes().filter((node) => node.connected).length);
+  gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
+  gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
+  gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
+
+  const services = { ids, onChange, allowPrivate: guarded.allowPrivate };
+  const api = createApi({
+    endpoints: [
+      ...callRoutes(callService),
+      ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
+      ...applicationRoutes(new ApplicationService({ store: stores.applications, ...services })),
+      ...didRoutes(new DidService({ store: stores.dids, ...services })),
+      ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
+    ],
+    authenticator,
+    idempotency: createIdempotency(db, secrets),
+    readiness: [
+      { name: 'database', check: () => db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')) },
+      { name: 'redis', check: () => redis.ping().then(() => undefined) },
+      { name: 'media', check: () => Promise.resolve(media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected') },
+      { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : 'no kamailio has its tables') },
+    ],
+    registry,
+    logger,
+    requestId: () => ids.next('req'),
+    version: '0.1.0',
+    publicUrl: config.PUBLIC_URL,
+  });
+  const server: Server = createServer(api);
+
+  return {
+    async start() {
+      await migrate(db);
+      await directory.load();
+      await listener.listen(config.EDGE_PORT, config.EDGE_HOST);
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(config.HTTP_PORT, config.HTTP_HOST, () => resolve());
+      });
+      await intake.start();
+      await changes.start();
+      for (const sync of syncs) sync.start();
+      dialogs.start();
+      worker.start();
+    },
+    async stop(ms) {
+      decisions.drain();
+      changes.stop();
+      dialogs.stop();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), ms / 2).unref();
+      await Promise.all([closed, ...syncs.map((sync) => sync.stop())]);
+      await listener.close();
+      decisions.stop();
+      await media.stop();
+      const left = await journal.close(ms / 2);
+      if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
+      await worker.stop(ms / 2);
+      guardedFetch.close();
+      redis.disconnect();
+      subscriber.disconnect();
+      await db.destroy();
+    },
+  };
+}
+
+/** Commands fail at once while Redis is away, rather than wait; it is connected to again in the background. */
+function connectRedis(url: string, logger: Logger): Redis {
+  const redis = new Redis(url, { enableOfflineQueue: true, maxRetriesPerRequest: 1, connectTimeout: 2000, retryStrategy: (times) => Math.min(times * 200, 2000) });
+  let down = false;
+  redis.on('error', (error) => {
+    if (!down) logger.error({ err: error }, 'redis is away');
+    down = true;
+  });
+  redis.on('ready', () => {
+    if (down) logger.info('redis is back');
+    down = false;
+  });
+  return redis;
+}

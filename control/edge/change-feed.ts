@@ -1,0 +1,74 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import type { Change } from '../lib/changes.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Directory } from './directory.ts';
+import type { EdgeSync } from './edge-sync.ts';
+
+const CHANNEL = 'changes';
+const News = z.object({ from: z.string(), room: z.enum(['customers', 'applications', 'dids', 'trunks']), id: z.string() });
+
+/** Everything is read anew so often, so that a change whose news was lost heals. */
+const RELOAD_MS = 30_000;
+
+interface Options {
+  directory: Directory;
+  syncs: readonly EdgeSync[];
+  /** What else remembers: the API keys. */
+  forget: () => void;
+  redis: Redis;
+  /** A connection of its own: a subscribed one can do nothing else. */
+  subscriber: Redis;
+  /** Tells this process's own news from others'. */
+  self: string;
+  logger: Logger;
+}
+
+/** Carries a change made through any API to the directory, to every Kamailio and, by Redis, to every other control process. */
+export class ChangeFeed {
+  readonly #options: Options;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { subscriber, self, logger } = this.#options;
+    subscriber.on('message', (_channel: string, text: string) => {
+      const news = News.safeParse(JSON.parse(text));
+      if (news.success && news.data.from !== self) void this.#apply(news.data);
+    });
+    await subscriber.subscribe(CHANNEL).catch((error: unknown) => logger.warn({ err: error }, 'changes of other control processes arrive by the periodic reload alone'));
+    const tick = (): void => {
+      this.#timer = setTimeout(() => {
+        void this.#options.directory.load().then(() => Promise.all(this.#options.syncs.map((sync) => sync.push())), (error: unknown) => {
+          logger.warn({ err: error }, 'the directory could not be read anew');
+        }).finally(tick);
+      }, RELOAD_MS);
+    };
+    tick();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Makes a committed change effective. Never throws: the write has happened, and the reload heals what fails here. */
+  async announce(change: Change): Promise<void> {
+    this.#options.redis.publish(CHANNEL, JSON.stringify({ from: this.#options.self, ...change })).catch((error: unknown) => {
+      this.#options.logger.warn({ err: error, ...change }, 'a change could not be told to the other control processes');
+    });
+    await this.#apply(change);
+  }
+
+  async #apply(change: Change): Promise<void> {
+    this.#options.forget();
+    try {
+      await this.#options.directory.refresh(change);
+      await Promise.all(this.#options.syncs.map((sync) => sync.push()));
+    } catch (error) {
+      this.#options.logger.warn({ err: error, ...change }, 'a change is not effective yet; the next reload repairs that');
+    }
+  }
+}

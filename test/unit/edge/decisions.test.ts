@@ -1,0 +1,172 @@
+import { expect } from 'chai';
+import type { Application } from '../../../control/applications/schema.ts';
+import { Calls } from '../../../control/calls/calls.ts';
+import type { Customer } from '../../../control/customers/schema.ts';
+import type { Did } from '../../../control/dids/schema.ts';
+import { Decisions, failureOf } from '../../../control/edge/decisions.ts';
+import { Directory } from '../../../control/edge/directory.ts';
+import { tablesOf } from '../../../control/edge/tables.ts';
+import type { Flows } from '../../../control/flow/flows.ts';
+import { Ids } from '../../../control/lib/ids.ts';
+import type { Trunk } from '../../../control/trunks/schema.ts';
+
+const times = { createdAt: new Date(0), updatedAt: new Date(0) };
+const customer = (id: string, status: Customer['status'] = 'active') => ({ id, name: id, status, currency: 'EUR', limits: { cps: 2, concurrentCalls: 10 }, spend: {}, ...times }) as Customer;
+const application = (id: string, customerId: string, status: Application['status'] = 'active') =>
+  ({ id, customerId, name: id, status, answerUrl: 'https://example.com/answer', answerMethod: 'GET', webhookSecrets: [], ...times }) as unknown as Application;
+const did = (number: string, more: Partial<Did>) => ({ id: `did_${number}`, customerId: 'cust_a', applicationId: 'app_a', number, status: 'active', routeMode: 'webhook', ...times, ...more }) as Did;
+const trunk = (id: string, more: Partial<Trunk>) => ({ id, name: id, isActive: true, ...times, ...more }) as Trunk;
+const source = <T extends { id: string }>(items: T[]) => ({ loadAll: () => Promise.resolve(items), get: (id: string) => Promise.resolve(items.find((item) => item.id === id)) });
+
+describe('route decisions', () => {
+  let directory: Directory;
+  let calls: Calls;
+  let decisions: Decisions;
+  let begun: string[];
+  let mediaReady: boolean;
+  let accepting: boolean;
+  let dids: Did[];
+
+  beforeEach(async () => {
+    begun = [];
+    mediaReady = true;
+    accepting = true;
+    dids = [
+      did('+15550001', {}),
+      did('+15550002', { routeMode: 'sip', routeTarget: { sip_uri: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'] } }),
+      did('+15550003', { routeMode: 'reject', routeTarget: { sip_code: 486 } }),
+      did('+15550004', { customerId: 'cust_suspended' }),
+      did('+15550005', { status: 'disabled' }),
+      did('+15550006', { applicationId: 'app_disabled' }),
+    ];
+    directory = new Directory({
+      customers: source([customer('cust_a'), customer('cust_b'), customer('cust_suspended', 'suspended')]),
+      applications: source([application('app_a', 'cust_a'), application('app_disabled', 'cust_a', 'disabled')]),
+      dids: source(dids),
+      trunks: source([
+        trunk('trunk_operator', { inboundIp: '192.0.2.10', country: 'DE' }),
+        trunk('trunk_b', { customerId: 'cust_b', inboundIp: '192.0.2.11' }),
+        trunk('trunk_off', { isActive: false, inboundIp: '192.0.2.12' }),
+        trunk('trunk_outbound', {}),
+      ]),
+    });
+    await directory.load();
+    calls = new Calls({ ids: new Ids(3), journal: { get accepting() { return accepting; }, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
+    decisions = new Decisions({ directory, calls, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
+  });
+  afterEach(() => decisions.stop());
+
+  const decide = (to: string, more: Record<string, string> = {}) =>
+    decisions.decide({ sip_call_id: `call-to-${to}`, from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
+  const only = () => calls.live()[0];
+
+  it('a webhook number creates a ringing call, sends it to media and asks the answer_url at once', () => {
+    const decision = decide('+15550001');
+    expect(decision.action).to.equal('media');
+    expect(only()).to.include({ status: 'ringing', direction: 'inbound', routingTarget: 'app_a', trunkId: 'trunk_operator', answerUrl: 'https://example.com/answer' });
+    expect(begun).to.deep.equal([only()?.id]);
+    expect(decision).to.have.property('headers').that.matches(/^X-MV-Call-ID: call_.*\r\nX-MV-Owner: 3\r\nX-MV-Customer: cust_a\r\nX-MV-Application: app_a\r\nX-MV-From: \+15559999\r\n/);
+  });
+
+  it('a sip number creates a call and gives its targets in order', () => {
+    expect(decide('+15550002')).to.deep.include({ action: 'sip', targets: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'] });
+    expect(only()).to.include({ routeMode: 'sip', routingTarget: 'sip:a@192.0.2.1' });
+    expect(begun).to.deep.equal([]);
+  });
+
+  it('an unknown and a disabled number are 404, a suspended customer 403, and none of them creates a call', () => {
+    expect(decide('+15550009')).to.include({ action: 'reject', code: 404 });
+    expect(decide('+15550005')).to.include({ action: 'reject', code: 404 });
+    expect(decide('+15550004')).to.include({ action: 'reject', code: 403 });
+    expect(calls.live()).to.deep.equal([]);
+  });
+
+  it("a number on another customer's trunk is as unknown as one that does not exist", () => {
+    expect(decide('+15550001', { trunk: 'trunk_b' })).to.deep.equal(decide('+15550009', { trunk: 'trunk_b' }));
+  });
+
+  it('a number whose application is disabled is temporarily unavailable', () => {
+    expect(decide('+15550006')).to.include({ action: 'reject', code: 480 });
+  });
+
+  it('without a media node the call is created, failed and refused with 503 and Retry-After', () => {
+    mediaReady = false;
+    expect(decide('+15550001')).to.deep.include({ action: 'reject', code: 503, retry_after: 5 });
+    expect(only()).to.include({ status: 'failed' });
+    expect(only()?.failure?.code).to.equal('media_unavailable');
+    expect(begun).to.deep.equal([]);
+  });
+
+  it('while the database is away, and while draining, calls are refused with 503 and none is created', () => {
+    accepting = false;
+    expect(decide('+15550001')).to.include({ action: 'reject', code: 503 });
+    accepting = true;
+    decisions.drain();
+    expect(decide('+15550001')).to.include({ action: 'reject', code: 503 });
+    expect(calls.live()).to.deep.equal([]);
+  });
+
+  it('a caller who cancels before the decision arrives is found by the SIP Call-ID', () => {
+    decide('+15550001');
+    decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001' });
+    expect(only()).to.include({ status: 'canceled' });
+    expect(only()?.hangup).to.deep.equal({ by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 });
+  });
+
+  it('a relayed call follows what kamailio tells: answered, then ended by who hung up', () => {
+    decide('+15550002');
+    const call = only();
+    decisions.notice({ event: 'answered', call: call?.id ?? '', sip_call_id: '' });
+    expect(call?.status).to.equal('in_progress');
+    decisions.notice({ event: 'ended', call: call?.id ?? '', sip_call_id: '', by: 'callee' });
+    expect(call?.status).to.equal('completed');
+    expect(call?.hangup?.by).to.equal('callee');
+  });
+
+  it('a relayed call that fails says why', () => {
+    decide('+15550002');
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', code: 486, reason: 'Busy Here' });
+    expect(only()?.failure).to.deep.equal({ code: 'busy', message: 'the destination answered 486 Busy Here' });
+    expect(only()?.hangup?.sip_code).to.equal(486);
+  });
+
+  it('a notice of a call nobody knows is ignored', () => {
+    decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'nobody' });
+  });
+
+  it('header values cannot be broken out of', async () => {
+    const { RouteRequest } = await import('../../../control/edge/decisions.ts');
+    const request = RouteRequest.parse({ sip_call_id: 'x', from: 'a\r\nX-Evil: 1', to: '+15550001', trunk: 'trunk_operator', source: 's' });
+    const decision = decisions.decide(request);
+    expect(decision).to.have.property('headers').that.does.not.match(/\nX-Evil/);
+  });
+
+  for (const [code, failure] of [[486, 'busy'], [600, 'busy'], [480, 'no_answer'], [408, 'no_answer'], [603, 'rejected'], [404, 'invalid_number'], [503, 'congestion'], [500, 'unreachable']] as const) {
+    it(`a final ${code} is ${failure}`, () => expect(failureOf(code)).to.equal(failure));
+  }
+
+  describe("kamailio's tables", () => {
+    it('hold each number with its mode and owner, and leave disabled ones out', () => {
+      expect(Object.fromEntries(tablesOf(directory).dids)).to.deep.equal({
+        '+15550001': 'w;cust_a;', '+15550002': 's;cust_a;', '+15550003': 'r;cust_a;486', '+15550004': 'x;cust_suspended;', '+15550006': 'w;cust_a;',
+      });
+    });
+
+    it('hold the targets of sip numbers for when the control plane is away', () => {
+      expect(Object.fromEntries(tablesOf(directory).sip_targets)).to.deep.equal({ '+15550002': 'sip:a@192.0.2.1|sip:b@192.0.2.2' });
+    });
+
+    it('hold the addresses of active trunks with owner and calling code', () => {
+      expect(Object.fromEntries(tablesOf(directory).trunks)).to.deep.equal({ '192.0.2.10': 'trunk_operator;*;49', '192.0.2.11': 'trunk_b;cust_b;' });
+    });
+
+    it('follow a change of one number', async () => {
+      dids[0] = did('+15550001', { routeMode: 'reject' });
+      await directory.refresh({ room: 'dids', id: 'did_+15550001' });
+      expect(tablesOf(directory).dids.get('+15550001')).to.equal('r;cust_a;480');
+      dids.shift();
+      await directory.refresh({ room: 'dids', id: 'did_+15550001' });
+      expect(tablesOf(directory).dids.has('+15550001')).to.equal(false);
+    });
+  });
+});
