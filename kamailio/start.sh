@@ -1,0 +1,40 @@
+#!/bin/sh
+# Starts Kamailio in the foreground with the configuration beside this script; logs go to stderr.
+# KAMAILIO_RUN_DIR (writable) is required; everything else has a default or is in README's table.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+run=${KAMAILIO_RUN_DIR:?KAMAILIO_RUN_DIR must name a writable folder}
+sip_ip=${SIP_IP:-127.0.0.1}
+sip_port=${SIP_PORT:-5060}
+rpc_ip=${RPC_IP:-127.0.0.1}
+export RPC_PORT="${RPC_PORT:-9060}"
+export ROUTE_URL="${CONTROL_URL:-http://127.0.0.1:8081}/route"
+export DIALOG_URL="${CONTROL_URL:-http://127.0.0.1:8081}/dialog"
+export DISPATCHER_LIST="$run/dispatcher.list"
+: "${EDGE_TOKEN:?EDGE_TOKEN must be the secret shared with the control plane}"
+mkdir -p "$run"
+
+# SIP_ADVERTISE is `address` or `address:port`: what peers see when this machine is behind a NAT.
+advertise=
+own=$sip_ip:$sip_port
+if [ -n "${SIP_ADVERTISE:-}" ]; then
+  case $SIP_ADVERTISE in
+    *:*) own=$SIP_ADVERTISE ;;
+    *) own=$SIP_ADVERTISE:$sip_port ;;
+  esac
+  advertise=" advertise $own"
+fi
+export OWN_ADDRESS="$own"
+export LISTEN_UDP="udp:$sip_ip:$sip_port$advertise"
+export LISTEN_TCP="tcp:$sip_ip:$sip_port$advertise"
+export LISTEN_RPC="tcp:$rpc_ip:$RPC_PORT"
+
+# MEDIA_NODES is `host:port,host:port`; dispatcher set 1, flag 8 probes a node before it is trusted again.
+: >"$DISPATCHER_LIST"
+for node in $(echo "${MEDIA_NODES:-}" | tr ',' ' '); do
+  echo "1 sip:$node 0" >>"$DISPATCHER_LIST"
+done
+
+exec "${KAMAILIO_BIN:-kamailio}" -DD -E -f "$here/kamailio.cfg" -Y "$run" -P "$run/kamailio.pid" \
+  -m "${KAMAILIO_SHM_MB:-128}" -M "${KAMAILIO_PKG_MB:-16}" ${KAMAILIO_MODULES:+-L "$KAMAILIO_MODULES"}
