@@ -149,7 +149,12 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
 
-  const services = { ids, onChange, allowPrivate: guarded.allowPrivate };
+  const services = {
+    ids, onChange,
+    allowPrivate: guarded.allowPrivate,
+    customerExists: async (id: string) => (await stores.customers.get(id)) !== undefined,
+    applicationOwner: async (id: string) => (await stores.applications.get(id))?.customerId,
+  };
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),

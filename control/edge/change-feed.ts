@@ -65,8 +65,8 @@ export class ChangeFeed {
   async #apply(change: Change): Promise<void> {
     this.#options.forget();
     try {
-      await this.#options.directory.refresh(change);
-      await Promise.all(this.#options.syncs.map((sync) => sync.push()));
+      const numbers = await this.#options.directory.refresh(change);
+      await Promise.all(this.#options.syncs.map((sync) => sync.push(numbers)));
     } catch (error) {
       this.#options.logger.warn({ err: error, ...change }, 'a change is not effective yet; the next reload repairs that');
     }

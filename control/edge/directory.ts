@@ -48,8 +48,8 @@ export class Directory {
     this.#loaded = true;
   }
 
-  /** Reads one changed object anew. */
-  async refresh({ room, id }: Change): Promise<void> {
+  /** Reads one changed object anew. Returns the numbers whose routing it touches, or undefined where that may be any. */
+  async refresh({ room, id }: Change): Promise<string[] | undefined> {
     if (room === 'customers') put(this.#customers, id, await this.#sources.customers.get(id));
     else if (room === 'applications') put(this.#applications, id, await this.#sources.applications.get(id));
     else if (room === 'trunks') put(this.#trunks, id, await this.#sources.trunks.get(id));
@@ -59,7 +59,9 @@ export class Directory {
       if (old) this.#numbers.delete(old.number);
       put(this.#dids, id, did);
       if (did) this.#numbers.set(did.number, did);
+      return [old?.number, did?.number].filter((number) => number !== undefined);
     }
+    return room === 'applications' ? [] : undefined;
   }
 
   customer(id: string): Customer | undefined {

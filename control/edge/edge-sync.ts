@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Logger } from '../lib/logger.ts';
 import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
-import { TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
+import { numberTablesOf, TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
 import type { Directory } from './directory.ts';
 
 const Dump = z.array(z.object({ slot: z.array(z.object({ name: z.string(), value: z.union([z.string(), z.number()]) })) }));
@@ -60,11 +60,15 @@ export class EdgeSync {
     this.#rpc.close();
   }
 
-  /** Brings what has changed in the directory to Kamailio. Resolves in any case; what fails is repaired by the heartbeat. */
-  push(): Promise<void> {
+  /**
+   * Brings what has changed in the directory to Kamailio: these numbers, or everything that differs from what it was
+   * last given. Resolves in any case; what fails is repaired by the heartbeat.
+   */
+  push(numbers?: readonly string[]): Promise<void> {
+    if (numbers === undefined) return this.#serially(() => this.#apply(tablesOf(this.#directory), this.#pushed));
+    if (numbers.length === 0) return Promise.resolve();
     return this.#serially(async () => {
-      const wanted = tablesOf(this.#directory);
-      await this.#apply(wanted, this.#pushed);
+      for (const number of numbers) await this.#pushNumber(number);
     });
   }
 
@@ -104,6 +108,21 @@ export class EdgeSync {
     });
     const entries = Dump.parse(result ?? []).flatMap((bucket) => bucket.slot);
     return new Map(entries.map(({ name, value }) => [name, String(value)]));
+  }
+
+  async #pushNumber(number: string): Promise<void> {
+    const wanted = numberTablesOf(this.#directory, number);
+    for (const table of ['dids', 'sip_targets'] as const) {
+      const value = wanted[table].get(number);
+      if (value === this.#pushed[table].get(number)) continue;
+      if (value === undefined) {
+        await this.#rpc.call('htable.delete', [table, number]).catch(ignoreRefusal);
+        this.#pushed[table].delete(number);
+      } else {
+        await this.#rpc.call('htable.sets', [table, number, value]);
+        this.#pushed[table].set(number, value);
+      }
+    }
   }
 
   async #apply(wanted: Tables, held: Tables): Promise<void> {

@@ -3,7 +3,12 @@ import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Channel, HangupCause } from '../media/media.ts';
 import type { FlowState } from './state.ts';
-import type { Step } from './schema.ts';
+
+/** One action of a payload, ready to run. */
+export interface Step {
+  action: string;
+  fields: unknown;
+}
 
 /** What an action leaves the flow to do. */
 export type Outcome =

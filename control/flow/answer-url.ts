@@ -3,8 +3,8 @@ import type { Calls } from '../calls/calls.ts';
 import { envelope } from '../calls/events.ts';
 import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-fetch.ts';
 import { sign } from '../webhooks/signature.ts';
-import { FlowFailure } from './action.ts';
-import { InvalidActions, parseActions, type Step } from './schema.ts';
+import { FlowFailure, type Step } from './action.ts';
+import { InvalidActions, parseActions } from './schema.ts';
 import type { FlowState } from './state.ts';
 
 /** What of an application the answer_url exchange needs. */

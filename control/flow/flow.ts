@@ -2,9 +2,9 @@ import type { Call, FailureCode, Hangup } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
 import { ChannelGone, MediaError, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel } from '../media/media.ts';
-import { FlowFailure, type FlowContext, type Outcome, type Resumed } from './action.ts';
+import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
-import { ACTIONS, type Step } from './schema.ts';
+import { ACTIONS } from './schema.ts';
 import { newState, type FlowState, type FlowStates } from './state.ts';
 
 export interface FlowServices {

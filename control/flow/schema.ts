@@ -1,6 +1,6 @@
 import type { ErrorDetail } from '../lib/errors.ts';
 import { detailsOf, pathOf, plainWords } from '../lib/zod-path.ts';
-import type { Action } from './action.ts';
+import type { Action, Step } from './action.ts';
 import { gather } from './actions/gather.ts';
 import { hangup } from './actions/hangup.ts';
 import { pause } from './actions/pause.ts';
@@ -14,12 +14,6 @@ import { setVariable, unsetVariable } from './actions/set-variable.ts';
 export const ACTIONS = new Map<string, Action<unknown>>(
   [gather, hangup, pause, play, redirect, reject, say, setVariable, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
 );
-
-/** One action of a payload, ready to run. */
-export interface Step {
-  action: string;
-  fields: unknown;
-}
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */
 const MOST_ACTIONS = 200;

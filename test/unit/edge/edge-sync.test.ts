@@ -91,10 +91,12 @@ describe("kamailio's tables are kept", () => {
     await until(() => kamailio.tables.edge?.has('synced') ?? false);
     const before = kamailio.requests;
     numbers.push({ id: 'did_2', customerId: 'cust_a', number: '+15550002', status: 'active', routeMode: 'reject' });
-    await directory.refresh({ room: 'dids', id: 'did_2' });
-    await sync.push();
+    await sync.push(await directory.refresh({ room: 'dids', id: 'did_2' }));
     expect(kamailio.tables.dids?.get('+15550002')).to.equal('r;cust_a;480');
     expect(kamailio.requests).to.equal(before + 1);
+    numbers.pop();
+    await sync.push(await directory.refresh({ room: 'dids', id: 'did_2' }));
+    expect(kamailio.tables.dids?.has('+15550002')).to.equal(false);
   });
 
   it('a kamailio that was restarted is filled again', async () => {
