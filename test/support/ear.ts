@@ -108,16 +108,22 @@ export class Heard extends Watched {
     const recogniser = new Recogniser(reference);
     let looked = -200;
     let best: Match | undefined;
-    const look = (): Match | undefined => {
-      if (this.durationMs - sinceMs < looked + 200) return undefined;
+    const listen = (): Match | undefined => {
       looked = this.durationMs - sinceMs;
       recogniser.listen(this.pcm(sinceMs));
       best = recogniser.best();
       return best.fraction >= fraction ? { ...best, startMs: best.startMs + sinceMs } : undefined;
     };
-    const soFar = (): string =>
-      `${fraction} of a prompt of ${Math.round(recogniser.referenceMs)} ms; heard ${best?.fraction.toFixed(2) ?? 0} of it in ${Math.round(this.durationMs)} ms`;
-    return this.until(look, soFar, timeoutMs);
+    try {
+      // Five times a second is enough, and leaves the processor to the call.
+      return await this.until(() => (this.durationMs - sinceMs < looked + 200 ? undefined : listen()), 'it', timeoutMs);
+    } catch (error) {
+      const late = listen();
+      if (late) return late;
+      const wanted = `${fraction} of a prompt of ${Math.round(recogniser.referenceMs)} ms`;
+      const got = `${best?.fraction.toFixed(2) ?? 0} of it in ${Math.round(this.durationMs - sinceMs)} ms`;
+      throw new Error(`did not hear ${wanted}, heard ${got}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
   }
 
   /** Resolves when the tone has sounded for this long in one piece. */

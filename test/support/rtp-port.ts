@@ -141,6 +141,8 @@ export class RtpPort {
     if (!packet) return;
     this.source = from;
     const codec = codecOf(packet.payloadType);
+    // Nobody has told us what the far end takes: it takes what it sends.
+    if (codec && !this.remote) this.codec = codec;
     if (codec) this.heard.add(decode(codec, packet.payload), packet, performance.now());
     if (packet.payloadType !== this.eventType) return;
     const event = parseTelephoneEvent(packet.payload);

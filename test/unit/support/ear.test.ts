@@ -112,7 +112,7 @@ describe('test/support/ear', () => {
     const said = await spoken('Welcome to Mini Voice.');
     const heard = heardAs(joined(said.subarray(0, said.length / 2), 1000));
     const outcome = await heard.waitUntilHears(said, { timeoutMs: 20 }).catch((error: unknown) => String(error));
-    expect(outcome).to.match(/0\.9 of a prompt of \d+ ms; heard 0\.[4-8]\d* of it/);
+    expect(outcome).to.match(/0\.9 of a prompt of \d+ ms, heard 0\.[4-8]\d* of it/);
   });
 
   it('tells tones apart and how long each sounded', () => {
