@@ -57,7 +57,7 @@ const hex = (bytes: number): string => randomBytes(bytes).toString('hex');
 
 /** Written whole and then named, so that a reader never sees half of it. */
 export async function writePrivate(file: string, text: string): Promise<void> {
-  const draft = `${file}.${process.pid}`;
+  const draft = `${file}.${hex(4)}`;
   await writeFile(draft, text, { mode: 0o600 });
   await rename(draft, file);
 }

@@ -1,7 +1,7 @@
 import { which } from '../exec.ts';
 import { Failure } from '../failure.ts';
 import { environmentFor, privateInstance } from '../testing/private-instance.ts';
-import { closingLine, runChecks, runSuite, sum, type Count } from '../testing/suites.ts';
+import { closingLine, NONE, runChecks, runSuite, sum, type Count } from '../testing/suites.ts';
 import { PARTS, type Media, type Part } from '../settings.ts';
 import { setUp, type Tools } from '../setup/index.ts';
 import { step } from '../steps.ts';
@@ -33,8 +33,8 @@ export async function test(args: string[]): Promise<number> {
       if (interrupted || !tools) break;
       for (const media of suite === 'e2e' ? await mediaToTest() : [undefined]) {
         heading(media ? `${suite} on the ${media.kind} media node` : suite);
-        counts.push(await onInstance(suite, tools, media, options));
         if (interrupted) break;
+        counts.push(await onInstance(suite, tools, media, options, () => interrupted));
       }
     }
   } catch (error) {
@@ -50,7 +50,7 @@ export async function test(args: string[]): Promise<number> {
 
 const heading = (text: string): void => console.log(`\n── ${text} ${'─'.repeat(Math.max(0, 68 - text.length))}`);
 
-async function onInstance(suite: Suite, tools: Tools, media: Media | undefined, options: string[]): Promise<Count> {
+async function onInstance(suite: Suite, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean): Promise<Count> {
   const parts: Part[] = suite === 'e2e' ? [...PARTS] : ['mariadb', 'redis'];
   let instance: Awaited<ReturnType<typeof privateInstance>> | undefined;
   await step(`An instance of its own: ${parts.join(', ')}`, async () => {
@@ -60,6 +60,7 @@ async function onInstance(suite: Suite, tools: Tools, media: Media | undefined, 
   if (!running) throw new Failure('The instance is not there.');
   let failed = true;
   try {
+    if (interrupted()) return NONE;
     const count = await runSuite(suite, environmentFor(tools, running), options);
     failed = count.failed > 0;
     return count;

@@ -156,11 +156,16 @@ export class Component {
     await sleep(delay, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
     this.#restarts++;
-    await this.#launch(signal).catch((error: Error) => {
-      this.#problem = error.message;
-      this.#log.write(`[supervisor] ${this.spec.name} could not be started: ${error.message}\n`);
+    try {
+      await this.#launch(signal);
+    } catch (error) {
+      this.#problem = (error as Error).message;
+      this.#log.write(`[supervisor] ${this.spec.name} could not be started: ${this.#problem}\n`);
       if (!signal.aborted) void this.#again(signal);
-    });
+      return;
+    }
+    const child = this.#child;
+    while (!signal.aborted && this.#child === child && !(await this.#check())) await sleep(100, undefined, { signal }).catch(() => undefined);
   }
 
   /** Asks once. A part that answers is up, whatever it was before. */

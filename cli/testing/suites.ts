@@ -66,20 +66,27 @@ export async function runSuite(suite: string, env: Record<string, string>, args:
   }
 }
 
-/** Node on this terminal, in a way that ending us ends it first and lets us clean up. */
+/** Node on this terminal, in a process group that ends with us: nothing that tests started in it is left. */
 export function foreground(args: string[], env: Record<string, string>): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'] });
-    const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const toGroup = (signal: NodeJS.Signals): void => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, signal);
+      } catch {
+        // Gone already.
+      }
+    };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-    for (const signal of signals) process.on(signal, pass);
+    for (const signal of signals) process.on(signal, toGroup);
     const late = setTimeout(() => {
       console.error(`It did not end within ${LIMIT_MS / 60_000} minutes.`);
-      child.kill('SIGKILL');
+      toGroup('SIGKILL');
     }, LIMIT_MS);
     child.on('close', (code) => {
       clearTimeout(late);
-      for (const signal of signals) process.off(signal, pass);
+      for (const signal of signals) process.off(signal, toGroup);
+      toGroup('SIGKILL');
       resolve(code ?? 1);
     });
   });
