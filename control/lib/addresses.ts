@@ -14,14 +14,12 @@ const SPECIAL_V6 = [
 // A public number that every Azure machine reaches its host's metadata at.
 const PLATFORM_V4 = '168.63.129.16';
 
-/** The address with what wraps an IPv4 one taken off, or undefined where it is no address or has a zone. */
+/** The address, an IPv4-mapped one as IPv4, or undefined where it is no address or has a zone. */
 function parse(ip: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
   if (ipaddr.IPv4.isValidFourPartDecimal(ip)) return ipaddr.IPv4.parse(ip);
   if (!ip.includes(':') || ip.includes('%') || !ipaddr.IPv6.isValid(ip)) return undefined;
   const address = ipaddr.IPv6.parse(ip);
-  if (address.isIPv4MappedAddress()) return address.toIPv4Address();
-  if (address.match(NAT64)) return new ipaddr.IPv4(address.toByteArray().slice(12));
-  return address;
+  return address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
 }
 
 /** Whether this is an IPv4 or IPv6 address in its usual notation. */
@@ -32,14 +30,12 @@ export const isAddress = (host: string): boolean => ipaddr.IPv4.isValidFourPartD
  * with IPv4 looked at inside IPv4-mapped and NAT64 addresses. Whatever is not an address is not public.
  */
 export function isPublicAddress(ip: string): boolean {
-  const address = parse(ip);
+  let address = parse(ip);
   if (!address) return false;
+  if (address instanceof ipaddr.IPv6 && address.match(NAT64)) address = new ipaddr.IPv4(address.toByteArray().slice(12));
   if (address instanceof ipaddr.IPv4) return address.range() === 'unicast' && address.toString() !== PLATFORM_V4;
   return address.match(GLOBAL_UNICAST) && !SPECIAL_V6.some((range) => address.match(range));
 }
 
 /** Whether an address is 127.0.0.0/8 or ::1, IPv4-mapped ones included. */
-export function isLoopbackAddress(ip: string): boolean {
-  if (ip.toLowerCase().startsWith('64:ff9b:')) return false; // leaves this machine for a translator
-  return parse(ip)?.range() === 'loopback';
-}
+export const isLoopbackAddress = (ip: string): boolean => parse(ip)?.range() === 'loopback';

@@ -17,7 +17,7 @@ export interface Guard {
   connectTimeoutMs: number;
   /** Open connections to one host and port; more requests wait for one of them. */
   maxSocketsPerHost: number;
-  /** A certificate authority beside the well-known ones. */
+  /** Certificate authorities to trust in place of the well-known ones. */
   ca?: string | undefined;
 }
 
@@ -92,18 +92,23 @@ type OnCreated = (error: Error | null, socket: Duplex) => void;
 /** Agents whose every connection goes through the guard, whatever the request on it says. */
 export function createAgents(guard: Guard): Agents {
   const lookup = guardedLookup(guard);
+  // Node looks up names only: a literal address that may not be reached is made a name whose look-up fails.
+  const way = (host: string | null | undefined): { host?: string; lookup: LookupFunction } =>
+    host && isAddress(host) && !mayReach(host, guard.allowPrivate)
+      ? { host: 'refused.invalid', lookup: (_name, _options, callback) => callback(forbiddenAddress(host, host), '') }
+      : { lookup };
   // `timeout` ends idle connections only, before most servers do: a server that closes first costs the next request a reset.
   const limits = { keepAlive: true, timeout: 3000, maxSockets: guard.maxSocketsPerHost, maxFreeSockets: 32, scheduling: 'lifo' as const };
 
   class GuardedHttpAgent extends http.Agent {
     override createConnection(options: http.ClientRequestArgs, callback?: OnCreated): Created {
-      return refused(options.host, guard) ?? watched(super.createConnection({ ...options, lookup }, callback), guard, 'connect');
+      return watched(super.createConnection({ ...options, ...way(options.host) }, callback), guard, 'connect');
     }
   }
 
   class GuardedHttpsAgent extends https.Agent {
     override createConnection(options: https.RequestOptions, callback?: OnCreated): Created {
-      return refused(options.host, guard) ?? watched(super.createConnection({ ...options, lookup }, callback), guard, 'secureConnect');
+      return watched(super.createConnection({ ...options, ...way(options.host) }, callback), guard, 'secureConnect');
     }
   }
 
@@ -115,14 +120,6 @@ export function createAgents(guard: Guard): Agents {
       agents.https.destroy();
     },
   };
-}
-
-/** A socket that fails, for a literal address that may not be reached: node looks up names only, so the look-up never sees it. */
-function refused(host: string | null | undefined, { allowPrivate }: Guard): Socket | undefined {
-  if (!host || !isAddress(host) || mayReach(host, allowPrivate)) return undefined;
-  const socket = new Socket();
-  setImmediate(() => socket.destroy(forbiddenAddress(host, host)));
-  return socket;
 }
 
 /** Bounds the time to connect, and looks once more at where the connection really went before a byte is sent on it. */
