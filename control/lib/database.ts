@@ -3,6 +3,8 @@ import { migrationSource } from '../../db/migrations/index.ts';
 
 export type Database = Knex;
 
+const silent = (): void => undefined;
+
 /** A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. */
 export function connectDatabase(url: string, poolSize = 10): Database {
   return knex({
@@ -11,6 +13,8 @@ export function connectDatabase(url: string, poolSize = 10): Database {
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: 5000,
     migrations: { migrationSource },
+    // Whatever goes wrong is thrown to the one who asked; knex's own words on the console are not for anybody.
+    log: { warn: silent, error: silent, deprecate: silent, debug: silent },
   });
 }
 

@@ -1,0 +1,170 @@
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { expect } from 'chai';
+import { pino } from 'pino';
+import { Calls } from '../../../control/calls/calls.ts';
+import { Journal } from '../../../control/calls/journal.ts';
+import { CallStore } from '../../../control/calls/store.ts';
+import { connectDatabase, type Database } from '../../../control/lib/database.ts';
+import { Ids } from '../../../control/lib/ids.ts';
+import { enqueue } from '../../../control/webhooks/outbox.ts';
+import { createDatabase } from '../webhooks/database.ts';
+
+/** A way to the database that can be cut. */
+class Wire {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  cut = false;
+
+  constructor(port: number) {
+    this.#server = createServer((inside) => {
+      if (this.cut) return inside.destroy();
+      const outside = connect(port, '127.0.0.1');
+      for (const socket of [inside, outside]) {
+        this.#sockets.add(socket);
+        socket.on('error', () => undefined).on('close', () => {
+          this.#sockets.delete(socket);
+          inside.destroy();
+          outside.destroy();
+        });
+      }
+      inside.pipe(outside).pipe(inside);
+    });
+  }
+
+  listen = (): Promise<number> => new Promise((resolve) => this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as AddressInfo).port)));
+
+  drop(): void {
+    this.cut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close(): void {
+    this.drop();
+    this.#server.close();
+  }
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+describe('the journal of calls', () => {
+  let database: Awaited<ReturnType<typeof createDatabase>>;
+  let wire: Wire;
+  let db: Database;
+  let store: CallStore;
+  let journal: Journal;
+  let calls: Calls;
+  let woken: number;
+
+  before(async () => {
+    database = await createDatabase();
+  });
+  after(() => database.drop());
+
+  beforeEach(async () => {
+    const url = new URL(database.url);
+    wire = new Wire(Number(url.port));
+    url.port = String(await wire.listen());
+    url.hostname = '127.0.0.1';
+    db = connectDatabase(url.href, 2);
+    store = new CallStore(db);
+    woken = 0;
+    journal = new Journal({ store, enqueue, wake: () => woken++, logger: pino({ enabled: false }) });
+    calls = new Calls({ ids: new Ids(1), journal, hasWebhook: () => true });
+  });
+  afterEach(async () => {
+    wire.cut = false;
+    await journal.close(1000);
+    await db.destroy();
+    wire.close();
+  });
+
+  const create = (from = '+15551230001') =>
+    calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from, to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', trunkId: 'trunk_1', sipCallId: 'x@y' });
+  const rows = (table: string, callId: string) => database.db(table).where({ call_id: callId });
+
+  it('brings a call, its timeline and its events to the database as they were', async () => {
+    const call = create();
+    calls.parked(call, 'uuid-1', '127.0.0.1:5080');
+    calls.answered(call);
+    calls.setVariable(call, 'näme', 'wërt 🎉');
+    calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING', sip_code: 200 } });
+    await journal.settled();
+    const stored = await store.find(call.id);
+    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined });
+    expect(stored?.createdAt.getTime()).to.equal(call.createdAt.getTime());
+    expect((await store.timeline(call.id)).map((entry) => entry.kind)).to.deep.equal(['call.created', 'media.parked', 'call.answered', 'variable.changed', 'call.completed']);
+    expect((await rows('webhook_deliveries', call.id).orderBy('seq')).map((row: { event: string }) => row.event)).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
+    expect(woken).to.be.greaterThan(0);
+  });
+
+  it('shares commits between calls', async () => {
+    const before = await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'") as [{ Value: string }[]];
+    const many = Array.from({ length: 400 }, () => create());
+    await journal.settled();
+    const after = await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'") as [{ Value: string }[]];
+    expect(Number(after[0][0]?.Value) - Number(before[0][0]?.Value)).to.be.lessThan(40);
+    expect(await store.find(many.at(-1)?.id ?? '')).to.not.equal(undefined);
+  });
+
+  it('keeps everything while the database is away, refuses new calls meanwhile, and writes it once it is back', async () => {
+    const first = create();
+    await journal.settled();
+    wire.drop();
+    calls.answered(first);
+    await until(() => !journal.accepting);
+    calls.end(first, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING' } });
+    expect(calls.get(first.id)?.status).to.equal('completed');
+    wire.cut = false;
+    await journal.settled();
+    expect(journal.accepting).to.equal(true);
+    expect((await store.find(first.id))?.status).to.equal('completed');
+    expect(await rows('webhook_deliveries', first.id)).to.have.length(3);
+    expect(await rows('call_timeline', first.id)).to.have.length(3);
+  });
+
+  it('a batch that was committed without our hearing of it is not doubled', async () => {
+    const saved: Parameters<CallStore['transaction']>[0][] = [];
+    const original = store.transaction.bind(store);
+    let lost = true;
+    store.transaction = async <T>(work: (trx: never) => Promise<T>): Promise<T> => {
+      saved.push(work as never);
+      const result = await original(work as never) as T;
+      if (lost) {
+        lost = false;
+        throw new Error('read ECONNRESET');
+      }
+      return result;
+    };
+    const call = create();
+    await journal.settled();
+    expect(saved.length).to.be.greaterThan(1);
+    expect(await rows('call_timeline', call.id)).to.have.length(1);
+    expect(await rows('webhook_deliveries', call.id)).to.have.length(1);
+  });
+
+  it('a change that the database can never take does not hold up the others', async () => {
+    const good = create();
+    const bad = create('x'.repeat(300));
+    const later = create();
+    await journal.settled();
+    expect(await store.find(good.id)).to.not.equal(undefined);
+    expect(await store.find(later.id)).to.not.equal(undefined);
+    expect(await store.find(bad.id)).to.equal(undefined);
+  });
+
+  it('lists newest first, by application, with filters and pages', async () => {
+    const own = Array.from({ length: 3 }, () => calls.createInbound({ customerId: 'cust_2', applicationId: 'app_2', from: '+1555', to: '+15557', routeMode: 'webhook', routingTarget: 'app_2' }));
+    create();
+    calls.answered(own[1] as never);
+    await journal.settled();
+    const list = async (filter: object, limit = 10, before?: string) => (await store.list({ applicationId: 'app_2', ...filter }, limit, before)).map((call) => call.id);
+    expect(await list({})).to.deep.equal(own.map((call) => call.id).reverse());
+    expect(await list({ status: 'in_progress' })).to.deep.equal([own[1]?.id]);
+    expect(await list({ did: '+15557', direction: 'inbound' }, 1)).to.deep.equal([own[2]?.id]);
+    expect(await list({}, 1, own[2]?.id)).to.deep.equal([own[1]?.id]);
+    expect(await list({ until: new Date(0) })).to.deep.equal([]);
+    expect((await store.unfinished()).map((call) => call.id)).to.include.members(own.map((call) => call.id));
+  });
+});
