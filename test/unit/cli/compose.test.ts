@@ -1,0 +1,29 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { environment } from '../../../control/config.ts';
+
+const compose = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
+/** The text of one service. */
+const service = (name: string): string => new RegExp(`^ {2}${name}:\\n((?: {4}.*\\n|\\n)*)`, 'm').exec(compose)?.[1] ?? '';
+const variablesOf = (name: string): string[] => [...service(name).matchAll(/^ {6}([A-Z_]+): /gm)].map((match) => match[1] ?? '');
+
+describe('docker-compose.yml', () => {
+  it('gives the control plane every variable that has no default, and none that it does not know', () => {
+    const required = Object.entries(environment.shape).filter(([, schema]) => !schema.safeParse(undefined).success).map(([name]) => name);
+    const given = variablesOf('control');
+    expect(given).to.include.members(required);
+    expect(Object.keys(environment.shape)).to.include.members(given);
+  });
+
+  it('holds no secret: every one must come from the environment', () => {
+    const secrets = [...compose.matchAll(/^ *(\w*(?:PASSWORD|TOKEN|SECRET_KEY)): (.*)$/gm)];
+    expect(secrets.length).to.be.greaterThan(5);
+    for (const [, name, value] of secrets) expect(value, name).to.match(/^(\$\{\w+(:\?[\w ]+)?\}|'yes')$/);
+  });
+
+  it('lets nothing inside listen beyond loopback', () => {
+    for (const name of ['HTTP_HOST', 'EDGE_HOST', 'RPC_IP', 'FREESWITCH_ESL_IP']) expect(compose, name).to.match(new RegExp(`${name}: 127\\.0\\.0\\.1$`, 'm'));
+    expect(service('mysql')).to.contain('--bind-address=127.0.0.1');
+    expect(service('redis')).to.contain('--bind 127.0.0.1');
+  });
+});
