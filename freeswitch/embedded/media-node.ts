@@ -1,0 +1,163 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from '../../control/lib/logger.ts';
+import { AccessList } from './access-list.ts';
+import { runCommand } from './api/commands.ts';
+import { durationText, VERSION_SHORT } from './api/status.ts';
+import { Channel } from './channel/channel.ts';
+import { InboundLeg } from './channel/inbound-leg.ts';
+import type { NodeConfig } from './config.ts';
+import type { EslCommand } from './esl/command-reader.ts';
+import type { EslTarget } from './esl/connection.ts';
+import { EventHub } from './esl/events.ts';
+import { EslServer } from './esl/server.ts';
+import { LoadFigures } from './load.ts';
+import { MediaLibrary } from './media/library.ts';
+import { FrameClock } from './rtp/clock.ts';
+import { PortRange } from './rtp/ports.ts';
+import { STANDARD_TIMERS } from './sip/timers.ts';
+import type { ServerTransaction } from './sip/server-transaction.ts';
+import { Transactions } from './sip/transactions.ts';
+import { SipTransport } from './sip/transport.ts';
+import { UserAgent } from './sip/user-agent.ts';
+
+const HEARTBEAT_MS = 20_000;
+/** How long a shutdown waits for its farewells to be answered. */
+const FAREWELL_MS = 2_000;
+
+/** The whole node: what main.ts starts and stops. */
+export class MediaNode implements EslTarget {
+  readonly channels = new Map<string, Channel>();
+  readonly hub: EventHub;
+  readonly load = new LoadFigures();
+  readonly maxSessions: number;
+  readonly globals: ReadonlyMap<string, string>;
+  /** New calls are refused, those that are up go on. */
+  paused = false;
+  stopping = false;
+  onShutdownRequested: () => void = () => {};
+  readonly #config: NodeConfig;
+  readonly #log: Logger;
+  readonly #transport: SipTransport;
+  readonly #transactions: Transactions;
+  readonly #ua: UserAgent;
+  readonly #esl: EslServer;
+  readonly #library = new MediaLibrary();
+  readonly #ports: PortRange;
+  readonly #clock: FrameClock;
+  readonly #startedAt = performance.now();
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  /** @throws Error when an access list is none */
+  constructor(config: NodeConfig, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    this.maxSessions = config.maxSessions;
+    this.hub = new EventHub(config.sip.ip);
+    this.globals = new Map([
+      ['hostname', this.hub.hostname], ['core_uuid', this.hub.coreUuid], ['local_ip_v4', config.sip.ip], ['switchname', this.hub.hostname],
+      ['hold_music', 'local_stream://moh'],
+    ]);
+    this.#ports = new PortRange(config.rtp.start, config.rtp.end);
+    this.#clock = new FrameClock((error) => log.error({ err: error }, 'audio frame failed'));
+    this.#transport = new SipTransport(config.sip.ip, config.sip.port, log);
+    this.#transactions = new Transactions(this.#transport, STANDARD_TIMERS, log);
+    this.#ua = new UserAgent(this.#transactions, new AccessList(config.sip.allow), log);
+    this.#ua.onInvite = (transaction) => this.#onInvite(transaction);
+    this.#ua.hasRoom = () => this.#hasRoom();
+    this.#esl = new EslServer({
+      ip: config.esl.ip, port: config.esl.port, password: config.esl.password, allow: new AccessList(config.esl.allow), hub: this.hub, target: this, log,
+    });
+  }
+
+  get uptimeMicros(): number {
+    return (performance.now() - this.#startedAt) * 1000;
+  }
+
+  async start(): Promise<void> {
+    await this.#transport.listen();
+    await this.#esl.listen();
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    const { sip, esl } = this.#config;
+    this.#log.info({ sip: `${sip.ip}:${sip.port}`, esl: `${esl.ip}:${esl.port}`, max_sessions: this.maxSessions }, 'embedded media node is up');
+  }
+
+  /** Hangs up what is up, waits a little for the answers, and closes. */
+  async stop(): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    clearInterval(this.#heartbeat);
+    const live = this.channels.size;
+    for (const channel of [...this.channels.values()]) channel.hangup('SYSTEM_SHUTDOWN');
+    const end = performance.now() + FAREWELL_MS;
+    while ((this.channels.size > 0 || this.#transactions.pendingRequests > 0) && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    this.#transactions.stop();
+    await Promise.all([this.#esl.close(), this.#transport.close()]);
+    this.#log.info({ hung_up: live }, 'embedded media node is down');
+  }
+
+  api(command: string, argument: string): string | Promise<string> {
+    return runCommand(this, command, argument);
+  }
+
+  sendMessage(uuid: string, message: EslCommand): boolean | undefined {
+    return this.channels.get(uuid)?.executor.enqueue(message);
+  }
+
+  #hasRoom(): boolean {
+    return !this.stopping && !this.paused && this.channels.size < this.maxSessions;
+  }
+
+  #onInvite(transaction: ServerTransaction): void {
+    if (!this.#hasRoom()) {
+      this.#ua.reply(transaction, 503, { toTag: this.#ua.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });
+      return;
+    }
+    const type = transaction.request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
+    if (transaction.request.body.length > 0 && type !== 'application/sdp') {
+      this.#ua.reply(transaction, 415, { toTag: this.#ua.newTag(), headers: [['Accept', 'application/sdp']] });
+      return;
+    }
+    const leg = new InboundLeg(transaction, this.#ua, { ip: this.#config.rtp.ip, ports: this.#ports, clock: this.#clock });
+    leg.trying();
+    const channel = new Channel(leg, {
+      hub: this.hub, library: this.#library, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
+      sessionId: this.load.sinceStartup + 1,
+      onGone: (gone) => {
+        this.channels.delete(gone.uuid);
+        this.#log.info({ uuid: gone.uuid, cause: gone.hangupCause }, 'channel ended');
+      },
+    });
+    this.channels.set(channel.uuid, channel);
+    this.load.started(this.channels.size);
+    this.#log.info({ uuid: channel.uuid, call: channel.variables.get('sip_h_X-MV-Call-ID') }, 'new channel');
+    channel.start().catch((error: unknown) => {
+      this.#log.error({ err: error, uuid: channel.uuid }, 'channel failed');
+      channel.hangup('NORMAL_TEMPORARY_FAILURE');
+    });
+  }
+
+  #beat(): void {
+    if (!this.hub.wanted('HEARTBEAT')) return;
+    const { load } = this;
+    const headers = this.hub.begin('HEARTBEAT', { file: 'switch_core.c', fn: 'send_heartbeat', line: 95 });
+    Object.assign(headers, {
+      'Event-Info': this.stopping ? 'System Not Ready' : 'System Ready',
+      'Up-Time': durationText(this.uptimeMicros),
+      'FreeSWITCH-Version': VERSION_SHORT,
+      'Uptime-msec': String(Math.floor(this.uptimeMicros / 1000)),
+      'Session-Count': String(this.channels.size),
+      'Max-Sessions': String(this.maxSessions),
+      'Session-Per-Sec': String(load.perSecond),
+      'Session-Per-Sec-Last': String(load.lastSecond),
+      'Session-Per-Sec-Max': String(load.peakPerSecond),
+      'Session-Per-Sec-FiveMin': String(load.peakPerSecondFiveMinutes),
+      'Session-Since-Startup': String(load.sinceStartup),
+      'Session-Peak-Max': String(load.peak),
+      'Session-Peak-FiveMin': String(load.peakFiveMinutes),
+      'Idle-CPU': '100.000000',
+    });
+    this.hub.fire('HEARTBEAT', headers);
+  }
+}

@@ -1,0 +1,169 @@
+/** Session descriptions (RFC 8866) and the offer/answer exchange (RFC 3264), for one G.711 audio stream. */
+
+export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';
+
+export interface SdpFormat {
+  payload: number;
+  /** Encoding name in upper case, where known. */
+  name: string;
+  rate: number;
+}
+
+export interface SdpMedia {
+  kind: string;
+  port: number;
+  protocol: string;
+  /** The format list as written: needed to refuse a stream in its own words. */
+  formatList: string;
+  formats: SdpFormat[];
+  address: string;
+  direction: Direction;
+}
+
+export interface SessionDescription {
+  media: SdpMedia[];
+}
+
+/** Static payload types of RFC 3551 that matter here. */
+const STATIC: Readonly<Record<number, SdpFormat>> = {
+  0: { payload: 0, name: 'PCMU', rate: 8000 },
+  8: { payload: 8, name: 'PCMA', rate: 8000 },
+};
+
+const DIRECTIONS: readonly string[] = ['sendrecv', 'sendonly', 'recvonly', 'inactive'];
+const MAX_STREAMS = 16;
+
+/** @returns undefined when the text is no session description. */
+export function parseSdp(text: string): SessionDescription | undefined {
+  const lines = text.split(/\r?\n/);
+  if (lines[0]?.trim() !== 'v=0') return undefined;
+  let sessionAddress = '';
+  let sessionDirection: Direction = 'sendrecv';
+  const media: SdpMedia[] = [];
+  let current: SdpMedia | undefined;
+  for (const raw of lines) {
+    const line = raw.trim();
+    const value = line.slice(2);
+    if (line.startsWith('m=')) {
+      const match = /^(\S+)\s+(\d{1,5})(?:\/\d+)?\s+(\S+)\s+(.*)$/.exec(value);
+      if (!match || Number(match[2]) > 65_535) return undefined;
+      const formatList = (match[4] ?? '').trim();
+      const formats: SdpFormat[] = [];
+      for (const item of formatList.split(/\s+/)) {
+        if (/^\d{1,3}$/.test(item) && Number(item) < 128) formats.push({ ...(STATIC[Number(item)] ?? { payload: Number(item), name: '', rate: 0 }) });
+      }
+      current = { kind: match[1] ?? '', port: Number(match[2]), protocol: match[3] ?? '', formatList, formats, address: sessionAddress, direction: sessionDirection };
+      media.push(current);
+      if (media.length > MAX_STREAMS) return undefined;
+    } else if (line.startsWith('c=')) {
+      const address = /^IN\s+IP[46]\s+([^\s/]+)/.exec(value)?.[1];
+      if (address && current) current.address = address;
+      else if (address) sessionAddress = address;
+    } else if (line.startsWith('a=rtpmap:')) {
+      const match = /^rtpmap:(\d{1,3})\s+([^/\s]+)\/(\d+)/.exec(value);
+      const format = current?.formats.find((f) => f.payload === Number(match?.[1]));
+      if (match && format) {
+        format.name = (match[2] ?? '').toUpperCase();
+        format.rate = Number(match[3]);
+      }
+    } else if (line.startsWith('a=') && DIRECTIONS.includes(value)) {
+      if (current) current.direction = value as Direction;
+      else sessionDirection = value as Direction;
+    }
+  }
+  return { media };
+}
+
+export type Codec = 'PCMU' | 'PCMA';
+
+/** What both sides agreed on. */
+export interface AudioAgreement {
+  codec: Codec;
+  payload: number;
+  /** Payload type of telephone-event; absent when the far end has none. */
+  eventPayload?: number;
+  /** Where the far end wants its audio. */
+  remote: { address: string; port: number };
+  /** Our own direction. */
+  direction: Direction;
+}
+
+/** The first audio stream of the description we can take, and its index. */
+export function chooseAudio(remote: SessionDescription): { agreement: AudioAgreement; index: number } | undefined {
+  for (const [index, media] of remote.media.entries()) {
+    if (media.kind !== 'audio' || media.port === 0 || media.protocol !== 'RTP/AVP' || !media.address) continue;
+    const format = media.formats.find((f) => (f.name === 'PCMU' || f.name === 'PCMA') && f.rate === 8000);
+    if (!format) continue;
+    const event = media.formats.find((f) => f.name === 'TELEPHONE-EVENT' && f.rate === 8000);
+    // 0.0.0.0 is the old way to say hold (RFC 3264 section 8.4).
+    const held = media.address === '0.0.0.0';
+    return {
+      index,
+      agreement: {
+        codec: format.name === 'PCMU' ? 'PCMU' : 'PCMA',
+        payload: format.payload,
+        eventPayload: event?.payload,
+        remote: { address: media.address, port: media.port },
+        direction: held && media.direction === 'sendrecv' ? 'recvonly' : reverse(media.direction),
+      },
+    };
+  }
+  return undefined;
+}
+
+/** The direction as the other side of the stream sees it. */
+export function reverse(direction: Direction): Direction {
+  if (direction === 'sendonly') return 'recvonly';
+  return direction === 'recvonly' ? 'sendonly' : direction;
+}
+
+/** Identity of the descriptions one dialog sends: the version grows with each that differs. */
+export interface SdpOrigin {
+  id: number;
+  version: number;
+  address: string;
+}
+
+function head(origin: SdpOrigin): string[] {
+  return [
+    'v=0',
+    `o=MiniVoice ${origin.id} ${origin.version} IN IP4 ${origin.address}`,
+    's=MiniVoice',
+    `c=IN IP4 ${origin.address}`,
+    't=0 0',
+  ];
+}
+
+const CODEC_LINES: Readonly<Record<Codec, string>> = { PCMU: 'PCMU/8000', PCMA: 'PCMA/8000' };
+
+/** Our answer: the chosen stream taken, all others refused with port 0 in their place (RFC 3264 section 6). */
+export function answerSdp(offer: SessionDescription, chosen: { agreement: AudioAgreement; index: number }, origin: SdpOrigin, port: number): string {
+  const lines = head(origin);
+  const { agreement } = chosen;
+  for (const [index, media] of offer.media.entries()) {
+    if (index !== chosen.index) {
+      lines.push(`m=${media.kind} 0 ${media.protocol} ${media.formatList}`);
+      continue;
+    }
+    const event = agreement.eventPayload;
+    lines.push(`m=audio ${port} RTP/AVP ${agreement.payload}${event === undefined ? '' : ` ${event}`}`);
+    lines.push(`a=rtpmap:${agreement.payload} ${CODEC_LINES[agreement.codec]}`);
+    if (event !== undefined) lines.push(`a=rtpmap:${event} telephone-event/8000`, `a=fmtp:${event} 0-15`);
+    lines.push(`a=${agreement.direction}`, 'a=ptime:20');
+  }
+  return `${lines.join('\r\n')}\r\n`;
+}
+
+/** Our offer for an INVITE that came without one. */
+export function offerSdp(origin: SdpOrigin, port: number): string {
+  return `${[
+    ...head(origin),
+    `m=audio ${port} RTP/AVP 0 8 101`,
+    'a=rtpmap:0 PCMU/8000',
+    'a=rtpmap:8 PCMA/8000',
+    'a=rtpmap:101 telephone-event/8000',
+    'a=fmtp:101 0-15',
+    'a=sendrecv',
+    'a=ptime:20',
+  ].join('\r\n')}\r\n`;
+}
