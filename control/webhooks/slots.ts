@@ -1,3 +1,9 @@
+/** The right to have one attempt in flight. */
+export interface Slot {
+  readonly endpoint: string;
+  slow: boolean;
+}
+
 /** How an attempt went, as far as it matters for what the endpoint may take next. */
 export interface SlotOutcome {
   /** Failed after holding its slot for long: the endpoint is likely down. */
@@ -9,6 +15,7 @@ export interface SlotOutcome {
 interface EndpointState {
   running: number;
   limit: number;
+  answered: boolean;
   hanging: boolean;
   pausedUntil: number;
 }
@@ -16,24 +23,27 @@ interface EndpointState {
 const INITIAL_LIMIT = 8;
 
 /**
- * Who may send now. Attempts in flight are bounded in all and per endpoint; an endpoint that lets requests hang is cut
- * down to one at a time, all such endpoints together to a quarter of the slots, and another quarter is kept for
- * endpoints with nothing in flight. So however many receivers are dead, the others' events go out at once.
+ * Who may send now, so that however many endpoints are dead, the others' events go out at once. Attempts in flight
+ * are bounded per endpoint, and in all by two lanes: every attempt begins in the fast one, and one that takes long moves
+ * over to the slow one. An endpoint that lets requests hang is cut down to one at a time, begun in the slow lane.
+ * A quarter of the fast lane is kept for endpoints with nothing in flight.
  */
 export class Slots {
-  readonly #total: number;
+  readonly #fastLane: number;
+  readonly #slowLane: number;
   readonly #perEndpoint: number;
   readonly #endpoints = new Map<string, EndpointState>();
-  #running = 0;
-  #hangingRunning = 0;
+  #fast = 0;
+  #slow = 0;
 
-  constructor(total: number, perEndpoint: number) {
-    this.#total = total;
+  constructor(fastLane: number, perEndpoint: number) {
+    this.#fastLane = fastLane;
+    this.#slowLane = 2 * fastLane;
     this.#perEndpoint = perEndpoint;
   }
 
   get running(): number {
-    return this.#running;
+    return this.#fast + this.#slow;
   }
 
   /** Endpoints that something is remembered of. */
@@ -41,27 +51,44 @@ export class Slots {
     return this.#endpoints.size;
   }
 
-  /** Takes up to `wanted` slots for an endpoint and returns how many it got. */
-  take(endpoint: string, wanted: number, now: number): number {
-    const state = this.#endpoints.get(endpoint) ?? { running: 0, limit: Math.min(INITIAL_LIMIT, this.#perEndpoint), hanging: false, pausedUntil: 0 };
-    if (state.pausedUntil > now) return 0;
-    const quarter = Math.ceil(this.#total / 4);
-    const left = this.#total - this.#running;
-    let open = Math.max(left - quarter, state.running === 0 ? Math.min(left, 1) : 0);
-    if (state.hanging) open = Math.min(open, quarter - this.#hangingRunning);
-    const taken = Math.max(0, Math.min(wanted, state.limit - state.running, open));
-    if (taken > 0) this.#endpoints.set(endpoint, state);
-    this.#count(state, taken);
-    return taken;
+  /** Takes as many slots as an endpoint may have now. */
+  take(endpoint: string, now: number): Slot[] {
+    const state = this.#endpoints.get(endpoint)
+      ?? { running: 0, limit: Math.min(INITIAL_LIMIT, this.#perEndpoint), answered: false, hanging: false, pausedUntil: 0 };
+    if (state.pausedUntil > now) return [];
+    const left = this.#fastLane - this.#fast;
+    const reserved = Math.ceil(this.#fastLane / 4);
+    const open = state.hanging ? this.#slowLane - this.#slow : Math.max(left - reserved, state.running === 0 ? Math.min(left, 1) : 0);
+    const count = Math.max(0, Math.min(state.limit - state.running, open));
+    if (count > 0) this.#endpoints.set(endpoint, state);
+    state.running += count;
+    if (state.hanging) this.#slow += count;
+    else this.#fast += count;
+    return Array.from({ length: count }, () => ({ endpoint, slow: state.hanging }));
   }
 
-  /** Gives slots back that were not used, or one after an attempt. */
-  give(endpoint: string, count: number, now: number, outcome?: SlotOutcome): void {
-    const state = this.#endpoints.get(endpoint);
+  /** An attempt has been in flight for long. Of an endpoint that has not answered anything yet, no more are begun. */
+  takesLong(slot: Slot): void {
+    const state = this.#endpoints.get(slot.endpoint);
+    if (state && !state.answered) {
+      state.limit = 1;
+      state.hanging = true;
+    }
+    if (slot.slow || this.#slow >= this.#slowLane) return;
+    slot.slow = true;
+    this.#fast--;
+    this.#slow++;
+  }
+
+  /** Gives a slot back, after an attempt or unused. */
+  give(slot: Slot, now: number, outcome?: SlotOutcome): void {
+    if (slot.slow) this.#slow--;
+    else this.#fast--;
+    const state = this.#endpoints.get(slot.endpoint);
     if (!state) return;
-    this.#count(state, -count);
+    state.running--;
     if (outcome) this.#learn(state, outcome);
-    if (state.running === 0 && state.limit >= INITIAL_LIMIT && state.pausedUntil <= now) this.#endpoints.delete(endpoint);
+    if (state.running === 0 && state.limit >= INITIAL_LIMIT && state.pausedUntil <= now) this.#endpoints.delete(slot.endpoint);
   }
 
   /** The earliest end of a pause after `now`, in ms since the epoch. */
@@ -73,24 +100,17 @@ export class Slots {
     return next;
   }
 
-  /** Forgets endpoints with nothing in flight and no pause: they start anew, which for a dead one costs a few slots for a while. */
+  /** Forgets endpoints with nothing in flight and no pause: they start anew, which for a dead one costs a few slots for a second. */
   forgetIdle(now: number): void {
     for (const [endpoint, state] of this.#endpoints) {
       if (state.running === 0 && state.pausedUntil <= now) this.#endpoints.delete(endpoint);
     }
   }
 
-  #count(state: EndpointState, change: number): void {
-    state.running += change;
-    this.#running += change;
-    if (state.hanging) this.#hangingRunning += change;
-  }
-
   #learn(state: EndpointState, { hung, pausedUntil = 0 }: SlotOutcome): void {
     state.limit = hung ? Math.max(1, Math.floor(state.limit / 2)) : Math.min(this.#perEndpoint, state.limit + 1);
+    state.answered = !hung;
+    state.hanging = hung && state.limit === 1;
     state.pausedUntil = Math.max(state.pausedUntil, pausedUntil);
-    const hanging = hung && state.limit === 1;
-    if (hanging !== state.hanging) this.#hangingRunning += hanging ? state.running : -state.running;
-    state.hanging = hanging;
   }
 }

@@ -3,7 +3,7 @@ import type { GuardedFetch } from '../lib/guarded-fetch.ts';
 import type { Logger } from '../lib/logger.ts';
 import { deliver, type Endpoint } from './deliver.ts';
 import { judge } from './schedule.ts';
-import { Slots } from './slots.ts';
+import { Slots, type Slot } from './slots.ts';
 import type { ClaimedDelivery, Finished, WebhookStore } from './store.ts';
 
 export interface DeliveryWorkerOptions {
@@ -14,7 +14,7 @@ export interface DeliveryWorkerOptions {
   logger: Logger;
   now?: () => Date;
   random?: () => number;
-  /** Attempts in flight, in all and for one application. */
+  /** Attempts in flight, in all (and twice as many more that take long) and for one application. */
   concurrency?: number;
   concurrencyPerEndpoint?: number;
   /** How often to look for what other instances wrote, in ms. */
@@ -28,8 +28,8 @@ const GATHER_MS = 5;
 /** Applications asked about in one statement. */
 const APPLICATIONS_PER_ROUND = 64;
 const RESULTS_PER_COMMIT = 200;
-/** A slot held for longer than this by a failing attempt counts against the endpoint, in ms. */
-const HUNG_MS = 1000;
+/** An attempt in flight for longer takes long, and one that fails after longer has hung, in ms. */
+const LONG_MS = 1000;
 const LONGEST_PAUSE_SECONDS = 60;
 const FORGET_EVERY_MS = 600_000;
 
@@ -45,8 +45,8 @@ export class DeliveryWorker {
   readonly #pollMs: number;
   readonly #giveUp = new AbortController();
   readonly #attempts = new Set<Promise<void>>();
-  #finished: Finished[] = [];
-  #unattempted: { delivery: ClaimedDelivery; dueAt: Date }[] = [];
+  #finished: (Finished & { slot: Slot })[] = [];
+  #unattempted: { delivery: ClaimedDelivery; slot: Slot; dueAt: Date }[] = [];
   #loop: Promise<void> | undefined;
   #writing: Promise<void> | undefined;
   #stopping = false;
@@ -126,34 +126,44 @@ export class DeliveryWorker {
     }
     const times = await store.dueTimes();
     const due = times.filter(({ dueAt }) => dueAt.getTime() <= time).map(({ applicationId }) => applicationId);
-    const wanted: { applicationId: string; count: number }[] = [];
+    const taken = new Map<string, Slot[]>();
     // A random start, since the first ones could be such that have rows due but none free.
     const offset = Math.floor(Math.random() * due.length);
-    for (let i = 0; i < due.length && wanted.length < APPLICATIONS_PER_ROUND; i++) {
+    for (let i = 0; i < due.length && taken.size < APPLICATIONS_PER_ROUND; i++) {
       const applicationId = due[(offset + i) % due.length] ?? '';
-      const count = this.#slots.take(applicationId, Infinity, time);
-      if (count > 0) wanted.push({ applicationId, count });
+      const slots = this.#slots.take(applicationId, time);
+      if (slots.length > 0) taken.set(applicationId, slots);
     }
-    let claimed: ClaimedDelivery[] = [];
+    let begun = 0;
     try {
-      claimed = await store.claim(wanted, now, new Date(time + (this.#o.leaseMs ?? 30_000)));
-    } finally {
-      for (const { applicationId, count } of wanted) {
-        this.#slots.give(applicationId, count - claimed.filter((delivery) => delivery.applicationId === applicationId).length, time);
+      const wanted = [...taken].map(([applicationId, slots]) => ({ applicationId, count: slots.length }));
+      for (const delivery of await store.claim(wanted, now, new Date(time + (this.#o.leaseMs ?? 30_000)))) {
+        const slot = taken.get(delivery.applicationId)?.pop();
+        if (!slot) continue; // cannot be: no more are claimed than asked for
+        this.#begin(delivery, slot);
+        begun++;
       }
+    } finally {
+      for (const slot of [...taken.values()].flat()) this.#slots.give(slot, time);
     }
-    for (const delivery of claimed) this.#begin(delivery);
-    if (claimed.length > 0) return 0;
+    if (begun > 0) return 0;
     const next = times.reduce((soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest), this.#slots.nextUnpause(time) ?? Infinity);
     return Math.min(this.#pollMs, next - time);
   }
 
-  #begin(delivery: ClaimedDelivery): void {
-    const attempt = this.#attempt(delivery).finally(() => this.#attempts.delete(attempt));
+  #begin(delivery: ClaimedDelivery, slot: Slot): void {
+    const timer = setTimeout(() => {
+      this.#slots.takesLong(slot);
+      this.wake();
+    }, LONG_MS);
+    const attempt = this.#attempt(delivery, slot).finally(() => {
+      clearTimeout(timer);
+      this.#attempts.delete(attempt);
+    });
     this.#attempts.add(attempt);
   }
 
-  async #attempt(delivery: ClaimedDelivery): Promise<void> {
+  async #attempt(delivery: ClaimedDelivery, slot: Slot): Promise<void> {
     const { fetch, endpointOf, random = Math.random } = this.#o;
     const now = this.#now;
     let endpoint: Endpoint | undefined;
@@ -161,13 +171,13 @@ export class DeliveryWorker {
       endpoint = await endpointOf(delivery.applicationId);
     } catch (error) {
       this.#o.logger.warn({ err: error, application: delivery.applicationId }, 'the webhook address of an application could not be read');
-      return this.#settle(() => this.#unattempted.push({ delivery, dueAt: new Date(now().getTime() + 5000) }));
+      return this.#settle(() => this.#unattempted.push({ delivery, slot, dueAt: new Date(now().getTime() + 5000) }));
     }
-    if (!endpoint) return this.#settle(() => this.#finished.push({ delivery, attempt: undefined, verdict: { status: 'disabled' } }));
+    if (!endpoint) return this.#settle(() => this.#finished.push({ delivery, slot, attempt: undefined, verdict: { status: 'disabled' } }));
     const attempt = await deliver(delivery, endpoint, { fetch, now, signal: this.#giveUp.signal });
-    if (attempt.aborted) return this.#settle(() => this.#unattempted.push({ delivery, dueAt: now() }));
+    if (attempt.aborted) return this.#settle(() => this.#unattempted.push({ delivery, slot, dueAt: now() }));
     const verdict = judge({ attempt: attempt.attempt, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt: now() }, random());
-    this.#settle(() => this.#finished.push({ delivery, attempt, verdict }));
+    this.#settle(() => this.#finished.push({ delivery, slot, attempt, verdict }));
   }
 
   #settle(add: () => void): void {
@@ -204,10 +214,10 @@ export class DeliveryWorker {
     const gone = new Set(batch.filter(({ attempt }) => attempt?.status === 410).map(({ delivery }) => delivery.applicationId));
     for (const applicationId of gone) await this.#o.store.disablePending(applicationId);
     this.#finished = this.#finished.slice(batch.length);
-    for (const { delivery, attempt, verdict } of batch) {
-      const hung = verdict.status !== 'delivered' && (attempt?.tookMs ?? 0) > HUNG_MS;
+    for (const { slot, attempt, verdict } of batch) {
+      const hung = verdict.status !== 'delivered' && (attempt?.tookMs ?? 0) > LONG_MS;
       const away = Math.min(attempt?.stayAwaySeconds ?? 0, LONGEST_PAUSE_SECONDS);
-      this.#slots.give(delivery.applicationId, 1, now.getTime(), { hung, pausedUntil: away > 0 ? now.getTime() + away * 1000 : 0 });
+      this.#slots.give(slot, now.getTime(), { hung, pausedUntil: away > 0 ? now.getTime() + away * 1000 : 0 });
     }
   }
 
@@ -217,7 +227,7 @@ export class DeliveryWorker {
     if (!first) return;
     await this.#o.store.handBack(batch.map(({ delivery }) => delivery), first.dueAt);
     this.#unattempted = this.#unattempted.slice(batch.length);
-    for (const { delivery } of batch) this.#slots.give(delivery.applicationId, 1, this.#now().getTime());
+    for (const { slot } of batch) this.#slots.give(slot, this.#now().getTime());
   }
 
   /** Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the round began. */
