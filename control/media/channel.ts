@@ -17,10 +17,10 @@ interface Playback {
   /** Our name for it, which its completion carries; undefined for one that an earlier process has started. */
   id: string | undefined;
   source: string;
-  /** We have told the node to stop it. */
+  /** Where it is on its way: with us, on the node, or both, when the connection ended before the node had confirmed it. */
+  state: 'waiting' | 'sent' | 'unsure';
+  /** It is to be stopped. */
   stopped: boolean;
-  /** The connection ended before the node had confirmed that it will play this. */
-  unsure: boolean;
   done: Deferred<'finished' | 'stopped'>;
 }
 
@@ -63,6 +63,7 @@ export class FreeSwitchChannel implements Channel {
   }
 
   async answer(): Promise<void> {
+    if (this.#gone) throw new ChannelGone(this.uuid);
     for (let attempt = 1; !this.#answered; attempt++) {
       try {
         await this.#command((connection) => connection.bgapi(`uuid_answer ${this.uuid}`, randomUUID(), CARRIED_OUT_MS));
@@ -77,24 +78,31 @@ export class FreeSwitchChannel implements Channel {
 
   async play(source: string): Promise<'finished' | 'stopped'> {
     if (!/^(\/[^\r\n\0$]+|silence_stream:\/\/\d+)$/.test(source) || source.includes('@@')) throw new MediaError(`not something a node can play: ${source}`);
+    if (this.#gone) throw new ChannelGone(this.uuid);
+    const playback = this.#add(randomUUID(), source, 'waiting');
     await this.#stopping?.catch(() => undefined);
     const connection = await this.#ready();
-    const playback = this.#add(randomUUID(), source);
+    if (playback.stopped) return playback.done.promise;
+    playback.state = 'sent';
     try {
       await this.#execute(connection, 'playback', source, playback.id ?? '');
     } catch (error) {
       // When the connection ended first, the node may play it nevertheless: that is found out on the next one, in `refresh`.
-      if (!(error instanceof EslError && error.kind === 'lost')) {
+      if (error instanceof EslError && error.kind === 'lost') playback.state = 'unsure';
+      else {
         this.#remove(playback);
         throw await this.#explain(error);
       }
-      playback.unsure = true;
     }
     return playback.done.promise;
   }
 
   stopPlaying(): Promise<void> {
     if (this.#gone) return Promise.reject(new ChannelGone(this.uuid));
+    for (const playback of this.#playbacks.filter((one) => one.state === 'waiting')) {
+      playback.stopped = true;
+      this.#remove(playback)?.done.resolve('stopped');
+    }
     if (this.#playbacks.length === 0) return Promise.resolve();
     this.#stopping ??= this.#stop().finally(() => (this.#stopping = undefined));
     return this.#stopping;
@@ -102,7 +110,7 @@ export class FreeSwitchChannel implements Channel {
 
   async refuse(sipCode: number): Promise<void> {
     if (!Number.isInteger(sipCode) || sipCode < 400 || sipCode > 699) throw new MediaError(`${sipCode} refuses nothing`);
-    if (this.#answered) throw new MediaError('an answered call cannot be refused');
+    if (this.#answered && !this.#gone) throw new MediaError('an answered call cannot be refused');
     this.#refusal = sipCode;
     try {
       await this.#command((connection) => this.#execute(connection, 'respond', String(sipCode), randomUUID()));
@@ -173,10 +181,11 @@ export class FreeSwitchChannel implements Channel {
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
     if (isAnswered(channel) && !this.#answered) this.answeredByNode();
     const playing = playingNow(channel);
-    const current = playing === undefined ? -1 : this.#playbacks.findIndex((one) => one.source === playing);
-    for (const one of this.#playbacks.splice(0, current === -1 ? this.#playbacks.length : current)) {
-      if (one.unsure && !one.stopped && channel.variable_current_application_data !== one.source) this.#playAgain(one, connection);
-      else one.done.resolve(one.stopped ? 'stopped' : 'finished');
+    const sent = this.#sent();
+    const current = playing === undefined ? -1 : sent.findIndex((one) => one.source === playing);
+    for (const one of sent.slice(0, current === -1 ? sent.length : current)) {
+      if (one.state === 'unsure' && !one.stopped && channel.variable_current_application_data !== one.source) this.#playAgain(one, connection);
+      else this.#remove(one)?.done.resolve(one.stopped ? 'stopped' : 'finished');
     }
     const late = this.#hangup
       ? connection.api(`uuid_kill ${this.uuid} ${this.#hangup}`)
@@ -186,20 +195,19 @@ export class FreeSwitchChannel implements Channel {
 
   /** Takes over a playback that an earlier control process has started. */
   adopt(source: string): Promise<'finished' | 'stopped'> {
-    return this.#add(undefined, source).done.promise;
+    return this.#add(undefined, source, 'sent').done.promise;
   }
 
   #playAgain(playback: Playback, connection: EslConnection): void {
-    playback.unsure = false;
-    this.#playbacks.push(playback);
+    playback.state = 'sent';
     this.#execute(connection, 'playback', playback.source, playback.id ?? '').catch((error: unknown) => {
       if (this.#remove(playback)) playback.done.reject(asMediaError(error));
     });
   }
 
   async #stop(): Promise<void> {
-    for (let attempt = 1; attempt <= STOP_TRIES && this.#playbacks.length > 0; attempt++) {
-      const stopping = [...this.#playbacks];
+    for (let attempt = 1; attempt <= STOP_TRIES && this.#sent().length > 0; attempt++) {
+      const stopping = this.#sent();
       const marker = randomUUID();
       const passed = deferred<void>();
       for (const playback of stopping) playback.stopped = true;
@@ -228,8 +236,12 @@ export class FreeSwitchChannel implements Channel {
     if (this.#playbacks.some((one) => one.stopped)) throw new MediaError('the node did not stop playing');
   }
 
-  #add(id: string | undefined, source: string): Playback {
-    const playback: Playback = { id, source, stopped: false, unsure: false, done: deferred() };
+  #sent(): Playback[] {
+    return this.#playbacks.filter((one) => one.state !== 'waiting');
+  }
+
+  #add(id: string | undefined, source: string, state: Playback['state']): Playback {
+    const playback: Playback = { id, source, state, stopped: false, done: deferred() };
     // Whoever plays waits for this promise; a channel's end must not fail it where nobody does.
     playback.done.promise.catch(() => undefined);
     this.#playbacks.push(playback);
