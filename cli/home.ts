@@ -7,6 +7,9 @@ import { Failure } from './failure.ts';
 /** The folder of the repository. */
 export const REPOSITORY = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
 
+/** How a TypeScript file of ours is run, from whatever folder. */
+export const NODE = [process.execPath, '--import', import.meta.resolve('tsx')] as const;
+
 /** The folders and files of one instance's state. */
 export interface Home {
   root: string;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lastLines } from './exec.ts';
 import { Failure } from './failure.ts';
-import { homeAt, makeFolders, REPOSITORY, writePrivate, type Home } from './home.ts';
+import { homeAt, makeFolders, NODE, REPOSITORY, writePrivate, type Home } from './home.ts';
 import { assertFree, type Ports } from './ports.ts';
 import { endProcess, isAlive, type ProcessRef } from './processes.ts';
 import type { Settings } from './settings.ts';
@@ -62,8 +62,9 @@ export class Instance {
     await assertFree(settings.ports, settings.parts.filter((part) => !(media && part === 'media')).flatMap((part) => PORTS_OF[part] ?? []));
     await writePrivate(this.home.config, JSON.stringify(settings, null, 2));
     const log = openSync(path.join(this.home.logs, 'supervisor.log'), 'a', 0o600);
-    const child = spawn(process.execPath, ['--import', 'tsx', path.join(REPOSITORY, 'cli/supervisor/main.ts'), this.home.root], {
-      cwd: REPOSITORY, detached: true, stdio: ['ignore', log, log],
+    const [node, ...options] = NODE;
+    const child = spawn(node, [...options, path.join(REPOSITORY, 'cli/supervisor/main.ts'), this.home.root], {
+      cwd: '/', detached: true, stdio: ['ignore', log, log],
     });
     closeSync(log);
     let ended = false;

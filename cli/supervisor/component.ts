@@ -26,7 +26,7 @@ const LONGEST_DELAY_MS = 15_000;
 /** A part that ran this long before it ended starts again with the first delay. */
 const STEADY_MS = 30_000;
 /** What a part sees of our own environment; all else it sees is named in its specification. */
-const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR', 'LANG'];
+const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR', 'LANG', 'NODE_EXTRA_CA_CERTS'];
 
 /** Starts one part, asks after its health, and starts it again with growing delays when it ends by itself. */
 export class Component {

@@ -1,9 +1,9 @@
-import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { userInfo } from 'node:os';
 import { lastLines, run } from '../exec.ts';
 import { Failure } from '../failure.ts';
-import { homeAt, makeFolders, REPOSITORY, writePrivate } from '../home.ts';
+import { homeAt, makeFolders, NODE, REPOSITORY, writePrivate } from '../home.ts';
 import { coordinatesOf, type Part, type Settings } from '../settings.ts';
 import { probeControl, probeDatabase, probeKamailio, probeMedia, probeRedis, probeRtpengine } from './probes.ts';
 
@@ -23,6 +23,11 @@ export interface PartSpec {
 }
 
 const exists = (file: string): Promise<boolean> => access(file).then(() => true, () => false);
+
+/** The version of what comes from this repository. */
+async function ownVersion(): Promise<string> {
+  return (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }).version;
+}
 
 /** The parts of an instance with their commands and environments, in the order of `settings.parts`. */
 export function partsOf(settings: Settings): PartSpec[] {
@@ -149,8 +154,17 @@ function media(settings: Settings): PartSpec[] {
   };
   const probe = (): Promise<string> => probeMedia(ports.mediaEsl, secrets.eslPassword);
   if (choice.kind === 'embedded') {
-    const command = [process.execPath, '--import', 'tsx', path.join(REPOSITORY, 'freeswitch/embedded/main.ts')];
-    return [{ name: 'media', title: 'Embedded media node', command, env: { ...env, LOG_LEVEL: settings.environment['LOG_LEVEL'] ?? 'info' }, probe, readyWithinMs: 20_000, stopWithinMs: 5_000 }];
+    const command = [...NODE, path.join(REPOSITORY, 'freeswitch/embedded/main.ts')];
+    return [{
+      name: 'media',
+      title: 'Embedded media node',
+      command,
+      env: { ...env, LOG_LEVEL: settings.environment['LOG_LEVEL'] ?? 'info' },
+      // It answers with the version of the FreeSWITCH it stands for; ours says more about what runs.
+      probe: () => probe().then(ownVersion),
+      readyWithinMs: 20_000,
+      stopWithinMs: 5_000,
+    }];
   }
   const folders = ['log', 'run', 'db', 'temp', 'scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
   const at = (name: string): string => path.join(home.data, 'freeswitch', name);
@@ -162,6 +176,8 @@ function media(settings: Settings): PartSpec[] {
     async prepare() {
       // Private, because FreeSWITCH writes its expanded configuration, password included, into its log folder.
       for (const name of folders) await mkdir(at(name), { recursive: true, mode: 0o700 });
+      const shown = path.join(home.logs, 'freeswitch.log');
+      if (!(await exists(shown))) await rm(shown, { force: true }).then(() => symlink(at('log/freeswitch.log'), shown));
     },
     probe,
     readyWithinMs: 60_000,
@@ -197,7 +213,7 @@ function control(settings: Settings): PartSpec {
   return {
     name: 'control',
     title: 'Control plane',
-    command: [process.execPath, '--import', 'tsx', path.join(REPOSITORY, 'control/main.ts')],
+    command: [...NODE, path.join(REPOSITORY, 'control/main.ts')],
     env: {
       MINIVOICE_PROFILE: 'development',
       ...settings.environment,
@@ -207,7 +223,7 @@ function control(settings: Settings): PartSpec {
     },
     async prepare() {
       await makeFolders(homeAt(settings.home));
-      version = (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }).version;
+      version = await ownVersion();
     },
     probe: () => probeControl(at.api, version),
     readyWithinMs: 60_000,
