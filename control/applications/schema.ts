@@ -21,7 +21,8 @@ export interface Application {
 }
 
 const name = z.string().trim().min(1, 'must not be empty').max(200);
-const url = z.string().max(2048).regex(/^https?:\/\/[^\s\\]+$/i, 'must be an http or https URL');
+// Which URLs can be asked depends on the profile: the service checks that.
+const url = z.string().min(1).max(2048).meta({ format: 'uri' });
 const answerMethod = z.enum(['GET', 'POST']);
 const status = z.enum(['active', 'disabled']);
 const webhookSecret = z.string().min(8).max(256).regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');

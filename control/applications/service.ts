@@ -15,7 +15,7 @@ export interface ApplicationDependencies {
   ids: Ids;
   onChange: OnChange;
   /** Whether URLs may name loopback addresses: the development profile. */
-  allowPrivateUrls: boolean;
+  allowPrivate: boolean;
   now?: () => Date;
 }
 
@@ -118,7 +118,7 @@ export class ApplicationService {
       const url = body[field];
       if (typeof url !== 'string') continue;
       try {
-        checkUrl(url, { allowPrivate: this.#deps.allowPrivateUrls });
+        checkUrl(url, { allowPrivate: this.#deps.allowPrivate });
       } catch (error) {
         throw error instanceof FetchError ? invalid(field, `cannot be used: ${error.message}`) : error;
       }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { endpoint, idParams, type Endpoint } from '../http/endpoint.ts';
+import { endpoint, idField, idParams, type Endpoint } from '../http/endpoint.ts';
 import { listOf, page, pageQuery } from '../http/pagination.ts';
 import { didAdminPatch, didCreate, didPatch, didReply, toJson } from './schema.ts';
 import type { BulkResult, DidService } from './service.ts';
@@ -57,7 +57,7 @@ export const didRoutes = (service: DidService): Endpoint[] => [
   }),
   endpoint({
     ...operator, method: 'get', path: '/admin/v1/dids', summary: 'List DIDs, newest first',
-    query: pageQuery.extend({ customer_id: z.string().optional() }), status: 200, reply: listOf(didReply),
+    query: pageQuery.extend({ customer_id: idField.optional() }), status: 200, reply: listOf(didReply),
     handle: ({ query }) => page(query, (limit, before) => service.list({ customerId: query.customer_id }, limit, before), toJson),
   }),
   endpoint({

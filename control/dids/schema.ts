@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { idField } from '../http/endpoint.ts';
 import { E164 } from '../lib/e164.ts';
 import { rfc3339 } from '../lib/time.ts';
 import { isSipTarget } from '../lib/sip-uri.ts';
@@ -32,7 +33,6 @@ export const rejectCode = (did: Did): (typeof REJECT_CODES)[number] =>
   did.routeTarget && 'sip_code' in did.routeTarget ? did.routeTarget.sip_code : 480;
 
 export const e164 = z.string().regex(E164, 'must be an E.164 number with its plus sign');
-const id = z.string().min(1).max(48);
 const provider = z.string().trim().min(1).max(100);
 const status = z.enum(['active', 'disabled']);
 const routeMode = z.enum(['webhook', 'sip', 'reject']);
@@ -40,13 +40,13 @@ const sipUri = z.string().max(255).refine(isSipTarget, 'must be a sip: or sips: 
 
 export const routeTarget = z.strictObject({
   sip_uri: z.union([sipUri, z.array(sipUri).min(1).max(10)], { error: 'must be a sip: or sips: URI without headers, or a list of 1 to 10 of them' }).optional(),
-  sip_code: z.literal([...REJECT_CODES]).optional(),
-}).meta({ id: 'RouteTarget', description: '`sip_uri` in route mode `sip`, tried in order; `sip_code` in route mode `reject`, 480 when left out' });
+  sip_code: z.literal([...REJECT_CODES]).meta({ type: 'integer', enum: [...REJECT_CODES] }).optional(),
+}).meta({ description: '`sip_uri` in route mode `sip`, tried in order; `sip_code` in route mode `reject`, 480 when left out' });
 
 export const didCreate = z.strictObject({
   number_e164: e164,
-  customer_id: id,
-  application_id: id.optional(),
+  customer_id: idField,
+  application_id: idField.optional(),
   provider: provider.optional(),
   status: status.default('active'),
   route_mode: routeMode.default('webhook'),
@@ -55,13 +55,13 @@ export const didCreate = z.strictObject({
 
 /** What the owner may change. null takes an optional field away. */
 export const didPatch = z.strictObject({
-  application_id: id.nullable(),
+  application_id: idField.nullable(),
   route_mode: routeMode,
   route_target: routeTarget.nullable(),
 }).partial().meta({ id: 'DidPatch' });
 
 export const didAdminPatch = didPatch.extend({
-  customer_id: id.optional(),
+  customer_id: idField.optional(),
   provider: provider.nullable().optional(),
   status: status.optional(),
 }).meta({ id: 'DidAdminPatch' });

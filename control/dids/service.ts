@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { invalid, parse } from '../http/endpoint.ts';
 import type { OnChange } from '../lib/changes.ts';
 import { duplicateKey } from '../lib/duplicate-key.ts';
+import { isE164 } from '../lib/e164.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Ids } from '../lib/ids.ts';
 import { patched } from '../lib/patch.ts';
@@ -17,7 +18,7 @@ export interface DidDependencies {
   ids: Ids;
   onChange: OnChange;
   /** Whether customers may route to private addresses: the development profile. The operator always may. */
-  allowPrivateTargets: boolean;
+  allowPrivate: boolean;
   now?: () => Date;
 }
 
@@ -80,7 +81,7 @@ export class DidService {
 
   /** @throws ApiError `not_found` */
   async getByNumber(number: string, customerId?: string): Promise<Did> {
-    return visible(await this.#deps.store.getByNumber(number), customerId);
+    return visible(isE164(number) ? await this.#deps.store.getByNumber(number) : undefined, customerId);
   }
 
   /**
@@ -88,7 +89,7 @@ export class DidService {
    * @throws ApiError `not_found`, `invalid_request`
    */
   async updateAsOwner(id: string, customerId: string, body: z.output<typeof didPatch>): Promise<Did> {
-    if (!this.#deps.allowPrivateTargets) refusePrivateTargets(body.route_target);
+    if (!this.#deps.allowPrivate) refusePrivateTargets(body.route_target);
     return this.#update(id, customerId, body);
   }
 

@@ -128,5 +128,10 @@ export function parse<T extends z.ZodType>(schema: T | undefined, value: unknown
 export const invalid = (path: string, message: string): ApiError =>
   new ApiError('invalid_request', `${path} ${message}`, { details: [{ path, message }] });
 
-/** The path of everything that has an id. Any text is let through: what does not exist is not found. */
-export const idParams = z.strictObject({ id: z.string() });
+const ID = /^[\x21-\x7e]{1,48}$/;
+
+/** An id of ours inside a body or a query. */
+export const idField = z.string().regex(ID, 'must be an id');
+
+/** The path of everything that has an id. What cannot be an id becomes one that nothing has, so that it is not found rather than not valid. */
+export const idParams = z.strictObject({ id: z.string().transform((id) => (ID.test(id) ? id : '-')) });

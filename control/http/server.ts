@@ -97,9 +97,8 @@ const parseJson = express.json({ limit: BODY_LIMIT_BYTES, strict: false });
 
 /** The parsed body, or `{}` where none was sent. @throws what errors.ts knows of the body parser. */
 async function readBody(req: Request, res: Response): Promise<unknown> {
-  const type = req.is('application/json');
-  if (type === null) return {}; // there is no body
-  if (type === false) throw new ApiError('unsupported_media_type');
+  if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length'))) return {};
+  if (!req.is('application/json')) throw new ApiError('unsupported_media_type');
   await new Promise<void>((resolve, reject) => {
     parseJson(req, res, (error?: unknown) => (error === undefined ? resolve() : reject(error as Error)));
   });

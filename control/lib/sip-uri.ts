@@ -5,7 +5,7 @@ import { isIPv4, isIPv6 } from 'node:net';
  * Headers (`?…`), passwords and control characters are not in it, so that nothing a customer types becomes a line of a
  * SIP message, and `maddr` and the like are not, so that the host is the place the call goes to.
  */
-const USER = /^(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#]|%[2-7][0-9A-Fa-f])+$/;
+const USER = /^(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#]|%(?!7[Ff])[2-7][0-9A-Fa-f])+$/;
 const NAME = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?$/;
 const PARAMETER = /^(?:transport=(?:udp|tcp|tls)|user=(?:phone|ip)|(?:tgrp|trunk-context|dtg|npdi|rn|cic)(?:=[A-Za-z0-9\-_.+]{1,64})?)$/i;
 

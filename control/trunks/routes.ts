@@ -1,5 +1,4 @@
-import { z } from 'zod';
-import { endpoint, idParams, type Endpoint } from '../http/endpoint.ts';
+import { endpoint, idField, idParams, type Endpoint } from '../http/endpoint.ts';
 import { listOf, page, pageQuery } from '../http/pagination.ts';
 import { toJson, trunkAdminCreate, trunkCreate, trunkPatch, trunkReply } from './schema.ts';
 import type { TrunkService } from './service.ts';
@@ -40,7 +39,7 @@ export const trunkRoutes = (service: TrunkService): Endpoint[] => [
   }),
   endpoint({
     ...operator, method: 'get', path: '/admin/v1/trunks', summary: 'List trunks, newest first',
-    query: pageQuery.extend({ customer_id: z.string().optional() }), status: 200, reply: listOf(trunkReply),
+    query: pageQuery.extend({ customer_id: idField.optional() }), status: 200, reply: listOf(trunkReply),
     handle: ({ query }) => page(query, (limit, before) => service.list({ customerId: query.customer_id }, limit, before), toJson),
   }),
   endpoint({

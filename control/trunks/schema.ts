@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { idField } from '../http/endpoint.ts';
 import { E164 } from '../lib/e164.ts';
 import { rfc3339 } from '../lib/time.ts';
 
@@ -38,7 +39,7 @@ export interface Trunk {
 export const direction = (trunk: Pick<Trunk, 'inboundIp'>): 'outbound' | 'both' => (trunk.inboundIp === undefined ? 'outbound' : 'both');
 
 const text = (max: number) => z.string().min(1).max(max);
-const noBreaks = (max: number) => text(max).regex(/^[^\p{Cc}"\\<>]+$/u, 'must not hold control characters, quotes, backslashes or angle brackets');
+const noBreaks = (max: number) => text(max).regex(/^[^\x00-\x1f\x7f-\x9f"\\<>]+$/, 'must not hold control characters, quotes, backslashes or angle brackets');
 const domain = z.string().max(253).regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must be a host name or an IPv4 address');
 
 const fields = {
@@ -48,7 +49,7 @@ const fields = {
   port: z.int().min(1).max(65_535),
   transport: z.enum(['udp', 'tcp', 'tls']),
   username: noBreaks(255),
-  password: text(255).regex(/^\P{Cc}+$/u, 'must not hold control characters'),
+  password: text(255).regex(/^[^\x00-\x1f\x7f-\x9f]+$/, 'must not hold control characters'),
   realm: noBreaks(255),
   from_domain: domain,
   inbound_ip: z.string().min(1).max(45),
@@ -88,7 +89,7 @@ export const trunkCreate = z.strictObject({
 }).meta({ id: 'TrunkCreate' });
 
 export const trunkAdminCreate = trunkCreate.extend({
-  customer_id: z.string().min(1).max(48).optional().describe('without it the trunk is a carrier of the operator, usable by all customers'),
+  customer_id: idField.optional().describe('without it the trunk is a carrier of the operator, usable by all customers'),
 }).meta({ id: 'TrunkAdminCreate' });
 
 /** null takes an optional field away. */

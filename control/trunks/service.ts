@@ -17,7 +17,7 @@ export interface TrunkDependencies {
   ids: Ids;
   onChange: OnChange;
   /** Whether customers may name private addresses: the development profile. The operator always may. */
-  allowPrivateAddresses: boolean;
+  allowPrivate: boolean;
   now?: () => Date;
 }
 
@@ -125,7 +125,7 @@ export class TrunkService {
 
   /** What a customer names is reached from our network, and trusted when it calls in: it must not be a part of that network. */
   #checkAddresses(by: TrunkOwner, { proxy, inbound_ip: inboundIp }: { proxy?: string; inbound_ip?: string | null }): void {
-    const publicOnly = by !== 'operator' && !this.#deps.allowPrivateAddresses;
+    const publicOnly = by !== 'operator' && !this.#deps.allowPrivate;
     if (proxy !== undefined && !isHost(proxy)) throw invalid('proxy', 'must be a host name or an IP address (IPv6 in brackets)');
     const host = (proxy ?? '').replace(/^\[|\]$/g, '');
     if (publicOnly && isAddress(host) && !isPublicAddress(host)) throw invalid('proxy', 'must not be a private or local address');

@@ -1,0 +1,124 @@
+import { expect } from 'chai';
+import { hashApiKey, isApiKey, newApiKey } from '../../../control/http/api-key.ts';
+import { createAuthenticator, refuseInactive, type KeyOwner } from '../../../control/http/auth.ts';
+import { endpoint, type CustomerCaller } from '../../../control/http/endpoint.ts';
+import { ApiError } from '../../../control/lib/errors.ts';
+
+const ADMIN = 'the-operator-token';
+const owner: KeyOwner = { applicationId: 'app_1', applicationStatus: 'active', customerId: 'cust_1', customerStatus: 'active', expiresAt: undefined };
+
+function setUp() {
+  const key = newApiKey();
+  const keys = new Map<string, KeyOwner>([[hashApiKey(key), owner]]);
+  const asked: string[] = [];
+  let now = 1_000_000;
+  const authenticator = createAuthenticator(ADMIN, async (hash) => {
+    asked.push(hash);
+    return keys.get(hash);
+  }, () => now);
+  return { key, keys, asked, authenticator, pass: (ms: number) => { now += ms; } };
+}
+
+const refusal = async (promise: Promise<unknown>): Promise<string> => {
+  try {
+    await promise;
+    return 'let through';
+  } catch (error) {
+    return error instanceof ApiError ? error.code : String(error);
+  }
+};
+
+describe('API keys', () => {
+  it('have 32 random base62 characters after their prefix', () => {
+    const keys = Array.from({ length: 200 }, newApiKey);
+    expect(keys.every(isApiKey)).to.equal(true);
+    expect(new Set(keys).size).to.equal(200);
+    expect(new Set(keys.join('').replaceAll('mv_live_', '')).size).to.equal(62);
+  });
+});
+
+describe('authentication', () => {
+  it('resolves a key to its application and customer', async () => {
+    const { authenticator, key } = setUp();
+    expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.deep.equal({
+      kind: 'customer', applicationId: 'app_1', applicationStatus: 'active', customerId: 'cust_1', customerStatus: 'active',
+    });
+  });
+
+  it('asks the store once while a key is warm, and again when it has cooled', async () => {
+    const { authenticator, key, asked, pass } = setUp();
+    await Promise.all([1, 2, 3].map(() => authenticator.authenticate('customer', `Bearer ${key}`)));
+    await authenticator.authenticate('customer', `Bearer ${key}`);
+    expect(asked).to.have.length(1);
+    pass(60_000);
+    await authenticator.authenticate('customer', `Bearer ${key}`);
+    expect(asked).to.have.length(2);
+  });
+
+  it('forgets at once what it is told to forget', async () => {
+    const { authenticator, key, keys } = setUp();
+    await authenticator.authenticate('customer', `Bearer ${key}`);
+    keys.clear();
+    authenticator.forget();
+    expect(await refusal(authenticator.authenticate('customer', `Bearer ${key}`))).to.equal('unauthorized');
+  });
+
+  it('ends a rotated key to the millisecond, warm or not', async () => {
+    const { authenticator, key, keys, pass } = setUp();
+    keys.set(hashApiKey(key), { ...owner, expiresAt: new Date(1_000_000 + 1000) });
+    await authenticator.authenticate('customer', `Bearer ${key}`);
+    pass(999);
+    await authenticator.authenticate('customer', `Bearer ${key}`);
+    pass(1);
+    expect(await refusal(authenticator.authenticate('customer', `Bearer ${key}`))).to.equal('unauthorized');
+  });
+
+  it('keeps no memory of guesses, and asks nobody about what cannot be a key', async () => {
+    const { authenticator, asked } = setUp();
+    for (let i = 0; i < 50; i++) expect(await refusal(authenticator.authenticate('customer', `Bearer ${newApiKey()}`))).to.equal('unauthorized');
+    expect(authenticator.size).to.equal(0);
+    expect(asked).to.have.length(50);
+    for (const header of [undefined, '', 'Bearer', 'Bearer x', `Basic ${newApiKey()}`, newApiKey(), `Bearer ${ADMIN}`]) {
+      expect(await refusal(authenticator.authenticate('customer', header))).to.equal('unauthorized');
+    }
+    expect(asked).to.have.length(50);
+  });
+
+  it('does not remember a look-up that failed', async () => {
+    let broken = true;
+    const key = newApiKey();
+    const authenticator = createAuthenticator(ADMIN, async () => {
+      if (broken) throw new Error('the database is away');
+      return owner;
+    });
+    expect(await refusal(authenticator.authenticate('customer', `Bearer ${key}`))).to.match(/database is away/);
+    broken = false;
+    expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.include({ applicationId: 'app_1' });
+  });
+
+  it('lets the operator in by the token alone', async () => {
+    const { authenticator, key } = setUp();
+    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`)).to.deep.equal({ kind: 'operator' });
+    for (const header of [undefined, `Bearer ${ADMIN}x`, 'Bearer ', `Bearer ${key}`, ADMIN]) {
+      expect(await refusal(authenticator.authenticate('operator', header))).to.equal('unauthorized');
+    }
+  });
+});
+
+describe('who may change things', () => {
+  const caller = (more: Partial<CustomerCaller>): CustomerCaller => ({ kind: 'customer', applicationId: 'a', customerId: 'c', applicationStatus: 'active', customerStatus: 'active', ...more });
+  const of = (method: 'get' | 'post', allowDisabledApplication?: boolean) =>
+    endpoint({ method, path: '/x', auth: 'customer', tag: 'X', summary: 'x', status: 204, allowDisabledApplication, handle: async () => {} });
+
+  it('is everybody but suspended customers and disabled applications, which may read', () => {
+    expect(() => refuseInactive(of('post'), caller({}))).to.not.throw();
+    expect(() => refuseInactive(of('post'), caller({ customerStatus: 'suspended' }))).to.throw(ApiError).with.property('code', 'customer_suspended');
+    expect(() => refuseInactive(of('post'), caller({ applicationStatus: 'disabled' }))).to.throw(ApiError).with.property('code', 'application_disabled');
+    expect(() => refuseInactive(of('get'), caller({ customerStatus: 'suspended', applicationStatus: 'disabled' }))).to.not.throw();
+  });
+
+  it('is also a disabled application where it comes back, unless the customer is suspended', () => {
+    expect(() => refuseInactive(of('post', true), caller({ applicationStatus: 'disabled' }))).to.not.throw();
+    expect(() => refuseInactive(of('post', true), caller({ customerStatus: 'suspended' }))).to.throw(ApiError);
+  });
+});
