@@ -1,7 +1,7 @@
-import { codecOf, type Codec } from './codec.ts';
+import { CallAudio, type AudioSettings } from './call-audio.ts';
 import type { Heard } from './ear.ts';
 import type { RtpPort } from './rtp-port.ts';
-import { readSdp, writeSdp, type AudioDescription, type Direction } from './sdp.ts';
+import { readSdp, type AudioDescription, type Direction } from './sdp.ts';
 import { Dialog } from './dialog.ts';
 import { header, writeSip, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
 import { Watched } from './wait.ts';
@@ -24,11 +24,8 @@ export interface CallEnd {
   reason: string | undefined;
 }
 
-export interface CallSettings {
+export interface CallSettings extends AudioSettings {
   callId: string;
-  codecs: readonly Codec[];
-  /** Payload type of telephone events; undefined offers none. */
-  eventType: number | undefined;
 }
 
 /** A dialog of the test phone with its audio, on either side. `Phone` makes them. */
@@ -39,15 +36,12 @@ export class Call extends Watched {
   readonly provisionals: Reply[] = [];
   /** Keys that came by SIP INFO. */
   infoKeys = '';
-  /** Of the far end, as last described. */
-  remoteAudio: AudioDescription | undefined;
   /** The INVITE this call began with, on the called side. */
   invite: SipMessage | undefined;
   /** Dead: nothing is answered any more. */
   dropped = false;
   #wire: Wire;
-  #settings: CallSettings;
-  #version = 0;
+  #audio: CallAudio;
   #final: Reply | undefined;
   #transaction: ClientTransaction | undefined;
   #ack = '';
@@ -62,15 +56,18 @@ export class Call extends Watched {
     this.rtp = rtp;
     this.callId = settings.callId;
     this.dialog = new Dialog(settings.callId, random(), wire.contact());
-    this.#settings = settings;
-    if (settings.eventType !== undefined) rtp.eventType = settings.eventType;
-    rtp.codec = settings.codecs[0] ?? 'PCMU';
+    this.#audio = new CallAudio(rtp, settings);
   }
 
   // What was seen and heard
 
   get heard(): Heard {
     return this.rtp.heard;
+  }
+
+  /** What the far end has said of its audio, the last time. */
+  get remoteAudio(): AudioDescription | undefined {
+    return this.#audio.remote;
   }
 
   /** Every message of this call, as it was on the wire. */
@@ -124,7 +121,7 @@ export class Call extends Watched {
   /** Sends the first INVITE. */
   start(invite: { uri: string; from: string; to: string; hop: HostPort; headers: HeaderLine[]; offer: boolean }): void {
     this.dialog.call(invite.from, invite.to, invite.uri);
-    const body = invite.offer ? this.#describe('sendrecv') : '';
+    const body = invite.offer ? this.#audio.describe('sendrecv') : '';
     const headers = [...this.dialog.headers('INVITE'), ...invite.headers, ...typeOf(body)];
     this.#transaction = this.#wire.request(`INVITE ${invite.uri} SIP/2.0`, headers, body, invite.hop, (response) => this.#inviteResponse(response));
   }
@@ -169,12 +166,12 @@ export class Call extends Watched {
 
   /** @throws Error when the re-INVITE is refused. */
   async reinvite(direction: Direction): Promise<AudioDescription> {
-    const body = this.#describe(direction);
+    const body = this.#audio.describe(direction);
     const reply = await this.request('INVITE', typeOf(body), body);
     if (reply.code >= 300) throw new Error(`the re-INVITE was refused with ${reply.code} ${reply.reason}`);
     this.dialog.refresh(reply.message);
     this.#acknowledge(reply.message);
-    this.#takeAudio(reply.message);
+    this.#audio.take(reply.message);
     return readSdp(reply.message.body);
   }
 
@@ -212,8 +209,8 @@ export class Call extends Watched {
   /** 200 with SDP, repeated until the ACK; audio starts at once. */
   answer(): void {
     if (!this.invite || this.#final || this.dropped) return;
-    if (this.invite.body) this.#takeAudio(this.invite);
-    const body = this.#describe('sendrecv');
+    if (this.invite.body) this.#audio.take(this.invite);
+    const body = this.#audio.describe('sendrecv');
     const text = this.#respond('200 OK', [['Contact', this.#wire.contact()], ...typeOf(body)], body);
     this.#finish(200, 'OK', text);
   }
@@ -265,7 +262,7 @@ export class Call extends Watched {
     const ok = (headers: HeaderLine[] = [], body = ''): string => this.#wire.respond(request, from, '200 OK', headers, body, this.dialog.localTag);
     if (request.method === 'ACK') {
       this.#acked = true;
-      if (request.body) this.#takeAudio(request);
+      if (request.body) this.#audio.take(request);
     } else if (request.method === 'CANCEL') {
       ok();
       // Too late once there is a final response (RFC 3261 §9.2).
@@ -277,8 +274,8 @@ export class Call extends Watched {
       this.#over('remote', 'bye', header(request, 'reason'));
     } else if (request.method === 'INVITE') {
       this.dialog.refresh(request);
-      if (request.body) this.#takeAudio(request);
-      const body = this.#describe(mirrored(this.remoteAudio?.direction));
+      if (request.body) this.#audio.take(request);
+      const body = this.#audio.answer();
       this.#acked = false;
       const text = ok([['Contact', this.#wire.contact()], ...typeOf(body)], body);
       this.#wire.repeatUntil(text, from, () => this.#acked || this.dropped || this.#end !== undefined);
@@ -294,7 +291,7 @@ export class Call extends Watched {
     const reply = replyOf(response);
     if (reply.code < 200) {
       this.provisionals.push(reply);
-      if (response.body) this.#takeAudio(response);
+      if (response.body) this.#audio.take(response);
     } else if (reply.code >= 300) {
       this.#final ??= reply;
       this.rtp.close();
@@ -305,7 +302,7 @@ export class Call extends Watched {
       this.#final = reply;
       this.dialog.answeredBy(response);
       this.#acknowledge(response);
-      if (response.body) this.#takeAudio(response);
+      if (response.body) this.#audio.take(response);
       // The answer crossed our CANCEL: the call stands, and RFC 3261 §9.1 wants a BYE.
       if (this.#cancelled) {
         this.#send('BYE', [], '', () => undefined);
@@ -327,28 +324,6 @@ export class Call extends Watched {
     this.#ack = writeSip(`ACK ${this.dialog.target} SIP/2.0`, headers);
     this.#wire.send(this.#ack, this.dialog.hop);
   }
-
-  #describe(direction: Direction): string {
-    const { codecs, eventType } = this.#settings;
-    const offered = this.remoteAudio?.payloadTypes;
-    const common = offered ? codecs.filter((codec) => offered.some((type) => codecOf(type) === codec)) : codecs;
-    const event = offered ? this.remoteAudio?.eventType : eventType;
-    this.#version++;
-    return writeSdp({ host: this.rtp.address, port: this.rtp.port }, {
-      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
-    });
-  }
-
-  #takeAudio(message: SipMessage): void {
-    const audio = readSdp(message.body);
-    const codec = audio.payloadTypes.map(codecOf).find((name) => name !== undefined && this.#settings.codecs.includes(name));
-    if (!codec) throw new Error(`no common codec in ${audio.payloadTypes.join(' ')}`);
-    this.remoteAudio = audio;
-    this.rtp.codec = codec;
-    if (audio.eventType !== undefined) this.rtp.eventType = audio.eventType;
-    this.rtp.remote = { host: audio.host, port: audio.port };
-    this.rtp.start();
-  }
 }
 
 export function replyOf(message: SipMessage): Reply {
@@ -358,7 +333,3 @@ export function replyOf(message: SipMessage): Reply {
 }
 
 const typeOf = (body: string): HeaderLine[] => (body ? [['Content-Type', 'application/sdp']] : []);
-
-/** RFC 3264 §6.1. */
-const mirrored = (direction: Direction | undefined): Direction =>
-  direction === 'sendonly' ? 'recvonly' : direction === 'recvonly' ? 'sendonly' : direction ?? 'sendrecv';

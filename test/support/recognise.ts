@@ -143,17 +143,27 @@ export class Recogniser {
     return chosen.map((bucket) => this.#follow(bucket * BUCKET));
   }
 
-  /** Follows the recording from its beginning at `lag`; the far end's clock may slip by some packets on the way. */
+  /**
+   * Looks for the recording's segments as if it had begun at `lag`, and from the first one found follows it forwards and
+   * backwards: the far end's clock may slip by some packets on the way.
+   */
   #follow(lag: number): Match {
-    let at = lag;
+    const origin = this.#segments.findIndex((segment) => this.#find(segment, lag, 24, IN_PLACE) !== undefined);
     const lags: number[] = [];
     let until = 0;
-    for (const segment of this.#segments) {
-      const found = this.#find(segment, at, 24, IN_PLACE) ?? this.#find(segment, at, 180, SLIPPED);
-      if (found === undefined) continue;
-      at = found;
-      lags.push(found);
-      until = segment.start + SEGMENT;
+    const walk = (segments: { start: number; energy: number }[]): void => {
+      let at = lag;
+      for (const segment of segments) {
+        const found = this.#find(segment, at, 24, IN_PLACE) ?? this.#find(segment, at, 180, SLIPPED);
+        if (found === undefined) continue;
+        at = found;
+        lags.push(found);
+        until = Math.max(until, segment.start + SEGMENT);
+      }
+    };
+    if (origin >= 0) {
+      walk(this.#segments.slice(origin));
+      walk(this.#segments.slice(0, origin).reverse());
     }
     // The one in the middle: a vowel alone can be off by a period of the voice.
     const start = lags.sort((a, b) => a - b)[Math.floor(lags.length / 2)] ?? lag;
