@@ -1,8 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { connectDatabase, migrate, type Database } from '../../../control/lib/database.ts';
 
-/** A database of this test's own, on the server of MINIVOICE_TEST_DATABASE_URL; `drop` leaves nothing behind. */
-export async function createDatabase(): Promise<{ db: Database; url: string; drop: () => Promise<void> }> {
+export interface TestDatabase {
+  db: Database;
+  url: string;
+  /** Leaves nothing behind. */
+  drop: () => Promise<void>;
+}
+
+/** A database of this test's own, on the server of MINIVOICE_TEST_DATABASE_URL. */
+export async function createDatabase(): Promise<TestDatabase> {
   const server = process.env['MINIVOICE_TEST_DATABASE_URL'];
   if (!server) throw new Error('MINIVOICE_TEST_DATABASE_URL must name a MariaDB or MySQL server on which databases may be created');
   const name = `minivoice_test_${randomBytes(6).toString('hex')}`;

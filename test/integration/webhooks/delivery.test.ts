@@ -2,12 +2,16 @@ import { expect } from 'chai';
 import { Receiver, type Received } from '../lib/receiver.ts';
 import { verify } from '../../unit/webhooks/verify.ts';
 import { enqueue } from '../../../control/webhooks/outbox.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
 import { PostOffice } from './post-office.ts';
 
 describe('webhook delivery', () => {
+  let database: TestDatabase;
   let office: PostOffice;
   const receivers: Receiver[] = [];
-  beforeEach(async () => { office = await PostOffice.open(); });
+  before(async () => { database = await createDatabase(); });
+  after(() => database.drop());
+  beforeEach(async () => { office = await PostOffice.open(database); });
   afterEach(async () => {
     await office.close();
     for (const receiver of receivers.splice(0)) await receiver.stop();

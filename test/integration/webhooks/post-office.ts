@@ -6,7 +6,7 @@ import type { Endpoint } from '../../../control/webhooks/deliver.ts';
 import { enqueue, type OutboxRow } from '../../../control/webhooks/outbox.ts';
 import { WebhookStore } from '../../../control/webhooks/store.ts';
 import { DeliveryWorker, type DeliveryWorkerOptions } from '../../../control/webhooks/worker.ts';
-import { createDatabase } from './database.ts';
+import type { TestDatabase } from './database.ts';
 
 export interface DeliveryState {
   id: string;
@@ -19,25 +19,23 @@ export interface DeliveryState {
 /** A database with an outbox, endpoints of applications by name, a clock that is set by hand, and workers. */
 export class PostOffice {
   readonly db: Database;
-  readonly url: string;
   readonly store: WebhookStore;
   readonly endpoints = new Map<string, Endpoint>();
   time = Date.parse('2026-05-29T12:00:00.250Z');
   readonly #ids = new Ids(0);
-  readonly #drop: () => Promise<void>;
   readonly #workers: DeliveryWorker[] = [];
   readonly #fetches: GuardedFetch[] = [];
 
-  private constructor(db: Database, url: string, drop: () => Promise<void>) {
+  private constructor(db: Database) {
     this.db = db;
-    this.url = url;
     this.store = new WebhookStore(db);
-    this.#drop = drop;
   }
 
-  static async open(): Promise<PostOffice> {
-    const { db, url, drop } = await createDatabase();
-    return new PostOffice(db, url, drop);
+  /** With nothing in it. */
+  static async open({ db }: TestDatabase): Promise<PostOffice> {
+    await db('webhook_attempts').delete();
+    await db('webhook_deliveries').delete();
+    return new PostOffice(db);
   }
 
   now = (): Date => new Date(this.time);
@@ -93,6 +91,5 @@ export class PostOffice {
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop(0)));
     for (const fetch of this.#fetches) fetch.close();
-    await this.#drop();
   }
 }
