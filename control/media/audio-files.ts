@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-fetch.ts';
+import { WavError } from '../lib/wav.ts';
+import { FileCache, type FileCacheOptions } from './file-cache.ts';
+import { MediaError } from './media.ts';
+import { telephoneWav } from './telephone-wav.ts';
+
+export interface AudioFilesOptions extends Omit<FileCacheOptions, 'directory'> {
+  fetch: GuardedFetch['fetch'];
+  /** The folder shared with the media nodes. */
+  mediaDirectory: string;
+  /** The largest file that is fetched, in bytes. */
+  maxFileBytes?: number;
+  /** For the whole exchange, in ms. */
+  timeoutMs?: number;
+  /** A file is not asked for again within this time, in ms. */
+  freshMs?: number;
+}
+
+/** What is known of a URL: the file made from it, and how to ask whether there is a newer one. */
+interface Known {
+  name: string;
+  checkedAt: number;
+  etag: string | undefined;
+  lastModified: string | undefined;
+}
+
+const MAX_KNOWN = 1000;
+
+/** Customers' recordings for the `play` action: fetched, checked, and made into files that the media nodes can play. */
+export class AudioFiles {
+  readonly #options: Required<Pick<AudioFilesOptions, 'fetch' | 'maxFileBytes' | 'timeoutMs' | 'freshMs' | 'now'>>;
+  readonly #cache: FileCache;
+  /** The most recently used last. */
+  readonly #known = new Map<string, Known>();
+  readonly #fetching = new Map<string, Promise<string>>();
+
+  constructor({ mediaDirectory, maxBytes, keepMs, ...options }: AudioFilesOptions) {
+    this.#options = { maxFileBytes: 10 * 1024 * 1024, timeoutMs: 10_000, freshMs: 60_000, now: Date.now, ...options };
+    this.#cache = new FileCache({ directory: join(mediaDirectory, 'audio'), maxBytes, keepMs: keepMs ?? 10 * 60_000, now: this.#options.now });
+  }
+
+  /** Resolves with the absolute path of a WAV file, 8 kHz mono 16 bit. @throws MediaError that says what is wrong with the URL or its file. */
+  file(url: string): Promise<string> {
+    let fetching = this.#fetching.get(url);
+    if (!fetching) {
+      fetching = this.#file(url).finally(() => this.#fetching.delete(url));
+      this.#fetching.set(url, fetching);
+    }
+    return fetching;
+  }
+
+  async #file(url: string): Promise<string> {
+    const { now, freshMs } = this.#options;
+    const known = this.#known.get(url);
+    const path = known && (await this.#cache.find(known.name));
+    if (known && path && now() - known.checkedAt < freshMs) return path;
+    const reply = await this.#fetch(url, path ? known : undefined);
+    if (reply.status === 304 && known && path) {
+      this.#remember(url, { ...known, checkedAt: now() });
+      return path;
+    }
+    if (reply.status !== 200) throw new MediaError(`${url} answered with ${reply.status}`);
+    // Named after what is in it: a file that is being played is never replaced by another one.
+    const name = `${createHash('sha256').update(reply.body).digest('hex')}.wav`;
+    const made = (await this.#cache.find(name)) ?? (await this.#cache.put(name, await this.#convert(url, reply)));
+    this.#remember(url, { name, checkedAt: now(), etag: reply.headers.etag, lastModified: reply.headers['last-modified'] });
+    return made;
+  }
+
+  async #fetch(url: string, known: Known | undefined): Promise<FetchReply> {
+    const { fetch, maxFileBytes, timeoutMs } = this.#options;
+    const headers: Record<string, string> = { accept: 'audio/wav, audio/x-wav, audio/*;q=0.5' };
+    if (known?.etag) headers['if-none-match'] = known.etag;
+    else if (known?.lastModified) headers['if-modified-since'] = known.lastModified;
+    try {
+      return await fetch(url, { headers, maxBodyBytes: maxFileBytes, timeoutMs, maxRedirects: 3 });
+    } catch (error) {
+      if (error instanceof FetchError) throw new MediaError(`${url} could not be fetched: ${error.message}`);
+      throw error;
+    }
+  }
+
+  async #convert(url: string, { body, headers }: FetchReply): Promise<Buffer> {
+    if (isMp3(body) || /^audio\/(mpeg|mp3)\b/i.test(headers['content-type'] ?? '')) throw new MediaError(`${url} is an MP3 file, which is not supported yet: use WAV`);
+    try {
+      return await telephoneWav(body);
+    } catch (error) {
+      if (error instanceof WavError) throw new MediaError(`${url} cannot be played: ${error.message}`);
+      throw error;
+    }
+  }
+
+  #remember(url: string, known: Known): void {
+    this.#known.delete(url);
+    this.#known.set(url, known);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
+  }
+}
+
+/** An ID3 tag, or the sync word of an MPEG audio frame. */
+const isMp3 = (body: Buffer): boolean => body.toString('latin1', 0, 3) === 'ID3' || (body.length > 1 && body[0] === 0xff && ((body[1] ?? 0) & 0xe6) === 0xe2);
