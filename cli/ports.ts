@@ -14,7 +14,7 @@ export interface Ports {
   redis: number;
   mediaSip: number;
   mediaEsl: number;
-  /** For the demo's caller, example application and the like. */
+  /** For the demo's application. */
   spare: number;
   rtp: { first: number; last: number };
   mediaRtp: { first: number; last: number };
@@ -71,7 +71,7 @@ function udpFree(port: number): Promise<boolean> {
 
 const TCP: [keyof Ports, string][] = [
   ['api', 'the API'], ['sip', 'SIP'], ['edge', 'route decisions'], ['rpc', 'Kamailio\'s JSON-RPC'], ['database', 'MariaDB'],
-  ['redis', 'Redis'], ['mediaSip', 'the media node\'s SIP'], ['mediaEsl', 'the media node\'s event socket'],
+  ['redis', 'Redis'], ['mediaSip', 'the media node\'s SIP'], ['mediaEsl', 'the media node\'s event socket'], ['spare', 'the demo\'s application'],
 ];
 const UDP: [keyof Ports, string][] = [['sip', 'SIP'], ['rtpengine', 'rtpengine\'s control'], ['mediaSip', 'the media node\'s SIP']];
 
