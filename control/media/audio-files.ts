@@ -6,10 +6,12 @@ import { FileCache, type FileCacheOptions } from './file-cache.ts';
 import { MediaError } from './media.ts';
 import { telephoneWav } from './telephone-wav.ts';
 
-export interface AudioFilesOptions extends Omit<FileCacheOptions, 'directory'> {
+export interface AudioFilesOptions extends Omit<FileCacheOptions, 'folder' | 'maxBytes'> {
   fetch: GuardedFetch['fetch'];
   /** The folder shared with the media nodes. */
-  mediaDirectory: string;
+  folder: string;
+  /** What the files together may take, in bytes. */
+  maxBytes?: number;
   /** The largest file that is fetched, in bytes. */
   maxFileBytes?: number;
   /** For the whole exchange, in ms. */
@@ -36,9 +38,9 @@ export class AudioFiles {
   readonly #known = new Map<string, Known>();
   readonly #fetching = new Map<string, Promise<string>>();
 
-  constructor({ mediaDirectory, maxBytes, keepMs, ...options }: AudioFilesOptions) {
+  constructor({ folder, maxBytes = 256 * 1024 * 1024, keepMs, logger, ...options }: AudioFilesOptions) {
     this.#options = { maxFileBytes: 10 * 1024 * 1024, timeoutMs: 10_000, freshMs: 60_000, now: Date.now, ...options };
-    this.#cache = new FileCache({ directory: join(mediaDirectory, 'audio'), maxBytes, keepMs: keepMs ?? 10 * 60_000, now: this.#options.now });
+    this.#cache = new FileCache({ folder: join(folder, 'audio'), maxBytes, logger, now: this.#options.now, ...(keepMs !== undefined && { keepMs }) });
   }
 
   /** Resolves with the absolute path of a WAV file, 8 kHz mono 16 bit. @throws MediaError that says what is wrong with the URL or its file. */

@@ -1,13 +1,11 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { deferred, type Deferred } from '../lib/deferred.ts';
-import type { Logger } from '../lib/logger.ts';
 import { SpeechError, type SpeechEngine, type SpeechOptions } from './speech.ts';
 
 export interface EspeakOptions {
   /** The espeak-ng binary. */
   command: string;
-  logger: Logger;
   /** The voice where none is asked for. */
   voice?: string;
   /** Processes at a time. */
@@ -27,7 +25,7 @@ const UNKNOWN_VOICE = /voice does not exist/i;
 class UnknownVoice extends Error {}
 
 /** Speech by espeak-ng: a process for each text, which it reads from its standard input. */
-export class Espeak implements SpeechEngine {
+export class EspeakEngine implements SpeechEngine {
   readonly name = 'espeak-ng';
   readonly #options: Required<EspeakOptions>;
   readonly #waiting: Deferred<void>[] = [];
@@ -47,7 +45,6 @@ export class Espeak implements SpeechEngine {
           return await this.#run(text, name);
         } catch (error) {
           if (!(error instanceof UnknownVoice)) throw error;
-          this.#options.logger.debug({ voice: name }, 'espeak-ng has no such voice');
         }
       }
       throw new SpeechError(`espeak-ng has none of the voices ${voices.join(', ')}`);

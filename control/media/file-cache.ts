@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from '../lib/logger.ts';
 
 export interface FileCacheOptions {
-  directory: string;
+  folder: string;
   /** What the files together may take, in bytes. */
   maxBytes: number;
+  logger: Logger;
   /** A file used less than this long ago, in ms, is never deleted: a media node may be about to play it. */
   keepMs?: number;
   /** Milliseconds since the epoch. */
@@ -31,7 +33,7 @@ export class FileCache {
 
   /** Path of the file, and marks it as used; undefined when there is none. */
   async find(name: string): Promise<string | undefined> {
-    const path = join(this.#options.directory, name);
+    const path = join(this.#options.folder, name);
     try {
       const { mtimeMs, size } = await stat(path);
       if (size === 0) return undefined;
@@ -46,10 +48,10 @@ export class FileCache {
 
   /** Writes the file, readable by everybody on this machine, and resolves with its path. */
   async put(name: string, data: Buffer): Promise<string> {
-    const { directory, maxBytes, now } = this.#options;
-    const path = join(directory, name);
-    const unfinished = join(directory, `.${name}.${randomUUID()}.tmp`);
-    await mkdir(directory, { recursive: true, mode: 0o755 });
+    const { folder, maxBytes, now, logger } = this.#options;
+    const path = join(folder, name);
+    const unfinished = join(folder, `.${name}.${randomUUID()}.tmp`);
+    await mkdir(folder, { recursive: true, mode: 0o755 });
     try {
       await writeFile(unfinished, data, { mode: 0o644 });
       await utimes(unfinished, now() / 1000, now() / 1000);
@@ -59,7 +61,9 @@ export class FileCache {
       throw error;
     }
     if (this.#bytes !== undefined) this.#bytes += data.length;
-    if (this.#bytes === undefined || this.#bytes > maxBytes) await this.sweep();
+    if (this.#bytes === undefined || this.#bytes > maxBytes) {
+      await this.sweep().catch((error: unknown) => logger.warn({ err: error, folder }, 'old files could not be deleted'));
+    }
     return path;
   }
 
@@ -70,10 +74,10 @@ export class FileCache {
   }
 
   async #sweep(): Promise<void> {
-    const { directory, maxBytes, keepMs, now } = this.#options;
+    const { folder, maxBytes, keepMs, now } = this.#options;
     const files: { path: string; size: number; usedAt: number }[] = [];
-    for (const name of await readdir(directory)) {
-      const path = join(directory, name);
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
       const found = await stat(path).catch(() => undefined);
       if (found?.isFile()) files.push({ path, size: found.size, usedAt: found.mtimeMs });
     }
