@@ -95,10 +95,11 @@ describe('webhook recovery', () => {
     };
     const [late, current] = [(await claim())[0], (await claim())[0]];
     if (!late || !current) throw new Error('both claims should have got the event');
+    await office.store.handBack([late], office.now());
+    expect((await office.deliveries())[0]?.next_attempt_at).to.deep.equal(current.leaseUntil);
     await office.store.record([{ delivery: current, attempt: undefined, verdict: { status: 'delivered' } }], office.now());
     await office.db('webhook_deliveries').update({ attempts: 1 });
     await office.store.record([{ delivery: late, attempt: undefined, verdict: { status: 'pending', nextAttemptAt: office.now() } }], office.now());
-    await office.store.handBack([late], office.now());
     expect((await office.deliveries())[0]?.status).to.equal('delivered');
   });
 
