@@ -23,6 +23,7 @@ import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
 import { EdgeListener } from './edge/listener.ts';
+import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
 import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
@@ -91,16 +92,17 @@ export function createApp(config: Config, logger: Logger): App {
 
   // The flow and the media nodes it drives.
   const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, logger });
-  const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND }), folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger });
-  const audioFiles = new AudioFiles({ folder: config.MEDIA_FILES_DIR, fetch: guardedFetch.fetch, logger });
+  const files = { folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger };
+  const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
+  const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
   const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
   const flows = new Flows({
     calls,
     states: new FlowStates(redis, logger),
     ask: (question) => answerUrl.ask(question),
     answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
-    speak: (text, options) => prompts.file(text, options),
-    fetchAudio: (url) => audioFiles.file(url),
+    speak: (text, options) => prompts.file(text, options).catch((error: Error) => Promise.reject(new FlowFailure('media_unavailable', error.message))),
+    fetchAudio: (url) => audioFiles.file(url).catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
     logger,
   });
 
