@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { deferred, type Deferred } from '../lib/deferred.ts';
+import type { Logger } from '../lib/logger.ts';
 import { SpeechError, type SpeechEngine, type SpeechOptions } from './speech.ts';
 
 export interface EspeakOptions {
   /** The espeak-ng binary. */
   command: string;
+  logger: Logger;
   /** The voice where none is asked for. */
   voice?: string;
   /** Processes at a time. */
@@ -45,6 +47,7 @@ export class EspeakEngine implements SpeechEngine {
           return await this.#run(text, name);
         } catch (error) {
           if (!(error instanceof UnknownVoice)) throw error;
+          this.#options.logger.debug({ voice: name }, 'espeak-ng has no such voice');
         }
       }
       throw new SpeechError(`espeak-ng has none of the voices ${voices.join(', ')}`);
