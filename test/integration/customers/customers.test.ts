@@ -34,15 +34,15 @@ describe('customers', () => {
     expect(body.spend).to.deep.equal({ monthly: '600', max_price_per_minute: '0.105', allowed_prefixes: ['+49', '+359'], blocked_prefixes: ['+4990'] });
   });
 
-  it('lose no change when two come at once', async () => {
+  it('lose no change when several come at once', async () => {
     const { body: { id } } = await api.admin('POST', '/customers', { name: 'Acme' });
-    await Promise.all([
-      api.admin('PATCH', `/customers/${id}`, { limits: { cps: 7 } }), api.admin('PATCH', `/customers/${id}`, { limits: { concurrent_calls: 77 } }),
-      api.admin('PATCH', `/customers/${id}`, { spend: { daily: '1' } }), api.admin('PATCH', `/customers/${id}`, { spend: { monthly: '2' } }),
-    ]);
-    const { body } = await api.admin('GET', `/customers/${id}`);
-    expect(body.limits).to.deep.equal({ cps: 7, concurrent_calls: 77 });
-    expect(body.spend).to.deep.equal({ daily: '1', monthly: '2' });
+    for (let round = 1; round <= 10; round++) {
+      const changes = [{ limits: { cps: round } }, { limits: { concurrent_calls: round } }, { spend: { daily: `${round}` } }, { spend: { monthly: `${round}` } }];
+      await Promise.all(changes.map((change) => api.admin('PATCH', `/customers/${id}`, change)));
+      const { body } = await api.admin('GET', `/customers/${id}`);
+      expect(body.limits).to.deep.equal({ cps: round, concurrent_calls: round });
+      expect(body.spend).to.deep.equal({ daily: `${round}`, monthly: `${round}` });
+    }
   });
 
   it('are refused with a path for everything that is wrong', async () => {
