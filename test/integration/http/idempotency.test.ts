@@ -16,7 +16,7 @@ describe('Idempotency-Key', () => {
 
   // What is done once: the test sees how often, can hold it in the middle, and can make it fail.
   const work = endpoint({
-    method: 'post', path: '/v1/work', auth: 'customer', tag: 'Test', summary: 'counts', status: 201,
+    method: 'post', path: '/v1/jobs', auth: 'customer', tag: 'Test', summary: 'counts', status: 201,
     body: z.strictObject({ a: z.int().optional() }), reply: z.strictObject({ run: z.int() }), errors: ['rate_limited', 'originate_failed', 'insufficient_balance'],
     handle: async () => {
       const run = ++runs;
@@ -38,7 +38,7 @@ describe('Idempotency-Key', () => {
     fail = undefined;
   });
 
-  const post = (idempotencyKey: string, body: unknown = {}, as = key) => api.send('POST', '/v1/work', { key: as, body, headers: { 'Idempotency-Key': idempotencyKey } });
+  const post = (idempotencyKey: string, body: unknown = {}, as = key) => api.send('POST', '/v1/jobs', { key: as, body, headers: { 'Idempotency-Key': idempotencyKey } });
 
   it('gives the stored answer again instead of doing the work again', async () => {
     const first = await post('again');
@@ -50,8 +50,8 @@ describe('Idempotency-Key', () => {
   });
 
   it('does the work every time without a key', async () => {
-    await api.send('POST', '/v1/work', { key, body: {} });
-    await api.send('POST', '/v1/work', { key, body: {} });
+    await api.send('POST', '/v1/jobs', { key, body: {} });
+    await api.send('POST', '/v1/jobs', { key, body: {} });
     expect(runs).to.equal(2);
   });
 
