@@ -19,14 +19,14 @@ export async function demo(): Promise<number> {
   const began = performance.now();
   const { coordinates } = await up();
   const home = homeAt(coordinates.home);
-  const { webhookSecret } = await readSeed(home);
+  const known = await readSeed(home);
   // The same port every time, where it is free, so that the application's URLs stay as they are.
   const taken = await takenPort(coordinates.ports, ['spare']);
-  const application = await startSimpleIvr({ secret: webhookSecret, port: taken ? 0 : coordinates.ports.spare });
+  const application = await startSimpleIvr({ secret: known.webhookSecret, port: taken ? 0 : coordinates.ports.spare });
   try {
     let seeded: Seed | undefined;
     await step('A customer, an application and a number, through the API', async () => {
-      seeded = await seed(home, coordinates, application.url);
+      seeded = await seed(home, known, coordinates, application.url);
     });
     if (!seeded) return 1;
     const since = new Date(Date.now() - 1000).toISOString();

@@ -19,17 +19,18 @@ export const NUMBER = '+441632960123';
 
 const stored = (home: Home): string => path.join(home.root, 'demo.json');
 
-/** The secret that the application of an earlier demo has, or a new one. */
-export async function readSeed(home: Home): Promise<Partial<Seed> & { webhookSecret: string }> {
+export type Known = Partial<Seed> & { webhookSecret: string };
+
+/** What an earlier demo has made, with a new secret where there was none. */
+export async function readSeed(home: Home): Promise<Known> {
   const text = await readFile(stored(home), 'utf8').catch(() => '{}');
   const { webhookSecret = randomBytes(16).toString('hex'), ...rest } = JSON.parse(text) as Partial<Seed>;
   return { ...rest, webhookSecret };
 }
 
 /** Makes through the API what is missing, and points the application at `url`. Returns when the edge knows the number. */
-export async function seed(home: Home, coordinates: Coordinates, url: string): Promise<Seed> {
+export async function seed(home: Home, known: Known, coordinates: Coordinates, url: string): Promise<Seed> {
   const operator = new Api(coordinates.api, coordinates.admin_token);
-  const known = await readSeed(home);
   const urls = { answer_url: `${url}/answer`, webhook_url: `${url}/webhooks` };
 
   const existing = known.customerId && (await operator.unless<{ id: string }>(['not_found'], 'GET', `/admin/v1/customers/${known.customerId}`));

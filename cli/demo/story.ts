@@ -64,11 +64,14 @@ function received(entry: Received): string {
   return `is asked ${shortUrl(entry.url ?? '')}, ${signature}; replies ${(entry.actions ?? []).map(action).join(', ')}`;
 }
 
+/** The part of a Contact that hides who is behind it: long, and telling nothing. */
+const HIDDEN = /sip:[^@\s]{25,}@/;
+
 /** Everything that is known of one call, from the three who took part in it, on one clock. */
 export function storyOf(caller: readonly StoryLine[], timeline: readonly TimelineEntry[], application: readonly Received[]): Line[] {
   const verbs = { sip: '', heard: 'hears ', pressed: 'presses ', missed: 'DID NOT HEAR ' };
   const lines: Line[] = [
-    ...caller.map((line) => ({ at: line.at, actor: 'caller' as const, text: `${verbs[line.kind]}${line.what}` })),
+    ...caller.map((line) => ({ at: line.at, actor: 'caller' as const, text: `${verbs[line.kind]}${line.what.replace(HIDDEN, 'sip:…@')}` })),
     ...timeline.flatMap((entry) => {
       const text = told(entry);
       return text === undefined ? [] : [{ at: new Date(entry.at), actor: 'minivoice' as const, text }];

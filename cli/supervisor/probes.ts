@@ -57,8 +57,12 @@ export function probeRedis(port: number, password: string): Promise<string> {
 export function probeRtpengine(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
+    // Asked again while it starts: what comes before it listens is lost.
+    const ask = (): void => socket.send(`${process.pid} d7:command4:pinge`, port, '127.0.0.1');
+    const asking = setInterval(ask, 100);
     const end = (error?: Error): void => {
       clearTimeout(timer);
+      clearInterval(asking);
       socket.close();
       if (error) reject(error);
       else resolve('');
@@ -66,7 +70,7 @@ export function probeRtpengine(port: number): Promise<string> {
     const timer = setTimeout(() => end(new Error('no answer')), LIMIT_MS);
     socket.on('error', end);
     socket.on('message', (message) => end(message.toString().includes('4:pong') ? undefined : new Error('not a pong')));
-    socket.send(`${process.pid} d7:command4:pinge`, port, '127.0.0.1');
+    ask();
   });
 }
 
