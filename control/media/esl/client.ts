@@ -1,6 +1,6 @@
 import type { Logger } from '../../lib/logger.ts';
 import { EslConnection, type EslConnectionOptions } from './connection.ts';
-import { EslError } from './errors.ts';
+import { EslError, type EslFailure } from './errors.ts';
 
 export interface EslTimings {
   /** Wait before the first attempt to connect again, in ms; doubled by every failure, with jitter. */
@@ -61,8 +61,9 @@ export class EslClient {
   stop(): void {
     this.#running = false;
     clearTimeout(this.#retry);
-    this.#connection?.close();
+    const connection = this.#connection;
     this.#connection = undefined;
+    connection?.close();
   }
 
   async #connect(): Promise<void> {
@@ -101,9 +102,15 @@ export class EslClient {
       if (reason.kind === 'denied') logger.error({ reason: reason.message }, 'the media node does not let us in: check FREESWITCH_ESL_PASSWORD and its access list');
       else logger.warn({ reason: reason.message }, 'no connection to the media node; trying until there is one');
     }
-    const wait = reason.kind === 'denied' ? timings.deniedRetryMs : Math.min(timings.maxRetryMs, timings.firstRetryMs * 2 ** Math.min(this.#failures, 16));
-    this.#failures++;
-    // Between half of it and all of it, so that many processes do not knock at once.
-    this.#retry = setTimeout(() => void this.#connect(), wait * (0.5 + random() / 2));
+    this.#retry = setTimeout(() => void this.#connect(), retryDelay(reason.kind, this.#failures++, timings, random()));
   }
+}
+
+/**
+ * How long to wait before the next attempt, in ms: doubled by every failure, and between half of that and all of it,
+ * so that many processes do not knock at once.
+ */
+export function retryDelay(kind: EslFailure, failures: number, timings: EslTimings, random: number): number {
+  const longest = kind === 'denied' ? timings.deniedRetryMs : Math.min(timings.maxRetryMs, timings.firstRetryMs * 2 ** Math.min(failures, 16));
+  return longest * (0.5 + random / 2);
 }
