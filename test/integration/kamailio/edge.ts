@@ -138,7 +138,7 @@ export class Edge {
   }
 
   #spawn(script: string): ChildProcess {
-    const child = spawn(path.join(REPOSITORY, script), { env: { ...process.env, ...this.#environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(path.join(REPOSITORY, script), { env: { ...process.env, ...this.#environment }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const keep = (chunk: Buffer): void => void (this.#log += chunk.toString());
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
@@ -175,9 +175,11 @@ const DIDS: Record<string, string> = {
 
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
   if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill(signal);
-  const late = setTimeout(() => child.kill('SIGKILL'), 5000);
+  const gone = once(child, 'close');
+  // Kamailio's workers outlive a killed parent: the whole group goes.
+  const kill = (how: NodeJS.Signals): void => void (child.pid && process.kill(-child.pid, how));
+  kill(signal);
+  const late = setTimeout(() => kill('SIGKILL'), 5000);
   await gone;
   clearTimeout(late);
 }

@@ -26,8 +26,8 @@ describe('A webhook call at the SIP edge', () => {
     await call.answered();
     const parked = await node.incoming();
     await Promise.all([call.heard.tone(440), parked.heard.packets]);
-    await call.hangup();
-    await parked.ended();
+    await parked.hold(); await parked.hangup();
+    await call.ended();
     expect(parked.invite?.text).to.include('X-MV-Call-ID: call_1');
     console.log(call.messages.map(m => `${m.received ? 'RECV' : 'SENT'}\n${m.text}`).join('\n-----\n'));
     console.log('=========== NODE');
