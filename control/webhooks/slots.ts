@@ -81,14 +81,13 @@ export class Slots {
   }
 
   /** Gives a slot back, after an attempt or unused. */
-  give(slot: Slot, now: number, outcome?: SlotOutcome): void {
+  give(slot: Slot, outcome?: SlotOutcome): void {
     if (slot.slow) this.#slow--;
     else this.#fast--;
     const state = this.#endpoints.get(slot.endpoint);
     if (!state) return;
     state.running--;
     if (outcome) this.#learn(state, outcome);
-    if (state.running === 0 && state.limit >= INITIAL_LIMIT && state.pausedUntil <= now) this.#endpoints.delete(slot.endpoint);
   }
 
   /** The earliest end of a pause after `now`, in ms since the epoch. */

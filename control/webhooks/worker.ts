@@ -3,7 +3,7 @@ import type { GuardedFetch } from '../lib/guarded-fetch.ts';
 import type { Logger } from '../lib/logger.ts';
 import { deliver, type Endpoint } from './deliver.ts';
 import { judge } from './schedule.ts';
-import { Slots, type Slot } from './slots.ts';
+import { Slots, type Slot, type SlotOutcome } from './slots.ts';
 import type { ClaimedDelivery, Finished, WebhookStore } from './store.ts';
 
 export interface DeliveryWorkerOptions {
@@ -23,8 +23,10 @@ export interface DeliveryWorkerOptions {
   leaseMs?: number;
 }
 
-/** Between two rounds, so that one round serves all that happened meanwhile, in ms. */
+/** Between two rounds and between two commits, so that one serves all that happened meanwhile, in ms. */
 const GATHER_MS = 5;
+/** A slow database is asked less often: as long as a round took, we wait before the next, up to this. */
+const LONGEST_GATHER_MS = 50;
 /** Applications asked about in one statement. */
 const APPLICATIONS_PER_ROUND = 64;
 const RESULTS_PER_COMMIT = 200;
@@ -41,12 +43,13 @@ const FORGET_EVERY_MS = 600_000;
 export class DeliveryWorker {
   readonly #o: DeliveryWorkerOptions;
   readonly #now: () => Date;
+  readonly #concurrency: number;
   readonly #slots: Slots;
   readonly #pollMs: number;
   readonly #giveUp = new AbortController();
   readonly #attempts = new Set<Promise<void>>();
-  #finished: (Finished & { slot: Slot })[] = [];
-  #unattempted: { delivery: ClaimedDelivery; slot: Slot; dueAt: Date }[] = [];
+  #finished: Finished[] = [];
+  #unattempted: { delivery: ClaimedDelivery; dueAt: Date }[] = [];
   #loop: Promise<void> | undefined;
   #writing: Promise<void> | undefined;
   #stopping = false;
@@ -58,14 +61,19 @@ export class DeliveryWorker {
   constructor(options: DeliveryWorkerOptions) {
     this.#o = options;
     this.#now = options.now ?? (() => new Date());
-    this.#slots = new Slots(options.concurrency ?? 256, options.concurrencyPerEndpoint ?? 32);
+    this.#concurrency = options.concurrency ?? 256;
+    this.#slots = new Slots(this.#concurrency, options.concurrencyPerEndpoint ?? 64);
     this.#pollMs = options.pollMs ?? 1000;
     setMaxListeners(0, this.#giveUp.signal);
   }
 
-  /** Attempts in flight, those included whose outcome is not written yet. */
+  /** Attempts in flight, those included whose outcome is not stored yet. */
   get running(): number {
-    return this.#slots.running;
+    return this.#attempts.size + this.#unstored;
+  }
+
+  get #unstored(): number {
+    return this.#finished.length + this.#unattempted.length;
   }
 
   /** Endpoints that something is remembered of. */
@@ -93,23 +101,24 @@ export class DeliveryWorker {
     await Promise.all(this.#attempts);
     await within(2000, this.#written());
     this.#abandoned = true;
-    if (this.#slots.running > 0) this.#o.logger.warn({ count: this.#slots.running }, 'the outcome of webhook attempts could not be stored; they will be repeated');
+    if (this.#unstored > 0) this.#o.logger.warn({ count: this.#unstored }, 'the outcome of webhook attempts could not be stored; they will be repeated');
   }
 
   async #run(): Promise<void> {
     let failures = 0;
     while (!this.#stopping) {
+      const began = performance.now();
       let pauseMs: number;
       try {
         pauseMs = await this.#round();
-        if (failures > 0) this.#o.logger.info('webhooks can be read from the database again');
+        if (failures > 1) this.#o.logger.info('webhooks can be read from the database again');
         failures = 0;
       } catch (error) {
-        if (++failures === 1) this.#o.logger.error({ err: error }, 'webhooks cannot be read from the database; trying again');
+        if (++failures === 2) this.#o.logger.error({ err: error }, 'webhooks cannot be read from the database; trying again');
         this.#woken = false;
         pauseMs = backOff(failures);
       }
-      await sleep(GATHER_MS);
+      await sleep(Math.min(Math.max(performance.now() - began, GATHER_MS), LONGEST_GATHER_MS));
       await this.#pause(pauseMs);
     }
   }
@@ -117,6 +126,7 @@ export class DeliveryWorker {
   /** Starts what is due and may start; returns how long there is nothing to do, in ms, unless something happens. */
   async #round(): Promise<number> {
     this.#woken = false;
+    if (this.#unstored >= this.#concurrency) return this.#pollMs; // the database cannot keep up; nothing more is begun
     const { store } = this.#o;
     const now = this.#now();
     const time = now.getTime();
@@ -144,7 +154,7 @@ export class DeliveryWorker {
         begun++;
       }
     } finally {
-      for (const slot of [...taken.values()].flat()) this.#slots.give(slot, time);
+      for (const slot of [...taken.values()].flat()) this.#slots.give(slot);
     }
     if (begun > 0) return 0;
     const next = times.reduce((soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest), this.#slots.nextUnpause(time) ?? Infinity);
@@ -156,14 +166,17 @@ export class DeliveryWorker {
       this.#slots.takesLong(slot);
       this.wake();
     }, LONG_MS);
-    const attempt = this.#attempt(delivery, slot).finally(() => {
+    const attempt = this.#attempt(delivery).then((outcome) => {
       clearTimeout(timer);
       this.#attempts.delete(attempt);
+      this.#slots.give(slot, outcome);
+      this.#writing ??= this.#write();
     });
     this.#attempts.add(attempt);
   }
 
-  async #attempt(delivery: ClaimedDelivery, slot: Slot): Promise<void> {
+  /** Makes one attempt and leaves its outcome to be stored. Never rejects. */
+  async #attempt(delivery: ClaimedDelivery): Promise<SlotOutcome | undefined> {
     const { fetch, endpointOf, random = Math.random } = this.#o;
     const now = this.#now;
     let endpoint: Endpoint | undefined;
@@ -171,34 +184,39 @@ export class DeliveryWorker {
       endpoint = await endpointOf(delivery.applicationId);
     } catch (error) {
       this.#o.logger.warn({ err: error, application: delivery.applicationId }, 'the webhook address of an application could not be read');
-      return this.#settle(() => this.#unattempted.push({ delivery, slot, dueAt: new Date(now().getTime() + 5000) }));
+      this.#unattempted.push({ delivery, dueAt: new Date(now().getTime() + 5000) });
+      return undefined;
     }
-    if (!endpoint) return this.#settle(() => this.#finished.push({ delivery, slot, attempt: undefined, verdict: { status: 'disabled' } }));
+    if (!endpoint) {
+      this.#finished.push({ delivery, attempt: undefined, verdict: { status: 'disabled' } });
+      return undefined;
+    }
     const attempt = await deliver(delivery, endpoint, { fetch, now, signal: this.#giveUp.signal });
-    if (attempt.aborted) return this.#settle(() => this.#unattempted.push({ delivery, slot, dueAt: now() }));
-    const verdict = judge({ attempt: attempt.attempt, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt: now() }, random());
-    this.#settle(() => this.#finished.push({ delivery, slot, attempt, verdict }));
-  }
-
-  #settle(add: () => void): void {
-    add();
-    this.#writing ??= this.#write();
+    const finishedAt = now();
+    if (attempt.aborted) {
+      this.#unattempted.push({ delivery, dueAt: finishedAt });
+      return undefined;
+    }
+    const verdict = judge({ attempt: attempt.attempt, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt }, random());
+    this.#finished.push({ delivery, attempt, verdict });
+    const away = Math.min(attempt.stayAwaySeconds, LONGEST_PAUSE_SECONDS);
+    return { hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS, pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0 };
   }
 
   async #written(): Promise<void> {
     while (this.#writing) await this.#writing;
   }
 
-  /** Stores outcomes, many in one commit: while one commits the next ones gather. A slot is free once its outcome is stored. */
+  /** Stores outcomes, many in one commit: while one commits the next ones gather. Then there may be more to begin, in the order of a call. */
   async #write(): Promise<void> {
-    await sleep(0);
-    for (let failures = 0; this.#finished.length + this.#unattempted.length > 0 && !this.#abandoned;) {
+    for (let failures = 0; this.#unstored > 0 && !this.#abandoned;) {
+      await sleep(GATHER_MS);
       try {
         await this.#writeFinished();
         await this.#writeUnattempted();
         failures = 0;
       } catch (error) {
-        if (++failures === 1) this.#o.logger.error({ err: error }, 'the outcome of webhook attempts cannot be stored; trying again');
+        if (++failures === 2) this.#o.logger.error({ err: error }, 'the outcome of webhook attempts cannot be stored; trying again');
         await sleep(backOff(failures));
       }
       this.wake();
@@ -209,16 +227,10 @@ export class DeliveryWorker {
   async #writeFinished(): Promise<void> {
     const batch = this.#finished.slice(0, RESULTS_PER_COMMIT);
     if (batch.length === 0) return;
-    const now = this.#now();
-    await this.#o.store.record(batch, now);
+    await this.#o.store.record(batch, this.#now());
     const gone = new Set(batch.filter(({ attempt }) => attempt?.status === 410).map(({ delivery }) => delivery.applicationId));
     for (const applicationId of gone) await this.#o.store.disablePending(applicationId);
     this.#finished = this.#finished.slice(batch.length);
-    for (const { slot, attempt, verdict } of batch) {
-      const hung = verdict.status !== 'delivered' && (attempt?.tookMs ?? 0) > LONG_MS;
-      const away = Math.min(attempt?.stayAwaySeconds ?? 0, LONGEST_PAUSE_SECONDS);
-      this.#slots.give(slot, now.getTime(), { hung, pausedUntil: away > 0 ? now.getTime() + away * 1000 : 0 });
-    }
   }
 
   async #writeUnattempted(): Promise<void> {
@@ -227,7 +239,6 @@ export class DeliveryWorker {
     if (!first) return;
     await this.#o.store.handBack(batch.map(({ delivery }) => delivery), first.dueAt);
     this.#unattempted = this.#unattempted.slice(batch.length);
-    for (const { slot } of batch) this.#slots.give(slot, this.#now().getTime());
   }
 
   /** Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the round began. */

@@ -4,9 +4,9 @@ import { Slots, type Slot } from '../../../control/webhooks/slots.ts';
 
 describe('webhook slots', () => {
   const fail = (slots: Slots, endpoint: string): void => {
-    for (let i = 0; i < 6; i++) for (const slot of slots.take(endpoint, 0)) slots.give(slot, 0, { hung: true });
+    for (let i = 0; i < 6; i++) for (const slot of slots.take(endpoint, 0)) slots.give(slot, { hung: true });
   };
-  const answer = (slots: Slots, taken: Slot[]): void => taken.forEach((slot) => slots.give(slot, 0, { hung: false }));
+  const answer = (slots: Slots, taken: Slot[]): void => taken.forEach((slot) => slots.give(slot, { hung: false }));
 
   it('an endpoint that answers gets more at a time, one that hangs gets down to one', () => {
     const slots = new Slots(100, 12);
@@ -27,10 +27,14 @@ describe('webhook slots', () => {
     expect(slots.take('a', 0)).to.have.length(2);
   });
 
-  it('an idle endpoint in good health is forgotten', () => {
+  it('an endpoint with nothing in flight can be forgotten, one that asked to be left alone only after that', () => {
     const slots = new Slots(100, 12);
-    answer(slots, slots.take('a', 0));
-    expect(slots.known).to.equal(0);
+    const [busy, ...rest] = [...slots.take('a', 0), ...slots.take('b', 0), ...slots.take('c', 0)];
+    for (const slot of rest) slots.give(slot, { hung: false, pausedUntil: slot.endpoint === 'b' ? 5000 : 0 });
+    slots.forgetIdle(0);
+    expect([slots.known, busy?.endpoint]).to.deep.equal([2, 'a']);
+    slots.forgetIdle(5000);
+    expect(slots.known).to.equal(1);
   });
 
   it('an endpoint never heard of that does not answer within the limit gets no more', () => {
@@ -75,8 +79,8 @@ describe('webhook slots', () => {
   it('an endpoint that asked to be left alone is, until then', () => {
     const slots = new Slots(10, 5);
     const [slot, ...unused] = slots.take('a', 1000);
-    for (const one of unused) slots.give(one, 1000);
-    if (slot) slots.give(slot, 1000, { hung: false, pausedUntil: 5000 });
+    for (const one of unused) slots.give(one);
+    if (slot) slots.give(slot, { hung: false, pausedUntil: 5000 });
     expect([slots.take('a', 4999).length, slots.nextUnpause(1000), slots.nextUnpause(5000)]).to.deep.equal([0, 5000, undefined]);
     expect(slots.take('a', 5000)).to.not.have.length(0);
   });
@@ -94,13 +98,13 @@ describe('webhook slots', () => {
         else if (slot && what === 'long') slots.takesLong(slot);
         else if (slot) {
           held.splice(at, 1);
-          slots.give(slot, 0, what === 'unused' ? undefined : { hung });
+          slots.give(slot, what === 'unused' ? undefined : { hung });
         }
         const slow = held.filter((one) => one.slow).length;
         if (slots.running !== held.length || slow > 2 * lane || held.length - slow > lane) return false;
         if (['a', 'b', 'c', 'd'].some((name) => held.filter((one) => one.endpoint === name).length > perEndpoint)) return false;
       }
-      for (const slot of held) slots.give(slot, 0);
+      for (const slot of held) slots.give(slot);
       slots.forgetIdle(0);
       // With nothing in flight and nothing remembered everybody is served again.
       return slots.running === 0 && slots.known === 0 && slots.take('a', 0).length > 0;
