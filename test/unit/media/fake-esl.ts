@@ -60,7 +60,7 @@ export class FakeEsl extends Watched {
   }
 
   static async start(port = 0): Promise<FakeEsl> {
-    const server = createServer();
+    const server = createServer({ noDelay: true });
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     return new FakeEsl(server);
