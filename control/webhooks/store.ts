@@ -13,6 +13,7 @@ export interface ClaimedDelivery {
   body: string;
   /** Attempts finished before this one. */
   attempts: number;
+  createdAt: Date;
   leaseUntil: Date;
 }
 
@@ -36,7 +37,7 @@ export interface AttemptEntry {
 }
 
 interface DeliveryRow {
-  id: string; event_id: string; event: string; call_id: string | null; application_id: string; body: string; attempts: number;
+  id: string; event_id: string; event: string; call_id: string | null; application_id: string; body: string; attempts: number; created_at: Date;
 }
 
 // One application's oldest due rows. A first attempt waits for the first attempts of the call's earlier events.
@@ -46,7 +47,7 @@ const CANDIDATES = `(SELECT d.id FROM webhook_deliveries d
   ORDER BY d.next_attempt_at, d.id LIMIT ?)`;
 
 // By primary key, so that nothing but these rows is locked: inserts of new events never wait for a worker.
-const LOCK = `SELECT id, event_id, event, call_id, application_id, body, attempts FROM webhook_deliveries FORCE INDEX (PRIMARY)
+const LOCK = `SELECT id, event_id, event, call_id, application_id, body, attempts, created_at FROM webhook_deliveries FORCE INDEX (PRIMARY)
   WHERE id IN (?) AND status = 'pending' AND next_attempt_at <= ? ORDER BY next_attempt_at, id FOR UPDATE SKIP LOCKED`;
 
 const ADD_ATTEMPTS = `INSERT INTO webhook_attempts
@@ -85,7 +86,7 @@ export class WebhookStore {
     }, { isolationLevel: 'read committed' });
     return rows.map((row) => ({
       id: row.id, eventId: row.event_id, event: row.event, callId: row.call_id ?? undefined, applicationId: row.application_id,
-      body: row.body, attempts: row.attempts, leaseUntil,
+      body: row.body, attempts: row.attempts, createdAt: row.created_at, leaseUntil,
     }));
   }
 

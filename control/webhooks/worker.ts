@@ -33,6 +33,8 @@ const RESULTS_PER_COMMIT = 200;
 /** An attempt in flight for longer takes long, and one that fails after longer has hung, in ms. */
 const LONG_MS = 1000;
 const LONGEST_PAUSE_SECONDS = 60;
+/** Another instance may know of a new webhook before this one does: an event is not given up for want of one before this age, in ms. */
+const SETTLING_MS = 10_000;
 const FORGET_EVERY_MS = 600_000;
 
 /**
@@ -187,6 +189,11 @@ export class DeliveryWorker {
       this.#unattempted.push({ delivery, dueAt: new Date(now().getTime() + 5000) });
       return undefined;
     }
+    const known = delivery.createdAt.getTime() + SETTLING_MS;
+    if (!endpoint && now().getTime() < known) {
+      this.#unattempted.push({ delivery, dueAt: new Date(known) });
+      return undefined;
+    }
     if (!endpoint) {
       this.#finished.push({ delivery, attempt: undefined, verdict: { status: 'disabled' } });
       return undefined;
@@ -234,11 +241,11 @@ export class DeliveryWorker {
   }
 
   async #writeUnattempted(): Promise<void> {
-    const batch = this.#unattempted.slice(0, RESULTS_PER_COMMIT);
-    const [first] = batch;
+    const [first] = this.#unattempted;
     if (!first) return;
-    await this.#o.store.handBack(batch.map(({ delivery }) => delivery), first.dueAt);
-    this.#unattempted = this.#unattempted.slice(batch.length);
+    const batch = new Set(this.#unattempted.filter(({ dueAt }) => dueAt.getTime() === first.dueAt.getTime()).slice(0, RESULTS_PER_COMMIT));
+    await this.#o.store.handBack([...batch].map(({ delivery }) => delivery), first.dueAt);
+    this.#unattempted = this.#unattempted.filter((one) => !batch.has(one));
   }
 
   /** Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the round began. */

@@ -191,16 +191,29 @@ describe('webhook delivery', () => {
     expect(JSON.stringify(row.request_headers)).to.contain('X-MiniVoice-Event-Id');
   });
 
-  it('an application without a webhook gets nothing, and one that cannot be looked up gets its events later', async () => {
-    const receiver = await application('app_later', status(200));
+  it('an application without a webhook gets nothing, which is settled only when every instance must know of a new one', async () => {
+    const receiver = await application('app_new', status(200));
     let known = false;
-    office.worker({ endpointOf: (id) => (id === 'app_later' && !known ? Promise.reject(new Error('not now')) : Promise.resolve(office.endpoints.get(id))) });
-    await office.put(office.event('app_none', 'call_1', 1), office.event('app_later', 'call_2', 1));
-    const rows = await office.until('both to be looked at', ([none, later]) => none?.status === 'disabled' && later?.next_attempt_at?.getTime() === office.time + 5000);
-    expect(rows.map((row) => row.attempts)).to.deep.equal([0, 0]);
+    office.worker({ endpointOf: (id) => (known ? office.endpoints.get(id) : undefined) });
+    await office.put(office.event('app_none', 'call_1', 1), office.event('app_new', 'call_2', 1));
+    const later = office.time + 10_000;
+    await office.until('both to be put off', (rows) => rows.every((row) => row.next_attempt_at?.getTime() === later));
     known = true;
-    office.pass(5);
+    office.pass(10);
     await requests(receiver, 1);
-    await office.until('it to be delivered', (all) => all[1]?.status === 'delivered');
+    const rows = await office.until('both to be settled', (all) => all.every((row) => row.status !== 'pending'));
+    expect(rows.map((row) => [row.status, row.attempts])).to.deep.equal([['disabled', 0], ['delivered', 1]]);
+  });
+
+  it('an event whose application cannot be looked up waits and is not counted as tried', async () => {
+    const receiver = await application('app_1', status(200));
+    let broken = true;
+    office.worker({ endpointOf: (id) => (broken ? Promise.reject(new Error('not now')) : Promise.resolve(office.endpoints.get(id))) });
+    await office.put(office.event('app_1', 'call_1', 1));
+    await office.until('it to be put off', ([first]) => first?.next_attempt_at?.getTime() === office.time + 5000 && first.attempts === 0);
+    broken = false;
+    office.pass(5);
+    const [request] = await requests(receiver, 1);
+    expect(request?.headers['x-minivoice-attempt']).to.equal('1');
   });
 });
