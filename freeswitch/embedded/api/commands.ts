@@ -125,11 +125,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     if (!uuid || !keys) return '-USAGE: <uuid> <dtmf_data>\n';
     const channel = node.channels.get(uuid);
     if (!channel) return '-ERR Cannot locate session!\n';
-    return channel.injectDigits(keys) ? `+OK ${uuid} received DTMF ${keys}.\n` : '-ERR Operation failed\n';
+    return channel.digits.inject(keys) ? `+OK ${uuid} received DTMF ${keys}.\n` : '-ERR Operation failed\n';
   },
   uuid_flush_dtmf(node, argument) {
     const channel = node.channels.get(argument.trim());
-    channel?.flushDigits();
+    channel?.digits.flush();
     return channel ? '+OK\n' : '-ERR No such session\n';
   },
   uuid_buglist(node, argument) {
@@ -162,6 +162,7 @@ function fsctl(node: MediaNode, argument: string): string {
 
 /** Runs an API command; the output of FreeSWITCH for one it does not know, too. */
 export function runCommand(node: MediaNode, name: string, argument: string): string | Promise<string> {
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const key = name.toLowerCase();
+  const command = Object.hasOwn(COMMANDS, key) ? COMMANDS[key] : undefined;
   return command ? command(node, argument) : `-ERR ${name} Command not found!\n`;
 }

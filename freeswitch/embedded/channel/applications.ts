@@ -109,7 +109,7 @@ const LIST: Application[] = [
   // The dialplan has parked it already, and a channel is parked only once.
   { name: 'park', run: () => {} },
   { name: 'send_dtmf', run: (channel, argument) => void channel.sendDigits(argument) },
-  { name: 'flush_dtmf', run: (channel) => channel.flushDigits() },
+  { name: 'flush_dtmf', run: (channel) => channel.digits.flush() },
   { name: 'break', run: breakApplication },
   { name: 'eval', run: () => {} },
 ];

@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../../control/lib/logger.ts';
-import { causeNumber, causeToSip, q850, reasonHeader, sipToCause } from '../causes.ts';
+import { causeToSip, q850, reasonHeader, sipToCause } from '../causes.ts';
 import type { EventHeaders } from '../esl/event.ts';
 import { nowMicros, type EventHub, type Origin } from '../esl/events.ts';
 import type { MediaLibrary } from '../media/library.ts';
 import type { G711 } from '../rtp/g711.ts';
-import { clampDuration, DEFAULT_DURATION, type Digit } from '../rtp/telephone-event.ts';
+import type { Digit } from '../rtp/telephone-event.ts';
+import type { SipRequest } from '../sip/message.ts';
+import { DigitQueue, type DigitSource } from './digits.ts';
 import { addChannelHeaders, addVariables, STATE_NUMBERS, VERBOSE_EVENTS, type CallState, type ChannelState } from './event-headers.ts';
 import { Executor } from './executor.ts';
 import { NoCommonCodec, type InboundLeg, type LegListener, type RemoteEnd } from './inbound-leg.ts';
 import { callerProfile, setInviteVariables, type CallerProfile } from './invite-variables.ts';
 import { setMediaVariables, setStatsVariables } from './media-variables.ts';
 import { Player } from './player.ts';
+import { setRemoteEnd } from './remote-end.ts';
 import { setTimeVariables, type ChannelTimes } from './times.ts';
 import { Variables } from './variables.ts';
 
@@ -26,7 +29,6 @@ export interface ChannelContext {
   onGone: (channel: Channel) => void;
 }
 
-const MAX_DIGITS = 100;
 /** A parked call nobody answers or frees ends by itself. */
 const GUARD_MS = 30_000;
 
@@ -38,12 +40,14 @@ export class Channel implements LegListener {
   readonly times: ChannelTimes = { created: nowMicros(), answered: 0, progress: 0, progressMedia: 0, hungup: 0 };
   readonly executor: Executor = new Executor(this);
   readonly player: Player = new Player();
+  readonly digits: DigitQueue = new DigitQueue(this);
   readonly log: Logger;
   readonly library: MediaLibrary;
   readonly #leg: InboundLeg;
   readonly #context: ChannelContext;
-  readonly #digits: { digit: Digit; source: string }[] = [];
   #guard: NodeJS.Timeout | undefined;
+  /** What tells of the park application, once it runs. */
+  #park: EventHeaders | undefined;
   #refusal: { status: number; reason: string } | undefined;
   #preAnswering: Promise<boolean> | undefined;
   state: ChannelState = 'CS_NEW';
@@ -113,8 +117,6 @@ export class Channel implements LegListener {
     this.#park = park;
     this.executor.park();
   }
-
-  #park: EventHeaders | undefined;
 
   /** Takes back the guard that would end a call nobody answers. @returns whether it was set */
   releaseGuard(): boolean {
@@ -215,36 +217,8 @@ export class Channel implements LegListener {
     if (rtp) setMediaVariables(this.variables, rtp, this.#leg.localSdp);
   }
 
-  onDigit(digit: Digit, source: 'RTP' | 'ENDPOINT' | 'APP'): void {
-    if (this.down) return;
-    if (this.#digits.length >= MAX_DIGITS) this.#digits.shift();
-    this.#digits.push({ digit, source });
-    this.takeDigits();
-  }
-
-  /** Gives waiting keys to whatever takes them now: the park, a playback, or nobody yet. */
-  takeDigits(): void {
-    while (this.#digits.length > 0 && !this.down) {
-      const wait = this.executor.waiting;
-      if (!wait && !this.executor.parkedIdle) return;
-      if (wait && !wait.onDigit) {
-        wait.settle('break');
-        return;
-      }
-      const next = this.#digits.shift();
-      if (!next) return;
-      this.emit('DTMF', { file: 'switch_channel.c', fn: 'switch_channel_dequeue_dtmf', line: 677 }, {
-        'DTMF-Digit': next.digit.digit, 'DTMF-Duration': String(next.digit.duration), 'DTMF-Source': next.source,
-      });
-      if (wait?.onDigit?.(next.digit.digit)) {
-        wait.settle('break');
-        return;
-      }
-    }
-  }
-
-  flushDigits(): void {
-    this.#digits.length = 0;
+  onDigit(digit: Digit, source: DigitSource): void {
+    if (!this.down) this.digits.push(digit, source);
   }
 
   /** Keys to the caller, `123@100` with 100 ms each. @returns false when there is nobody to send them to */
@@ -256,15 +230,6 @@ export class Channel implements LegListener {
     let sent = 0;
     for (const key of keys) if (events.add(key, duration)) sent++;
     return sent > 0;
-  }
-
-  /** Keys as if the caller had pressed them. */
-  injectDigits(text: string): boolean {
-    const [keys = '', ms] = text.split('@');
-    const duration = clampDuration(ms ? (parseInt(ms, 10) || 0) * 8 : DEFAULT_DURATION);
-    const valid = [...keys.toUpperCase()].filter((key) => /[0-9*#A-D]/.test(key));
-    for (const digit of valid) this.onDigit({ digit, duration }, 'APP');
-    return valid.length > 0;
   }
 
   /** Refuses with this very code; an answered call can only be hung up. */
@@ -283,27 +248,10 @@ export class Channel implements LegListener {
     this.hangup(sipToCause(status));
   }
 
-  onRemoteEnd(how: RemoteEnd, request?: { headers: { get(name: string): string | undefined } }): void {
+  onRemoteEnd(how: RemoteEnd, request?: SipRequest): void {
     if (this.down) return;
-    const { variables } = this;
-    if (how !== 'bye' && how !== 'cancel') {
-      this.hangup(how === 'no-codec' ? 'INCOMPATIBLE_DESTINATION' : 'RECOVERY_ON_TIMER_EXPIRE');
-      return;
-    }
-    const status = how === 'bye' ? 200 : 487;
-    const reason = request?.headers.get('reason');
-    const stated = /Q\.850\s*;\s*cause\s*=\s*"?(\d+)/i.exec(reason ?? '')?.[1];
-    const cause = how === 'cancel' ? 'ORIGINATOR_CANCEL' : 'NORMAL_CLEARING';
-    variables.set('sip_reason', reason);
-    variables.set('sip_term_status', status);
-    variables.set('proto_specific_hangup_cause', `sip:${status}`);
-    variables.set('sip_term_cause', how === 'bye' && stated ? stated : causeNumber(cause));
-    variables.set('sip_hangup_disposition', how === 'bye' ? 'recv_bye' : 'recv_cancel');
-    if (how === 'cancel') {
-      variables.set('sip_invite_failure_status', '487');
-      variables.set('sip_invite_failure_phrase', 'CANCEL');
-    }
-    this.#end(cause, false);
+    if (how === 'bye' || how === 'cancel') this.#end(setRemoteEnd(this.variables, how, request), false);
+    else this.hangup(how === 'no-codec' ? 'INCOMPATIBLE_DESTINATION' : 'RECOVERY_ON_TIMER_EXPIRE');
   }
 
   hangup(cause: string): void {
@@ -335,7 +283,7 @@ export class Channel implements LegListener {
       if (this.hungUpByUs) {
         variables.set('sip_hangup_disposition', this.answered ? 'send_bye' : 'send_refuse');
         const reason = reasonHeader(this.hangupCause);
-        if (this.answered) this.#leg.bye(reason);
+        if (this.answered) this.#leg.bye();
         else this.#leg.refuse(this.#refusal?.status ?? causeToSip(this.hangupCause), this.#refusal?.reason || undefined, reason);
       }
       this.#move('CS_HANGUP');

@@ -112,7 +112,7 @@ export class Executor {
     const frame = this.#frames.at(-1);
     this.#waits.push(wait);
     if (frame) frame.polling = true;
-    this.#channel.takeDigits();
+    this.#channel.digits.take();
     this.#pumpSoon();
     const end = await wait.promise;
     this.#waits.splice(this.#waits.indexOf(wait), 1);
@@ -151,8 +151,9 @@ export class Executor {
     } finally {
       this.#frames.splice(this.#frames.indexOf(frame), 1);
     }
+    this.#channel.emit('PRIVATE_COMMAND', { file: 'switch_ivr.c', fn: 'switch_ivr_parse_next_event', line: 804 });
     if (this.#frames.length === 0) this.#idle?.();
-    this.#channel.takeDigits();
+    this.#channel.digits.take();
     // One after the other in the same turn: a queue of prompts has no gaps.
     if (!this.#stopped && this.#queue.length > 0) this.#pump();
   }

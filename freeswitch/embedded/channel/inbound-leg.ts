@@ -49,7 +49,7 @@ export class InboundLeg implements CallLeg {
   #state: 'early' | 'answered' | 'ended' = 'early';
   #acked = false;
   /** A BYE that waits for the ACK (RFC 3261 section 15.1.1 forbids it before). */
-  #byeCause: string | undefined;
+  #byeWaits = false;
   #rtp: RtpSession | undefined;
   #localSdp = '';
   /** The INVITE or re-INVITE that has our offer and owes us the answer in its ACK. */
@@ -121,14 +121,11 @@ export class InboundLeg implements CallLeg {
   }
 
   /** Ends the answered call, once its ACK is in. */
-  bye(reasonHeader: string): void {
+  bye(): void {
     if (this.#state !== 'answered') return;
     this.#closeMedia();
-    if (!this.#acked) {
-      this.#byeCause ??= reasonHeader;
-      return;
-    }
-    this.#sendBye(reasonHeader);
+    if (this.#acked) this.#sendBye();
+    else this.#byeWaits = true;
   }
 
   /** Lets go of the audio: the call is over and only the farewell is left. */
@@ -138,9 +135,9 @@ export class InboundLeg implements CallLeg {
     this.#onAgreed();
   }
 
-  #sendBye(reasonHeader: string): void {
+  #sendBye(): void {
     const { request, peer } = this.dialog.makeRequest('BYE');
-    request.headers.add('User-Agent', 'MiniVoice').add('Reason', reasonHeader);
+    request.headers.add('User-Agent', 'MiniVoice');
     this.#end();
     this.#ua.transactions.request(request, peer, () => {}, () => {});
   }
@@ -163,8 +160,8 @@ export class InboundLeg implements CallLeg {
     this.#lastInvite.acknowledged();
     if (this.#acked && this.#offered !== this.#lastInvite) return;
     this.#acked = true;
-    if (this.#byeCause !== undefined) {
-      this.#sendBye(this.#byeCause);
+    if (this.#byeWaits) {
+      this.#sendBye();
       return;
     }
     if (this.#offered === this.#lastInvite) {
@@ -248,7 +245,7 @@ export class InboundLeg implements CallLeg {
     transaction.onUnacknowledged = () => {
       // Nobody confirmed: the far end may be gone, but is told (section 13.3.1.4).
       this.#acked = true;
-      if (this.#byeCause !== undefined) this.#sendBye(this.#byeCause);
+      if (this.#byeWaits) this.#sendBye();
       else this.#listener?.onRemoteEnd('no-ack');
     };
     this.#ua.reply(transaction, 200, { toTag: this.dialog.localTag, contact: this.#contact, sdp, headers: this.#sessionTimer(transaction.request) });

@@ -169,6 +169,8 @@ export class EslConnection implements EventListener {
       this.#events = [];
       return commandReply(this.#subscription.clear());
     }
+    if (lower.startsWith('log')) return commandReply(`+OK log level ${line.slice(3).trim()} [${parseInt(line.slice(3), 10) || 7}]`);
+    if (lower.startsWith('nolog')) return commandReply('+OK no longer logging');
     return commandReply('-ERR command not found');
   }
 
