@@ -12,7 +12,7 @@ describe('an inbound call', () => {
   let own: Tenant;
 
   before(async () => {
-    await carrierAt(CARRIER, { country: 'US' });
+    await carrierAt(CARRIER);
   });
   beforeEach(async () => {
     phone = await Phone.open({ address: CARRIER });

@@ -173,9 +173,9 @@ export async function tenant(application: Json = {}): Promise<Tenant> {
 /** A number no other test has. */
 export const freshNumber = (): string => `+1555${String(process.pid % 1000).padStart(3, '0')}${String(++numbers).padStart(4, '0')}`;
 
-/** Makes an address a carrier of the operator; once for all tests of a run. */
-export async function carrierAt(address: string, more: Json = {}): Promise<void> {
-  const reply = await api('POST', '/admin/v1/trunks', { name: `carrier ${address}`, proxy: address, inbound_ip: address, ...more });
+/** Makes an address a carrier of the operator, in the USA; once for all tests of a run. */
+export async function carrierAt(address: string): Promise<void> {
+  const reply = await api('POST', '/admin/v1/trunks', { name: `carrier ${address}`, proxy: address, inbound_ip: address, country: 'US' });
   if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'inbound_ip_exists') throw new Error(JSON.stringify(reply.body));
 }
 
@@ -188,11 +188,11 @@ export async function callTo({ key, number }: Pick<Tenant, 'key' | 'number'>): P
 }
 
 /** The same once it has ended. */
-export async function endedCallTo(of: Pick<Tenant, 'key' | 'number'>): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
+export async function endedCallTo(of: Pick<Tenant, 'key' | 'number'>, timeoutMs?: number): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
   return until(async () => {
     const call = await callTo(of);
     return ['completed', 'failed', 'canceled'].includes(call.status) ? (call as typeof call & { hangup: Json; failure?: Json }) : undefined;
-  }, `the end of the call to ${of.number}`);
+  }, `the end of the call to ${of.number}`, timeoutMs);
 }
 
 export async function timeline(callId: string, key: string): Promise<(Json & { at: string; kind: string })[]> {
