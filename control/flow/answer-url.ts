@@ -98,7 +98,7 @@ export class AnswerUrl {
     calls.note(call, 'answer_url.requested', { method, url: target }, at);
     let reply: FetchReply;
     try {
-      reply = await this.#options.fetch.fetch(target, { method, headers, body, timeoutMs: TIMEOUT_MS, maxBodyBytes: MAX_BYTES, maxRedirects: MAX_REDIRECTS, signal });
+      reply = await this.#options.fetch.fetch(target, { method, headers, body, timeoutMs: TIMEOUT_MS, maxBodyBytes: MAX_BYTES, maxRedirects: MAX_REDIRECTS, idempotent: true, signal });
     } catch (error) {
       if (error instanceof FetchError && !signal.aborted) {
         calls.note(call, 'answer_url.failed', { url: target, error: error.kind, message: error.message, took_ms: error.tookMs });

@@ -1,32 +1,12 @@
 import { FetchError, type GuardedFetch } from '../lib/guarded-fetch.ts';
 import { retryAfterSeconds } from './schedule.ts';
 import { sign } from './signature.ts';
-import type { ClaimedDelivery } from './store.ts';
+import type { Attempt, ClaimedDelivery } from './delivery.ts';
 
 /** Where an application wants its events, and the secrets that sign: two while one is rotating, none when it has none. */
 export interface Endpoint {
   url: string;
   secrets: readonly string[];
-}
-
-/** One request and what came of it. */
-export interface Attempt {
-  /** 1 for the first. */
-  attempt: number;
-  at: Date;
-  url: string;
-  requestHeaders: Record<string, string>;
-  /** HTTP status, absent where there was no reply. */
-  status: number | undefined;
-  /** The first 4 KiB of the reply. */
-  reply: string | undefined;
-  error: string | undefined;
-  tookMs: number;
-  retryAfter: string | undefined;
-  /** Seconds for which the receiver wants to be left alone, else 0. */
-  stayAwaySeconds: number;
-  /** Given up by us, not failed: it does not count. */
-  aborted: boolean;
 }
 
 const TIMEOUT_MS = 10_000;

@@ -1,21 +1,7 @@
 import type { Knex } from 'knex';
 import type { Database } from '../lib/database.ts';
-import type { Attempt } from './deliver.ts';
+import type { Attempt, ClaimedDelivery } from './delivery.ts';
 import type { Verdict } from './schedule.ts';
-
-/** A delivery that this worker alone may attempt, until its lease ends. */
-export interface ClaimedDelivery {
-  id: string;
-  eventId: string;
-  event: string;
-  callId: string | undefined;
-  applicationId: string;
-  body: string;
-  /** Attempts finished before this one. */
-  attempts: number;
-  createdAt: Date;
-  leaseUntil: Date;
-}
 
 /** A finished attempt and what it makes of the delivery. */
 export interface Finished {

@@ -4,7 +4,8 @@ import type { Logger } from '../lib/logger.ts';
 import { deliver, type Endpoint } from './deliver.ts';
 import { judge } from './schedule.ts';
 import { Slots, type Slot, type SlotOutcome } from './slots.ts';
-import type { ClaimedDelivery, Finished, WebhookStore } from './store.ts';
+import type { ClaimedDelivery } from './delivery.ts';
+import type { Finished, WebhookStore } from './store.ts';
 
 export interface DeliveryWorkerOptions {
   store: Pick<WebhookStore, 'dueTimes' | 'claim' | 'record' | 'handBack' | 'disablePending'>;
