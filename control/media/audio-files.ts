@@ -85,7 +85,7 @@ export class AudioFiles {
   }
 
   async #convert(url: string, { body, headers }: FetchReply): Promise<Buffer> {
-    if (isMp3(body) || /^audio\/(mpeg|mp3)\b/i.test(headers['content-type'] ?? '')) throw new MediaError(`${url} is an MP3 file, which is not supported yet: use WAV`);
+    if (isMp3(body, headers['content-type'])) throw new MediaError(`${url} is an MP3 file, which is not supported yet: use WAV`);
     try {
       return await telephoneWav(body);
     } catch (error) {
@@ -102,5 +102,8 @@ export class AudioFiles {
   }
 }
 
-/** An ID3 tag, or the sync word of an MPEG audio frame. */
-const isMp3 = (body: Buffer): boolean => body.toString('latin1', 0, 3) === 'ID3' || (body.length > 1 && body[0] === 0xff && ((body[1] ?? 0) & 0xe6) === 0xe2);
+/** An ID3 tag or the sync word of an MPEG audio frame; or what says it is one, and is no WAV file either. */
+function isMp3(body: Buffer, type = ''): boolean {
+  const begin = body.toString('latin1', 0, 3);
+  return begin === 'ID3' || /^\xff[\xe2-\xe7\xf2-\xff]/.test(begin) || (begin !== 'RIF' && /^audio\/(mpeg|mp3)\b/i.test(type));
+}

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { FreeSwitchMedia } from '../../../control/media/freeswitch.ts';
@@ -162,6 +163,8 @@ for (const kind of KINDS) {
       const { call, channel } = await connected();
       for (let i = 0; i < 10; i++) {
         const playing = channel.play(join(folder, '440-long.wav'));
+        // Before it is sent, before the node has it, or while it begins.
+        for (let turn = 0; turn < i; turn++) await setImmediate();
         await channel.stopPlaying();
         expect(await playing).to.equal('stopped');
       }
@@ -362,6 +365,41 @@ for (const kind of KINDS) {
       expect(again.channel.uuid).to.equal(channel.uuid);
       await again.channel.hangup('NORMAL_CLEARING');
       await again.channel.ended;
+    });
+
+    it('notices a node that hangs, and takes its calls up again when it goes on', async () => {
+      await throughProxy({ keepAliveMs: 100, commandMs: 300, openMs: 300, graceMs: 300 });
+      const { channel } = await connected();
+      node.freeze();
+      try {
+        expect(await channel.ended).to.deep.include({ by: 'node', cause: 'MEDIA_NODE_LOST' });
+      } finally {
+        node.thaw();
+      }
+      const again = await control.next(2);
+      expect([again.channel.uuid, again.channel.answered]).to.deep.equal([channel.uuid, true]);
+      await again.channel.hangup('NORMAL_CLEARING');
+      await again.channel.ended;
+    });
+
+    it('keeps many calls at once apart, and forgets them all', async () => {
+      const calls = await Promise.all(Array.from({ length: 30 }, (_, i) => ring([['X-MV-Number', String(i)]])));
+      await control.next(30);
+      const results = await Promise.all(control.parked.map(async ({ channel }) => {
+        await channel.answer();
+        const short = await channel.play('silence_stream://40');
+        const long = channel.play(join(folder, '440-long.wav'));
+        const queued = channel.play(join(folder, '440.wav'));
+        await setImmediate(); // They are on their way.
+        await channel.stopPlaying();
+        return [short, await long, await queued].join(' ');
+      }));
+      expect(new Set(results)).to.deep.equal(new Set(['finished stopped stopped']));
+      await Promise.all(calls.slice(0, 15).map((call) => call.answered().then(() => call.hangup())));
+      await Promise.all(control.parked.map(({ channel }) => channel.hangup('NORMAL_CLEARING').catch(() => undefined)));
+      const ends = await Promise.all(control.parked.map(({ channel }) => channel.ended));
+      expect(ends.filter(({ by }) => by === 'caller')).to.have.length(15);
+      expect(control.media.counters()).to.deep.equal({ channels: 0, pendingCommands: 0 });
     });
 
     it('loses the calls of a node that is killed, and works with the one that takes its place', async () => {

@@ -85,6 +85,15 @@ export class TestNode {
     await exited;
   }
 
+  /** Stops the process where it is: its sockets stay open, and nobody is behind them. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT');
+  }
+
   async close(): Promise<void> {
     await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
