@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -125,10 +126,21 @@ export class Edge {
     await this.set('edge', 'synced', '1');
   }
 
-  /** How many dialogs Kamailio tracks. */
+  /** How many calls Kamailio takes to be up, or about to be: an ended one may wait for the answer to its BYE. */
   async dialogs(): Promise<number> {
     const dialogs = await this.rpc('dlg.list');
-    return Array.isArray(dialogs) ? dialogs.length : 0;
+    return Array.isArray(dialogs) ? dialogs.filter((dialog: { state: number }) => dialog.state < 5).length : 0;
+  }
+
+  /** Asks again and again, for what cannot be waited for: state inside Kamailio or rtpengine. @throws Error after the time. */
+  async until<T>(look: () => Promise<T | undefined>, what: string, timeoutMs = 15_000): Promise<T> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const value = await look();
+      if (value !== undefined) return value;
+      if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+      await delay(50);
+    }
   }
 
   /** How many calls rtpengine relays. */
@@ -209,7 +221,8 @@ export async function freePort(): Promise<number> {
 async function ng(at: HostPort, bencoded: string): Promise<string> {
   const socket = createSocket('udp4');
   try {
-    socket.send(`cookie ${bencoded}`, at.port, at.host);
+    // An answer to a cookie that was seen before comes from memory.
+    socket.send(`${randomBytes(8).toString('hex')} ${bencoded}`, at.port, at.host);
     const [answer] = await once(socket, 'message', { signal: AbortSignal.timeout(500) }) as [Buffer];
     return answer.toString();
   } finally {
@@ -222,6 +235,11 @@ async function pingRtpengine(at: HostPort): Promise<void> {
 }
 
 async function listRtpengine(at: HostPort): Promise<number> {
-  const list = /5:callsl((?:\d+:[^]*?)?)e6:result/.exec(await ng(at, 'd7:command4:liste'))?.[1] ?? '';
-  return [...list.matchAll(/(\d+):/g)].length;
+  let list = /5:callsl([^]*)e6:result/.exec(await ng(at, 'd7:command4:liste'))?.[1] ?? '';
+  let count = 0;
+  for (; list !== ''; count++) {
+    const [, length = ''] = /^(\d+):/.exec(list) ?? [];
+    list = list.slice(length.length + 1 + Number(length));
+  }
+  return count;
 }

@@ -11,7 +11,10 @@ describe('Who may call in at the SIP edge', () => {
 
   before(async () => {
     edge = await Edge.start();
-    [stranger, owner, other, operator] = await Promise.all([ADDRESS.stranger, ADDRESS.owner, ADDRESS.other, ADDRESS.operator].map((address) => RawSip.open(address)));
+    stranger = await RawSip.open(ADDRESS.stranger);
+    owner = await RawSip.open(ADDRESS.owner);
+    other = await RawSip.open(ADDRESS.other);
+    operator = await RawSip.open(ADDRESS.operator);
   });
   after(async () => {
     for (const socket of [stranger, owner, other, operator]) socket?.close();
