@@ -54,7 +54,8 @@ export function share(samples: readonly number[], frequency: number): number {
   return (2 * (s1 * s1 + s2 * s2 - coefficient * s1 * s2)) / (samples.length * power);
 }
 
-/** Samples that are not silence. */
+/** The samples from the first that is not silence to the last. */
 export function loud(samples: readonly number[]): number[] {
-  return samples.filter((sample) => Math.abs(sample) > 200);
+  const heard = (sample: number): boolean => Math.abs(sample) > 200;
+  return samples.slice(Math.max(0, samples.findIndex(heard)), samples.findLastIndex(heard) + 1);
 }
