@@ -20,7 +20,7 @@ async function playback(channel: Channel, argument: string): Promise<void> {
 
 async function play(channel: Channel, name: string): Promise<'done' | 'break' | 'notfound' | 'error'> {
   if (!name || !(await channel.preAnswer())) return 'error';
-  const { codec } = channel;
+  const codec = await channel.mediaCodec();
   if (!codec) return 'error';
   let source: CountedSource;
   try {

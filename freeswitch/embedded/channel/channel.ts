@@ -197,6 +197,12 @@ export class Channel implements LegListener {
     return true;
   }
 
+  /** The codec to play in, waiting for it if it is still being agreed on. */
+  async mediaCodec(): Promise<G711 | undefined> {
+    if (!this.codec && !this.down) await this.#leg.mediaSettled;
+    return this.down ? undefined : this.codec;
+  }
+
   async #openAudio(open: () => Promise<void>): Promise<boolean> {
     try {
       await open();

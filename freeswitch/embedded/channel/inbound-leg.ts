@@ -54,7 +54,9 @@ export class InboundLeg implements CallLeg {
   #localSdp = '';
   /** The INVITE or re-INVITE that has our offer and owes us the answer in its ACK. */
   #offered: ServerTransaction | undefined;
-  #onAgreed: () => void = () => {};
+  #settleMedia: () => void = () => {};
+  /** Settles when the audio is agreed on, or never will be: with the offer in our 200, the ACK brings the answer. */
+  readonly mediaSettled: Promise<void> = new Promise((resolve) => (this.#settleMedia = resolve));
   #lastInvite: ServerTransaction;
   #expiry: NodeJS.Timeout | undefined;
 
@@ -109,8 +111,6 @@ export class InboundLeg implements CallLeg {
     this.#state = 'answered';
     this.#accept(this.invite, sdp);
     this.#ua.settled(this);
-    // With the offer in our 200, the audio is known only when the ACK has answered it.
-    if (this.#offered) await new Promise<void>((resolve) => (this.#onAgreed = resolve));
   }
 
   /** Refuses the call that is not answered yet. */
@@ -132,7 +132,7 @@ export class InboundLeg implements CallLeg {
   #closeMedia(): void {
     clearTimeout(this.#expiry);
     this.#rtp?.close();
-    this.#onAgreed();
+    this.#settleMedia();
   }
 
   #sendBye(): void {
@@ -172,7 +172,7 @@ export class InboundLeg implements CallLeg {
         this.#rtp?.agree(chosen.agreement);
         this.#listener?.onMediaChanged();
       } else this.#listener?.onRemoteEnd('no-codec');
-      this.#onAgreed();
+      this.#settleMedia();
     }
   }
 
@@ -283,6 +283,7 @@ export class InboundLeg implements CallLeg {
     if (offer && chosen) {
       this.#localSdp = answerSdp(offer, chosen, this.#origin, rtp.port);
       rtp.agree(chosen.agreement);
+      this.#settleMedia();
     } else {
       this.#localSdp = offerSdp(this.#origin, rtp.port);
       this.#offered = invite;

@@ -17,8 +17,12 @@ export interface EslTarget {
 
 const GOODBYE = 'Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n';
 const LOST = 'killed listener because of lost events\n';
-/** Events waiting for a slow reader; beyond it they are lost, and after MAX_LOST of those the connection is (as FreeSWITCH does). */
+/**
+ * Events waiting for a slow reader; beyond it they are lost, and after MAX_LOST of those the connection is, as in
+ * FreeSWITCH. It counts events only; here their bytes count too, since all of it is one process's memory.
+ */
 const MAX_QUEUE = 100_000;
+const MAX_QUEUE_BYTES = 64 * 1024 * 1024;
 const MAX_LOST = 500;
 /** Bytes handed to the socket ahead of what the reader has taken. */
 const HIGH_WATER = 1024 * 1024;
@@ -36,7 +40,8 @@ export class EslConnection implements EventListener {
   readonly #filters = new Filters();
   readonly #subscription = new Subscription();
   readonly #commands: EslCommand[] = [];
-  #events: FsEvent[] = [];
+  #events: string[] = [];
+  #eventBytes = 0;
   #flushing = false;
   #running = false;
   #authenticated = false;
@@ -68,14 +73,16 @@ export class EslConnection implements EventListener {
 
   deliver(event: FsEvent): void {
     if (!this.#filters.passes(event)) return;
-    if (this.#events.length >= MAX_QUEUE) {
+    if (this.#events.length >= MAX_QUEUE || this.#eventBytes >= MAX_QUEUE_BYTES) {
       if (++this.#lost > MAX_LOST) {
         this.#log.warn({ lost: this.#lost }, 'event socket client does not read: connection closed');
         this.close(LOST);
       }
       return;
     }
-    this.#events.push(event);
+    const frame = event.frame(this.#subscription.format);
+    this.#events.push(frame);
+    this.#eventBytes += frame.length;
     this.#flushSoon();
   }
 
@@ -83,7 +90,7 @@ export class EslConnection implements EventListener {
   close(message: string = GOODBYE): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#events = [];
+    this.#dropEvents();
     this.#commands.length = 0;
     if (!this.#socket.destroyed) {
       this.#socket.end(`Content-Type: text/disconnect-notice\nContent-Length: ${Buffer.byteLength(message)}\n\n${message}`);
@@ -96,8 +103,13 @@ export class EslConnection implements EventListener {
   #closed(): void {
     this.#closing = true;
     clearTimeout(this.#login);
-    this.#events = [];
+    this.#dropEvents();
     this.#hub.remove(this);
+  }
+
+  #dropEvents(): void {
+    this.#events = [];
+    this.#eventBytes = 0;
   }
 
   /** Events go out once per turn of the event loop, behind the reply to the command that caused them. */
@@ -110,10 +122,11 @@ export class EslConnection implements EventListener {
       let text = '';
       let taken = 0;
       while (taken < this.#events.length && this.#socket.writableLength + text.length < HIGH_WATER) {
-        text += this.#events[taken++]?.frame(this.#subscription.format) ?? '';
+        text += this.#events[taken++] ?? '';
       }
       if (taken === 0) return;
       this.#events = this.#events.slice(taken);
+      this.#eventBytes -= text.length;
       // Without back-pressure no 'drain' will come: what is left is sent in the next turn.
       if (this.#socket.write(text)) this.#flushSoon();
     });
@@ -166,7 +179,7 @@ export class EslConnection implements EventListener {
     if (lower.startsWith('event')) return commandReply(this.#subscription.add(line.slice(5)));
     if (lower.startsWith('nixevent')) return commandReply(this.#subscription.remove(line.slice(8)));
     if (lower.startsWith('noevents')) {
-      this.#events = [];
+      this.#dropEvents();
       return commandReply(this.#subscription.clear());
     }
     if (lower.startsWith('log')) return commandReply(`+OK log level ${line.slice(3).trim()} [${parseInt(line.slice(3), 10) || 7}]`);

@@ -55,8 +55,6 @@ export class RtpSession implements Ticker {
   #source: AudioSource | undefined;
   #onEnd: (() => void) | undefined;
   #closed = false;
-  /** Silence is sent while nothing plays; off, an idle channel is quiet on the wire. */
-  sendIdleSilence = true;
 
   /** @throws Error when no port of the range can be bound. */
   static async open(ip: string, ports: PortRange, clock: FrameClock, onDigit: (digit: Digit) => void): Promise<RtpSession> {
@@ -147,7 +145,7 @@ export class RtpSession implements Ticker {
     const sending = agreement !== undefined && (agreement.direction === 'sendrecv' || agreement.direction === 'sendonly');
     const packet = this.#ring[this.#ringAt] ?? this.#ring[0];
     if (!agreement || !packet) return;
-    const audible = this.#fill(packet);
+    this.#fill(packet);
     const event = agreement.eventPayload === undefined || this.events.idle ? undefined : this.events.next();
     if (!sending) this.#marker = true;
     else if (event) {
@@ -160,16 +158,16 @@ export class RtpSession implements Ticker {
         this.#send(out, agreement.eventPayload ?? 101, event.marker, start);
       }
       this.#marker = true;
-    } else if (audible || this.sendIdleSilence) {
+    } else {
       this.#ringAt = (this.#ringAt + 1) % RING;
       this.#send(packet, agreement.payload, this.#marker, this.#timestamp);
       this.#marker = false;
-    } else this.#marker = true;
+    }
     this.#timestamp = (this.#timestamp + FRAME_SAMPLES) >>> 0;
   }
 
-  /** Puts the next frame into the packet, silence where there is none. @returns whether something plays */
-  #fill(packet: Buffer): boolean {
+  /** Puts the next frame into the packet; while nothing plays, silence keeps the stream and every NAT on its way open. */
+  #fill(packet: Buffer): void {
     let written = 0;
     // An ended source may be followed by the next one at once, and then there is no gap.
     for (let i = 0; i < 2 && this.#source && written === 0; i++) {
@@ -181,7 +179,6 @@ export class RtpSession implements Ticker {
       ended?.();
     }
     if (written < FRAME_SAMPLES) packet.fill(SILENCE[this.#law], HEADER + written);
-    return written > 0;
   }
 
   #send(packet: Buffer, payload: number, marker: boolean, timestamp: number): void {

@@ -271,6 +271,21 @@ describe('embedded media node: event socket', () => {
     expect(await first.api(`uuid_exists ${uuid}`)).to.equal('true');
   });
 
+  it('drops a client that does not read, and goes on', async () => {
+    const first = await client('');
+    const slow = await client('');
+    await slow.command('event json BACKGROUND_JOB');
+    slow.socket.pause();
+    const big = 'x'.repeat(60_000);
+    for (let i = 0; i < 2200; i++) {
+      first.write(`bgapi echo ${big}\n\n`);
+      if (i % 100 === 0) await first.until(() => first.frames.length > i, 'replies');
+      if (node.log.includes('does not read')) break;
+    }
+    await first.until(() => node.log.includes('does not read'), 'the end of the slow one');
+    expect(await first.api('echo still here')).to.equal('still here');
+  });
+
   it('sends plain events to those who asked for plain', async () => {
     const plain = await client('');
     await plain.command('event plain BACKGROUND_JOB');

@@ -202,13 +202,13 @@ describe('embedded media node: SIP', () => {
     anna.polite = false;
     anna.invite({ sdp: null });
     const uuid = await parked(anna);
-    const reply = esl.api(`uuid_answer ${uuid}`);
+    expect(await esl.api(`uuid_answer ${uuid}`)).to.equal('+OK\n');
     const ok = await anna.response(200);
     expect(parse(ok.body).media[0]?.payloads).to.equal('0 8 101');
+    await esl.execute(uuid, 'playback', 'silence_stream://60000', 'late');
     anna.ack(ok, anna.sdp('sendrecv', '8 101'));
-    expect(await reply).to.equal('+OK\n');
-    expect(await esl.api(`uuid_getvar ${uuid} read_codec`)).to.equal('PCMA');
     await anna.until(() => anna.rtp.length > 3, 'audio');
+    expect(await esl.api(`uuid_getvar ${uuid} read_codec`)).to.equal('PCMA');
     expect((anna.rtp[2]?.[1] ?? 0) & 0x7f).to.equal(8);
     anna.bye();
     await anna.response(200, 'BYE');
