@@ -1,6 +1,7 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createConnection } from 'mysql2/promise';
 import { homeAt, makeFolders, REPOSITORY } from '../home.ts';
 import { Instance } from '../instance.ts';
 import { freeBase } from '../ports.ts';
@@ -40,6 +41,7 @@ export async function privateInstance(tools: Tools, options: { media?: Media; pa
     await instance.launch(settings);
     const { components } = await instance.whenReady();
     const coordinates = coordinatesOf(settings);
+    await createTestDatabase(coordinates.database_url);
     const statusFile = path.join(folder, 'status.json');
     await writeFile(statusFile, JSON.stringify({ ...coordinates, components }, null, 2), { mode: 0o600 });
     return { coordinates, statusFile, end };
@@ -47,6 +49,13 @@ export async function privateInstance(tools: Tools, options: { media?: Media; pa
     await end('start');
     throw error;
   }
+}
+
+/** Tests that need the tables alone have a database beside the instance's own. */
+async function createTestDatabase(url: string): Promise<void> {
+  const connection = await createConnection({ uri: url });
+  await connection.query('CREATE DATABASE minivoice_test CHARACTER SET utf8mb4');
+  await connection.end();
 }
 
 /** What tests and benchmarks see of it, and of the programs an instance is made of. */
