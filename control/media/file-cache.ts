@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../lib/logger.ts';
 
@@ -51,9 +51,11 @@ export class FileCache {
     const { folder, maxBytes, now, logger } = this.#options;
     const path = join(folder, name);
     const unfinished = join(folder, `.${name}.${randomUUID()}.tmp`);
-    await mkdir(folder, { recursive: true, mode: 0o755 });
+    // The media nodes run as somebody else, and our own umask may be a strict one.
+    if (await mkdir(folder, { recursive: true })) await chmod(folder, 0o755);
     try {
-      await writeFile(unfinished, data, { mode: 0o644 });
+      await writeFile(unfinished, data);
+      await chmod(unfinished, 0o644);
       await utimes(unfinished, now() / 1000, now() / 1000);
       await rename(unfinished, path);
     } catch (error) {

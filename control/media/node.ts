@@ -1,6 +1,7 @@
 import type { Logger } from '../lib/logger.ts';
 import { dialogOf, ownHeaders, playingNow, type ChannelHeaders } from './channel-state.ts';
-import { FreeSwitchChannel, type ChannelNode } from './channel.ts';
+import { FreeSwitchChannel } from './channel.ts';
+import type { ChannelNode } from './channel-commands.ts';
 import { EslClient, type EslTimings } from './esl/client.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';

@@ -40,6 +40,8 @@ export class EslClient {
   #connection: EslConnection | undefined;
   #retry: NodeJS.Timeout | undefined;
   #failures = 0;
+  /** When the connection was made. */
+  #since = 0;
   #running = false;
   /** The failure that was last told, so that a node that stays away fills no log. */
   #told: string | undefined;
@@ -78,7 +80,7 @@ export class EslClient {
       });
       if (!this.#running) return connection.close();
       this.#connection = connection;
-      this.#failures = 0;
+      this.#since = performance.now();
       this.#told = undefined;
       logger.info('connected to the media node');
       this.#options.onUp(connection);
@@ -90,6 +92,8 @@ export class EslClient {
   #ended(connection: EslConnection, reason: EslError): void {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
+    // One that comes and goes at once is no better than one that stays away.
+    if (performance.now() - this.#since > this.#options.timings.maxRetryMs) this.#failures = 0;
     this.#options.onDown(reason);
     this.#again(reason);
   }

@@ -1,0 +1,101 @@
+import { deferred } from '../lib/deferred.ts';
+import type { EslConnection } from './esl/connection.ts';
+import { EslError } from './esl/errors.ts';
+import { ChannelGone, MediaError, type ChannelEnd } from './media.ts';
+
+/** What a channel needs of its node. */
+export interface ChannelNode {
+  readonly name: string;
+  /** Resolves with the connection, once there is one and the node's channels are known. @throws when the node is given up. */
+  ready(): Promise<EslConnection>;
+}
+
+/** How long a node that has accepted an answer or a refusal may take to carry it out, in ms. */
+export const CARRIED_OUT_MS = 5000;
+/** How long the end of a channel may follow the refusal of a command on it, in ms. */
+const END_FOLLOWS_MS = 500;
+
+/** Sends commands to one channel for as long as it is there, and says in the media interface's words why one failed. */
+export class ChannelCommands {
+  readonly uuid: string;
+  readonly ended: Promise<ChannelEnd>;
+  readonly #node: ChannelNode;
+  readonly #end = deferred<ChannelEnd>();
+  #gone = false;
+
+  constructor(node: ChannelNode, uuid: string) {
+    this.#node = node;
+    this.uuid = uuid;
+    this.ended = this.#end.promise;
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** The channel has ended. */
+  end(end: ChannelEnd): void {
+    this.#gone = true;
+    this.#end.resolve(end);
+  }
+
+  /** @throws ChannelGone */
+  check(): void {
+    if (this.#gone) throw new ChannelGone(this.uuid);
+  }
+
+  /** @throws ChannelGone */
+  async ready(): Promise<EslConnection> {
+    this.check();
+    const connection = await this.#node.ready().catch(() => undefined);
+    if (this.#gone || !connection) throw new ChannelGone(this.uuid);
+    return connection;
+  }
+
+  /** @throws ChannelGone, MediaError; and EslError `lost` as it is, for whoever can make up for it. */
+  async run<T>(command: (connection: EslConnection) => Promise<T>): Promise<T> {
+    const connection = await this.ready();
+    try {
+      return await command(connection);
+    } catch (error) {
+      throw isLost(error) ? error : await this.#explain(error);
+    }
+  }
+
+  /** Puts an application into the channel's queue; `id` comes back as Application-UUID in its CHANNEL_EXECUTE_COMPLETE. */
+  execute(connection: EslConnection, application: string, argument: string, id: string): Promise<void> {
+    return connection.sendmsg(this.uuid, {
+      'call-command': 'execute',
+      'execute-app-name': application,
+      'execute-app-arg': argument,
+      'event-lock': 'true',
+      'Event-UUID': id,
+    });
+  }
+
+  /** A node refuses commands on a channel that has just ended before it tells us of the end. */
+  async #explain(error: unknown): Promise<Error> {
+    if (!this.#gone && error instanceof EslError && error.kind === 'refused') {
+      if (/No such channel|invalid session/i.test(error.message)) return new ChannelGone(this.uuid);
+      await within(END_FOLLOWS_MS, this.ended, '').catch(() => undefined);
+    }
+    return this.#gone ? new ChannelGone(this.uuid) : asMediaError(error);
+  }
+}
+
+/** The connection ended before the reply: the node may or may not have done it. */
+export const isLost = (error: unknown): boolean => error instanceof EslError && error.kind === 'lost';
+
+export const asMediaError = (error: unknown): Error =>
+  error instanceof MediaError || error instanceof ChannelGone ? error : new MediaError(error instanceof Error ? error.message : String(error));
+
+/** @throws MediaError saying `otherwise` when it takes longer than `ms`. */
+export async function within<T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new MediaError(otherwise)), ms)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
