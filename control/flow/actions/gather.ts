@@ -103,7 +103,7 @@ async function collect(fields: Fields, context: FlowContext, resumed?: Resumed):
       }
     } else if (resumed?.finished) {
       prompting = true;
-      await Promise.race([resumed.finished, done.promise]);
+      await Promise.race([resumed.finished.catch(gone), done.promise]);
     }
     prompting = false;
     if (state.digits === '') wait();

@@ -8,7 +8,7 @@ import { Flow, type FlowServices } from '../../../control/flow/flow.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
 import type { FlowState } from '../../../control/flow/state.ts';
 import { Ids } from '../../../control/lib/ids.ts';
-import { MediaError, type ParkedChannel } from '../../../control/media/media.ts';
+import { ChannelGone, MediaError, type ParkedChannel } from '../../../control/media/media.ts';
 import { FakeChannel } from './fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -275,6 +275,16 @@ describe('a flow', () => {
       await running;
       expect(gathered()[0]).to.include({ digits: '123', status: 'completed' });
       expect(channel.asked).to.deep.equal(['hangup NORMAL_CLEARING']);
+    });
+
+    it('tells of a gather whose caller leaves while its prompt still plays', async () => {
+      place([{ gather: { prompt: 'menu', num_digits: 3 } }], {});
+      const running = new Flow(call, services()).run(park({ playing: { source: '/prompts/menu.wav', finished: channel.ended.then(() => Promise.reject(new ChannelGone(channel.uuid))) } }));
+      await until(() => channel.listening);
+      channel.callerHangsUp();
+      await running;
+      expect(gathered()[0]).to.include({ status: 'hangup' });
+      expect(call.status).to.equal('completed');
     });
 
     it('asks the answer_url again when the place is lost', async () => {
