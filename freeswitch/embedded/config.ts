@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+/** An address that goes into SIP and SDP, so that others must be able to reach it. */
+const address = z.ipv4().refine((ip) => ip !== '0.0.0.0', 'must be an address others can reach');
 const port = z.coerce.number().int().min(1).max(65_535);
 
 /** `10.0.0.0/8` or a plain address, several separated by commas or spaces. */
@@ -7,9 +9,9 @@ const networks = z.string().transform((text) => text.split(/[\s,]+/).filter(Bool
 
 /** The environment of the embedded media node; the same names configure a real FreeSWITCH. */
 const environment = z.object({
-  FREESWITCH_SIP_IP: z.ipv4().default('127.0.0.1'),
+  FREESWITCH_SIP_IP: address.default('127.0.0.1'),
   /** Where audio is received; the address in SDP. */
-  FREESWITCH_RTP_IP: z.ipv4().optional(),
+  FREESWITCH_RTP_IP: address.optional(),
   FREESWITCH_SIP_PORT: port.default(5080),
   FREESWITCH_RTP_START: port.default(30_000),
   FREESWITCH_RTP_END: port.default(31_999),

@@ -83,10 +83,12 @@ function multiset(channel: Channel, argument: string): void {
   for (const pair of custom ? argument.slice(3).split(custom) : argument.split(' ')) if (pair) set(channel, pair);
 }
 
-function respond(channel: Channel, argument: string): void {
+async function respond(channel: Channel, argument: string): Promise<void> {
   const code = parseInt(argument, 10) || 488;
-  const reason = argument.replace(/^\S+\s*/, '');
-  channel.respond(code, reason);
+  if (code === 180) channel.ringReady();
+  else if (code === 183) await channel.preAnswer();
+  else if (code < 400) channel.log.warn({ uuid: channel.uuid, code }, 'cannot respond with this code');
+  else if (code !== 488 || !channel.answered) channel.refuse(code, argument.replace(/^\S+\s*/, ''));
 }
 
 function breakApplication(channel: Channel, argument: string): void {

@@ -238,18 +238,8 @@ export class Channel implements LegListener {
     return sent > 0;
   }
 
-  /** Refuses with this very code; an answered call can only be hung up. */
-  respond(status: number, reason: string): void {
-    if (status < 300) {
-      if (status === 180) this.ringReady();
-      else if (status === 183) void this.preAnswer();
-      return;
-    }
-    if (this.answered && status === 488) return;
-    if (status < 400) {
-      this.log.warn({ uuid: this.uuid, status }, 'cannot respond with a redirection');
-      return;
-    }
+  /** Ends the call with this very SIP code where it is not answered yet. */
+  refuse(status: number, reason: string): void {
     this.#refusal = { status, reason };
     this.hangup(sipToCause(status));
   }
@@ -296,7 +286,7 @@ export class Channel implements LegListener {
       this.#setCallState('HANGUP');
       variables.set('hangup_cause', this.hangupCause);
       variables.set('hangup_cause_q850', q850(this.hangupCause));
-      variables.set('digits_dialed', 'none');
+      variables.set('digits_dialed', this.digits.dialed || 'none');
       setTimeVariables(variables, this.times, `"${this.profile.name}" <${this.profile.number}>`);
       if (rtp) setStatsVariables(variables, rtp.stats);
       this.#move('CS_REPORTING');

@@ -10,9 +10,15 @@ export type DigitSource = 'RTP' | 'ENDPOINT' | 'APP';
 export class DigitQueue {
   readonly #channel: Channel;
   readonly #waiting: { digit: Digit; source: DigitSource }[] = [];
+  #taken = '';
 
   constructor(channel: Channel) {
     this.#channel = channel;
+  }
+
+  /** The keys taken so far, the last hundred at most. */
+  get dialed(): string {
+    return this.#taken;
   }
 
   push(digit: Digit, source: DigitSource): void {
@@ -46,6 +52,7 @@ export class DigitQueue {
       }
       const next = this.#waiting.shift();
       if (!next) return;
+      this.#taken = (this.#taken + next.digit.digit).slice(-MAX_DIGITS);
       channel.emit('DTMF', { file: 'switch_channel.c', fn: 'switch_channel_dequeue_dtmf', line: 677 }, {
         'DTMF-Digit': next.digit.digit, 'DTMF-Duration': String(next.digit.duration), 'DTMF-Source': next.source,
       });

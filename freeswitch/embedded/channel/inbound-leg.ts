@@ -254,7 +254,7 @@ export class InboundLeg implements CallLeg {
   /** RFC 4028: who offers a session timer refreshes it, and a session not refreshed in time is over. */
   #sessionTimer(request: SipRequest): [string, string][] {
     const value = request.headers.get('session-expires');
-    if (value === undefined) return [];
+    if (value === undefined || !/(^|[\s,])timer([\s,]|$)/i.test(request.headers.all('supported').join(','))) return [];
     const seconds = Math.max(MIN_SESSION_EXPIRES, parseInt(value, 10) || 1800);
     clearTimeout(this.#expiry);
     this.#expiry = setTimeout(() => this.#listener?.onRemoteEnd('expired'), seconds * 1000);

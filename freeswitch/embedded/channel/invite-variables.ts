@@ -1,4 +1,4 @@
-import { parseNameAddr, parseUri, parseVia } from '../sip/fields.ts';
+import { parseCSeq, parseNameAddr, parseUri, parseVia } from '../sip/fields.ts';
 import type { ServerTransaction } from '../sip/server-transaction.ts';
 import { nowMicros } from '../esl/events.ts';
 import type { Variables } from './variables.ts';
@@ -52,6 +52,7 @@ export function setInviteVariables(variables: Variables, invite: ServerTransacti
   set('text_media_flow', 'disabled');
   set('channel_name', callerProfile(invite).channelName);
   set('sip_call_id', headers.get('call-id'));
+  set('sip_cseq', parseCSeq(headers.get('cseq'))?.number);
   set('sip_local_network_addr', local.ip);
   set('sip_network_ip', source.address);
   set('sip_network_port', source.port);

@@ -135,6 +135,15 @@ describe('embedded media node: event socket', () => {
     expect((await esl.event('BACKGROUND_JOB', { 'Job-UUID': made }))._body).to.equal('-ERR nosuchcommand Command not found!\n');
   });
 
+  it('guards a call nobody has answered, until it is answered or freed', async () => {
+    const esl = await client(EVENTS);
+    const [ringing, freed] = [await call(esl, false), await call(esl, false)];
+    expect(await esl.api(`sched_del ${freed.uuid}`)).to.equal('+OK Deleted: 1\n');
+    expect(await esl.api(`sched_del ${freed.uuid}`)).to.equal('+OK Deleted: 0\n');
+    expect(await esl.api(`uuid_answer ${ringing.uuid}`)).to.equal('+OK\n');
+    expect(await esl.api(`sched_del ${ringing.uuid}`)).to.equal('+OK Deleted: 0\n');
+  });
+
   it('shows a channel with its variables', async () => {
     const esl = await client(EVENTS);
     const { uuid } = await call(esl);

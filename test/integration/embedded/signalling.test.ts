@@ -214,6 +214,32 @@ describe('embedded media node: SIP', () => {
     await anna.response(200, 'BYE');
   });
 
+  it('holds its BYE back until the ACK is in', async () => {
+    const anna = await caller();
+    anna.polite = false;
+    anna.invite();
+    const uuid = await parked(anna);
+    await esl.api(`uuid_answer ${uuid}`);
+    await esl.api(`uuid_kill ${uuid}`);
+    await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid });
+    await anna.until(() => anna.received.filter((m) => m.status === 200).length >= 2, 'a repeated 200');
+    expect(anna.received.some((m) => m.start.startsWith('BYE'))).to.equal(false);
+    anna.polite = true;
+    anna.ack(await anna.response(200));
+    await anna.requestReceived('BYE');
+  });
+
+  it('lets the caller refresh the session where it asks for a timer', async () => {
+    const anna = await caller();
+    anna.invite({ headers: ['Supported: timer', 'Session-Expires: 1800'] });
+    await esl.api(`uuid_answer ${await parked(anna)}`);
+    const ok = await anna.response(200);
+    expect(ok.header('Session-Expires')).to.equal('1800;refresher=uac');
+    expect(ok.header('Require')).to.equal('timer');
+    anna.bye();
+    await anna.response(200, 'BYE');
+  });
+
   it('refuses with 488 what it cannot speak, when it is asked to answer', async () => {
     const anna = await caller();
     anna.invite({ sdp: anna.sdp('sendrecv', '18 101') });

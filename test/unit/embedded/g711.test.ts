@@ -1,6 +1,10 @@
-import { alaw, mulaw } from 'alawmulaw';
+import { createRequire } from 'node:module';
+import type * as G711 from 'alawmulaw';
 import { expect } from 'chai';
 import { decode, encode } from '../../../freeswitch/embedded/rtp/g711.ts';
+
+// The package has no named exports that every loader of modules would find.
+const { alaw, mulaw } = createRequire(import.meta.url)('alawmulaw') as typeof G711;
 
 const every = Int16Array.from({ length: 65_536 }, (_, i) => i - 32_768);
 const codes = Uint8Array.from({ length: 256 }, (_, i) => i);

@@ -1,5 +1,9 @@
 import { writeFileSync } from 'node:fs';
-import { alaw, mulaw } from 'alawmulaw';
+import { createRequire } from 'node:module';
+import type * as G711 from 'alawmulaw';
+
+// The package has no named exports that every loader of modules would find.
+const { alaw, mulaw } = createRequire(import.meta.url)('alawmulaw') as typeof G711;
 
 /** Writes a WAV file with a sine tone of `seconds`. */
 export function writeTone(path: string, frequency: number, seconds: number, format: { rate?: number; channels?: number; bits?: 8 | 16 } = {}): void {
