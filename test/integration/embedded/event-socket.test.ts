@@ -292,7 +292,7 @@ describe('embedded media node: event socket', () => {
       if (node.log.includes('does not read')) break;
     }
     await first.until(() => node.log.includes('does not read'), 'the end of the slow one');
-    expect(await first.api('echo still here')).to.equal('still here');
+    expect(await (await client('')).api('echo still here')).to.equal('still here');
   });
 
   it('sends plain events to those who asked for plain', async () => {
