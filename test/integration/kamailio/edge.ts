@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -126,6 +126,11 @@ export class Edge {
     await this.set('edge', 'synced', '1');
   }
 
+  /** What Kamailio has put into its folder. */
+  async runFiles(): Promise<string[]> {
+    return (await readdir(this.#folder)).sort();
+  }
+
   /** How many calls Kamailio takes to be up, or about to be: an ended one may wait for the answer to its BYE. */
   async dialogs(): Promise<number> {
     const dialogs = await this.rpc('dlg.list');
@@ -143,8 +148,8 @@ export class Edge {
     }
   }
 
-  /** How many calls rtpengine relays. */
-  async relayed(): Promise<number> {
+  /** The calls that rtpengine relays, by Call-ID; an ended one stays a few seconds. */
+  async relayed(): Promise<string[]> {
     const [host = '', port] = (this.#environment['RTPENGINE_LISTEN_NG'] ?? '').split(':');
     return listRtpengine({ host, port: Number(port) });
   }
@@ -234,12 +239,13 @@ async function pingRtpengine(at: HostPort): Promise<void> {
   if (!(await ng(at, 'd7:command4:pinge')).includes('pong')) throw new Error('rtpengine does not answer');
 }
 
-async function listRtpengine(at: HostPort): Promise<number> {
+async function listRtpengine(at: HostPort): Promise<string[]> {
   let list = /5:callsl([^]*)e6:result/.exec(await ng(at, 'd7:command4:liste'))?.[1] ?? '';
-  let count = 0;
-  for (; list !== ''; count++) {
-    const [, length = ''] = /^(\d+):/.exec(list) ?? [];
-    list = list.slice(length.length + 1 + Number(length));
+  const ids: string[] = [];
+  while (list !== '') {
+    const [prefix = '', length = ''] = /^(\d+):/.exec(list) ?? [];
+    ids.push(list.slice(prefix.length, prefix.length + Number(length)));
+    list = list.slice(prefix.length + Number(length));
   }
-  return count;
+  return ids;
 }

@@ -168,6 +168,6 @@ describe('A call relayed to the SIP URIs of a customer', () => {
 
   it('leaves nothing behind', async () => {
     await edge.until(async () => (await edge.dialogs()) === 0 || undefined, 'no dialog');
-    await edge.until(async () => (await edge.relayed()) === 0 || undefined, 'no relayed call');
+    await edge.until(async () => (await edge.relayed()).length === 0 || undefined, 'no relayed call');
   });
 });
