@@ -55,7 +55,13 @@ export class Instance {
    * @returns false when it ran already. @throws Failure for a taken port.
    */
   async launch(settings: Settings): Promise<boolean> {
-    if (await this.status()) return false;
+    let running = await this.status();
+    // One that failed or is being stopped is gone in a moment.
+    while (running && running.state !== 'up' && running.state !== 'starting') {
+      await sleep(50);
+      running = await this.status();
+    }
+    if (running) return false;
     await makeFolders(this.home);
     await this.#endLeftovers();
     const media = 'nodes' in settings.media;

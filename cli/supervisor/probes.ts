@@ -60,7 +60,10 @@ export function probeRtpengine(port: number): Promise<string> {
     // Asked again while it starts: what comes before it listens is lost.
     const ask = (): void => socket.send(`${process.pid} d7:command4:pinge`, port, '127.0.0.1');
     const asking = setInterval(ask, 100);
+    let ended = false;
     const end = (error?: Error): void => {
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       clearInterval(asking);
       socket.close();

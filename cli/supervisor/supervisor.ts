@@ -50,8 +50,8 @@ export class Supervisor {
       console.error(`${new Date().toISOString()} ${this.#failure.message}`);
       await this.#stopParts();
       this.#state = 'failed';
-      // Stays long enough for the `up` that waits to read why.
-      setTimeout(() => void this.end(), 5000);
+      // Stays until the `up` that waits has read why, or is gone.
+      setTimeout(() => void this.end(), 10_000);
     }
   }
 
@@ -129,6 +129,7 @@ export class Supervisor {
         if (!component) return { ok: false, error: `there is no part ${request.part}` };
         await component[request.do]();
       }
+      if (this.#state === 'failed') setTimeout(() => void this.end(), 1000);
       return { ok: true, status: this.#status() };
     } catch (error) {
       return { ok: false, error: (error as Error).message };

@@ -101,6 +101,8 @@ describe('an instance', () => {
     const error: unknown = await up().then(() => undefined, (reason: unknown) => reason);
     expect((error as Failure).message).to.match(/^FreeSWITCH did not start: ended with code 1\.$/);
     expect((await instance.status())?.components.map((part) => part.pid)).to.deep.equal([null, null]);
+    settings = { ...settings, parts: ['redis'] };
+    expect((await up()).state, 'the next try').to.equal('up');
   });
 
   it('keeps its secrets from other users, and makes them once', async () => {
