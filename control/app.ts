@@ -27,6 +27,7 @@ import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
 import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
+import { flowRoutes } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
@@ -160,6 +161,7 @@ export function createApp(config: Config, logger: Logger): App {
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
+      ...flowRoutes(callService, flows),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(new ApplicationService({ store: stores.applications, ...services })),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),

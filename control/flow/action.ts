@@ -26,7 +26,7 @@ export interface FlowContext {
   readonly calls: Calls;
   readonly channel: Channel;
   readonly state: FlowState;
-  /** Aborted when the channel has ended, or when other actions have taken this flow's place. */
+  /** Aborted when the channel has ended, or with the reason `replaced` when other actions take this one's place. */
   readonly signal: AbortSignal;
   /** Speech as a file that the media node can play. */
   speak(text: string, options?: { voice?: string; language?: string }): Promise<string>;

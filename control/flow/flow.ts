@@ -20,6 +20,7 @@ export interface FlowServices {
 
 /** Prompts synthesised ahead of the one that plays. */
 const AHEAD = 3;
+const LAST_WORDS_MS = 100;
 
 /** Why a channel is being ended by us, noted before it is, for when its end is reported. */
 type Intent = Pick<Hangup, 'by'> & { failure?: { code: FailureCode; message: string } };
@@ -31,7 +32,11 @@ type Intent = Pick<Hangup, 'by'> & { failure?: { code: FailureCode; message: str
 export class Flow {
   readonly call: Call;
   readonly #services: FlowServices;
+  /** Aborted when the channel has ended. */
   readonly #stop = new AbortController();
+  /** Aborted when other actions take the place of those that run. */
+  #action = new AbortController();
+  #replacement: Step[] | undefined;
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
@@ -59,28 +64,31 @@ export class Flow {
     if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
   }
 
+  /** These actions take the place of whatever runs, at once. Before there is a channel they take the place of the first instructions. */
+  async replace(steps: Step[]): Promise<void> {
+    this.#replacement = steps;
+    this.#action.abort('replaced');
+    await this.#channel?.stopPlaying().catch((error: unknown) => this.#tell(error));
+  }
+
   /** Runs the flow until the channel has ended. Never throws. */
   async run(parked: ParkedChannel): Promise<void> {
-    const { calls, states, logger } = this.#services;
     const { channel } = parked;
     this.#channel = channel;
-    const ended = channel.ended.then((end) => {
-      this.#finish(end);
-      this.#stop.abort();
-    });
-    if (this.#intent) await this.#endChannel(channel, 'NORMAL_CLEARING', 480);
-    else {
-      try {
-        await this.#run(parked);
-      } catch (error) {
-        if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(channel, error);
-      }
-    }
-    await ended;
-    states.forget(this.call.id);
-    if (!this.call.endedAt) {
-      logger.error({ call: this.call.id }, 'a channel has ended but its call has not');
-      calls.end(this.call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
+    const running = this.#intent ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked);
+    const end = await channel.ended;
+    this.#stop.abort();
+    // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited for.
+    await Promise.race([running, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
+    this.#finish(end);
+    this.#services.states.forget(this.call.id);
+  }
+
+  async #runToItsEnd(parked: ParkedChannel): Promise<void> {
+    try {
+      await this.#run(parked);
+    } catch (error) {
+      if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(parked.channel, error);
     }
   }
 
@@ -96,7 +104,7 @@ export class Flow {
       calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined });
     } else {
       if (adopted) await channel.stopPlaying();
-      this.#state.steps = await (this.#first ?? this.#askFirst());
+      this.#state.steps = await this.#orReplaced(this.#first ?? this.#askFirst());
     }
     while (this.#state.index < this.#state.steps.length) {
       const outcome = await this.#step(channel, resumed);
@@ -109,6 +117,28 @@ export class Flow {
     await this.#endByApplication(channel, 'NORMAL_CLEARING');
   }
 
+  /** The steps, or those that took their place while they were waited for. */
+  async #orReplaced(steps: Promise<Step[]>): Promise<Step[]> {
+    try {
+      const given = await steps;
+      return this.#takeReplacement() ?? given;
+    } catch (error) {
+      const replacement = this.#takeReplacement();
+      if (replacement) return replacement;
+      throw error;
+    }
+  }
+
+  #takeReplacement(): Step[] | undefined {
+    const replacement = this.#replacement;
+    if (!replacement || this.#stop.signal.aborted) return undefined;
+    this.#replacement = undefined;
+    this.#action = new AbortController();
+    this.#services.calls.note(this.call, 'flow.replaced', { actions: replacement.map((step) => step.action) });
+    return replacement;
+  }
+
+  /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
     const { calls, states, speak, fetchAudio, ask } = this.#services;
@@ -128,22 +158,27 @@ export class Flow {
     const began = performance.now();
     const ended = (detail: Record<string, unknown>): void =>
       calls.note(call, 'action.ended', { path, action: step.action, took_ms: Math.round(performance.now() - began), ...detail });
+    const signal = AbortSignal.any([this.#stop.signal, this.#action.signal]);
     try {
       const outcome = await action.run(step.fields, {
         call,
         calls,
         channel,
         state,
-        signal: this.#stop.signal,
+        signal,
         speak,
         fetchAudio,
-        fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal: this.#stop.signal }),
+        fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
       }, resumed);
-      ended({ result: 'ok', ...('result' in outcome ? outcome.result : undefined) });
-      return outcome;
+      ended({ result: this.#replacement ? 'replaced' : 'ok', ...('result' in outcome ? outcome.result : undefined) });
+      const steps = this.#takeReplacement();
+      return steps ? { next: 'replace', steps } : outcome;
     } catch (error) {
-      ended({ result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed', ...(!(error instanceof ChannelGone) && { message: messageOf(error) }) });
+      if (this.#replacement && !this.#stop.signal.aborted) ended({ result: 'replaced' });
+      else ended({ result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed', ...(!(error instanceof ChannelGone) && { message: messageOf(error) }) });
+      const steps = this.#takeReplacement();
+      if (steps) return { next: 'replace', steps };
       throw error;
     }
   }
@@ -161,7 +196,7 @@ export class Flow {
   async #askFirst(): Promise<Step[]> {
     const { call } = this;
     if (!call.answerUrl) throw new FlowFailure('answer_url_error', 'the application has no answer_url');
-    return this.#services.ask({ call, url: call.answerUrl, method: this.#services.answerMethodOf(call), gathered: undefined, signal: this.#stop.signal });
+    return this.#services.ask({ call, url: call.answerUrl, method: this.#services.answerMethodOf(call), gathered: undefined, signal: AbortSignal.any([this.#stop.signal, this.#action.signal]) });
   }
 
   async #fail(channel: Channel, error: unknown): Promise<void> {

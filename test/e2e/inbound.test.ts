@@ -134,6 +134,23 @@ describe('an inbound call', () => {
     expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).body).to.have.nested.property('error.code', 'call_not_active');
   });
 
+  it('other actions given through the API interrupt the prompt and take its place at once', async () => {
+    const long = 'This announcement is much too long for anybody to wait for its end, and nobody will, because something better comes.';
+    own.server.answers.set('/answer', [{ say: { text: long } }, { say: { text: 'Never heard.' } }]);
+    const call = await dial();
+    await call.answered();
+    await call.heard.waitUntilHears(await spoken(long), { fraction: 0.15 });
+    const { id } = await callTo(own);
+    const bad = await api('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'fine' } }, { gather: { timeout_seconds: 99 } }] }, own.key);
+    expect([bad.status, (bad.body.error as { details: { path: string }[] }).details[0]?.path]).to.deep.equal([400, 'actions[1].gather.timeout_seconds']);
+    expect((await api('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'Here is the better thing.' } }] }, own.key)).status).to.equal(202);
+    await call.heard.waitUntilHears(await spoken('Here is the better thing.'));
+    await call.ended();
+    expect(call.heard.recognises(await spoken(long)).fraction).to.be.below(0.7);
+    expect((await timeline(id, own.key)).map(({ kind }) => kind)).to.include('flow.replaced');
+    expect((await api('POST', `/v1/calls/${id}/actions`, { actions: [] }, own.key)).body).to.have.nested.property('error.code', 'call_not_active');
+  });
+
   it("another application's call does not exist", async () => {
     own.server.answers.set('/answer', [{ hangup: {} }]);
     await (await dial()).ended();

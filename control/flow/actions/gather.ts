@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { deferred } from '../../lib/deferred.ts';
 import { ChannelGone, type Digit } from '../../media/media.ts';
-import { action, type FlowContext, type Outcome, type Resumed } from '../action.ts';
+import { action, CONTINUE, type FlowContext, type Outcome, type Resumed } from '../action.ts';
 
 const digitCount = z.int().min(1).max(64);
 
@@ -43,6 +43,7 @@ export const gather = action<Fields>({
   async run(fields, context, resumed): Promise<Outcome> {
     const { call, calls, state } = context;
     const { status, timedOut } = await collect(fields, context, resumed);
+    if (context.signal.reason === 'replaced') return CONTINUE; // It came to no end of its own.
     const digits = state.digits;
     state.gathered = { digits, status, timedOut };
     calls.gathered(call, {

@@ -6,10 +6,10 @@ import { httpUrl } from '../fields.ts';
 export const play = action({
   name: 'play',
   schema: z.strictObject({ url: httpUrl, loop: z.int().min(1).max(10).default(1) }),
-  async run({ url, loop }, { channel, fetchAudio, state, save }, resumed) {
+  async run({ url, loop }, { channel, fetchAudio, state, save, signal }, resumed) {
     if (resumed) await resumed.finished;
     const file = await fetchAudio(url);
-    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop; played++) {
+    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop && !signal.aborted; played++) {
       state.loopsPlayed = played;
       save();
       await channel.play(file);

@@ -13,10 +13,10 @@ export const say = action({
     loop: z.int().min(1).max(10).default(1),
   }),
   prompts: (fields) => [fields],
-  async run({ text, voice, language, loop }, { channel, speak, state, save }, resumed) {
+  async run({ text, voice, language, loop }, { channel, speak, state, save, signal }, resumed) {
     if (resumed) await resumed.finished;
     const file = await speak(text, { voice, language });
-    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop; played++) {
+    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop && !signal.aborted; played++) {
       state.loopsPlayed = played;
       save();
       await channel.play(file);

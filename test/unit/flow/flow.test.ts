@@ -170,7 +170,7 @@ describe('a flow', () => {
     channel.callerHangsUp();
     await flow;
     expect(gathered()[0]).to.include({ status: 'hangup' });
-    expect(call.status).to.equal('completed');
+    expect(kinds().slice(-3)).to.deep.equal(['call.gathered', 'action.ended', 'call.completed']);
     expect(call.hangup?.by).to.equal('caller');
     expect(channel.listening).to.equal(false);
   });
@@ -240,6 +240,62 @@ describe('a flow', () => {
     call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: 'x', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
     await run(...many);
     expect(call.failure?.code).to.equal('answer_url_error');
+  });
+
+  describe('replaced through the API', () => {
+    const start = async (...actions: unknown[]) => {
+      answers['https://example.com/answer'] = actions;
+      const flow = new Flow(call, services());
+      return { flow, running: flow.run(park()) };
+    };
+    const replacement = parseActions({ actions: [{ say: { text: 'instead' } }] });
+
+    it('stops the prompt and runs the given actions in place of the rest', async () => {
+      channel.holdPlaying = true;
+      const { flow, running } = await start({ say: { text: 'one', loop: 3 } }, { say: { text: 'never' } });
+      await until(() => channel.asked.length === 2);
+      channel.holdPlaying = false;
+      await flow.replace(replacement);
+      await running;
+      expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', 'stop', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+      expect(kinds()).to.include('flow.replaced');
+    });
+
+    it('a gather it ends tells of no digits', async () => {
+      const { flow, running } = await start({ gather: { num_digits: 4 } }, { say: { text: 'never' } });
+      await until(() => channel.listening);
+      channel.press('1');
+      await flow.replace(replacement);
+      await running;
+      expect(gathered()).to.deep.equal([]);
+      expect(channel.asked).to.include('play /prompts/instead.wav').and.not.include('play /prompts/never.wav');
+      expect(channel.listening).to.equal(false);
+    });
+
+    it('a request for instructions is given up for it', async () => {
+      const flow = new Flow(call, { ...services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+      flow.prefetch();
+      const running = flow.run(park());
+      await turn();
+      await flow.replace(replacement);
+      await running;
+      expect(channel.asked).to.deep.equal(['stop', 'answer', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+      expect(call.status).to.equal('completed');
+    });
+
+    it('can be done again and again', async () => {
+      channel.holdPlaying = true;
+      const { flow, running } = await start({ say: { text: 'one' } });
+      for (const text of ['two', 'three']) {
+        const before = channel.asked.length;
+        await until(() => channel.asked.length >= before && channel.asked.at(-1)?.startsWith('play') === true);
+        await flow.replace(parseActions({ actions: [{ say: { text } }] }));
+        await until(() => channel.asked.at(-1) === `play /prompts/${text}.wav`);
+      }
+      channel.callerHangsUp();
+      await running;
+      expect(call.hangup?.by).to.equal('caller');
+    });
   });
 
   describe('taken over from a process that died', () => {
