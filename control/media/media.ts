@@ -36,6 +36,44 @@ export class MediaError extends Error {
   }
 }
 
+/** Of two directions of sound: `write` is what the caller says to the far end, `read` what the caller hears. */
+export type MuteDirection = 'read' | 'write' | 'both';
+
+/** A second leg to be rung and connected to a channel. */
+export interface LegRequest {
+  /** SIP URIs to be tried one after the other, by Kamailio. */
+  uris: readonly string[];
+  /** The number the leg shows as its caller: E.164. */
+  from: string;
+  /** How long the leg may ring, in s; counted from the request. */
+  timeoutSeconds: number;
+  /** Further headers of the leg's INVITE, `X-MV-*`. `X-MV-Targets` is made of `uris`. */
+  headers: Readonly<Record<string, string>>;
+  /** The leg rings, or sends early media. At most once. */
+  onRinging?(): void;
+  /** The leg has answered and is connected from now on. */
+  onAnswered?(uuid: string): void;
+}
+
+/** What became of a second leg. */
+export interface LegResult {
+  /** It has answered. */
+  reached: boolean;
+  /** The SIP code that a leg which was not reached ended with, where it sent one; none when it rang out or was given up. */
+  sipCode?: number;
+  /** FreeSWITCH hangup cause of the leg: `USER_BUSY`, `NO_ANSWER` (it rang out), `ORIGINATOR_CANCEL` (interrupted), `NORMAL_CLEARING`, … */
+  cause: string;
+  /** Who ended a connected call; `platform` when it was interrupted. A caller who hangs up ends the channel, so the promise fails with ChannelGone then. */
+  endedBy?: 'callee' | 'platform';
+}
+
+export interface ConferenceOptions {
+  /** The others do not hear the caller. */
+  mute: boolean;
+  /** The room ends for everybody when the caller leaves it. */
+  endOnExit: boolean;
+}
+
 /** One leg on a media node. Every method throws ChannelGone once the channel has ended, and MediaError when the node refuses. */
 export interface Channel {
   /** The node's own id of the channel: the call's `provider_call_id`. */
@@ -58,6 +96,55 @@ export interface Channel {
   hangup(cause: HangupCause): Promise<void>;
   /** Calls the listener for every key the caller presses; returns the way to stop listening. */
   onDigit(listener: (digit: Digit) => void): () => void;
+  /**
+   * Sends keys to the far end by RFC 4733, 120 ms each; resolves when the last has been sent. `w` and `,` pause for 500 ms, `W` for 1 s.
+   * While a bridge is connected the keys still go to the caller.
+   */
+  sendDigits(digits: string): Promise<void>;
+  /**
+   * `write`: the far end (a connected leg, a conference, a recording) does not hear the caller any more; `read`: the
+   * caller hears nothing. Lasts until unmute, across whatever runs on the channel. What is muted already stays so.
+   */
+  mute(direction: MuteDirection): Promise<void>;
+  /** Takes mute back in this direction, and leaves the other as it is. */
+  unmute(direction: MuteDirection): Promise<void>;
+  /** The caller hears music instead of everything else until `resume`; what is played meanwhile takes its time unheard. */
+  hold(): Promise<void>;
+  resume(): Promise<void>;
+  /**
+   * Rings a second leg, while the caller hears ringback, and connects it. Resolves when the leg has ended or was never
+   * reached; the caller waits for instructions again then. Keys pass between the legs. A caller who hangs up ends both
+   * legs. @throws ChannelGone then, ringing or connected; `ended` tells how.
+   */
+  bridge(leg: LegRequest): Promise<LegResult>;
+  /**
+   * Takes the caller, who must be answered, into a room of this node, made when it is not there. Music while nobody
+   * else is in it. Resolves when the caller is out of it again and still there: the room has ended, or `interrupt`.
+   * @param room any text; rooms of the same text on the same node are the same.
+   */
+  conference(room: string, options: ConferenceOptions): Promise<void>;
+  /**
+   * Records both directions into a file: WAV, 8 kHz, stereo, what the caller says left and what the caller hears right.
+   * Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node finishes the file then.
+   * @param file absolute path that ends in `.wav`, on the node; resolves when the node has begun to write it.
+   */
+  startRecording(file: string): Promise<void>;
+  /** Resolves when the file is complete; also when the file was not being recorded. */
+  stopRecording(file: string): Promise<void>;
+  /**
+   * Ends whatever runs on the channel: a playback (`stopped`), keys being sent, a leg that rings or is connected, a
+   * conference. Resolves when the caller waits for instructions again and those promises have settled. Mute, hold
+   * and recordings stay.
+   */
+  interrupt(): Promise<void>;
+}
+
+/** What a channel did when it was found on a node. The promises fail as those of the methods that began it do. */
+export interface Adopted {
+  playing?: { source: string; finished: Promise<'finished' | 'stopped'> };
+  /** A second leg: whether it had answered by then, and a promise for whether it ever does. */
+  bridging?: { connected: boolean; answered: Promise<boolean>; finished: Promise<LegResult> };
+  conferencing?: { finished: Promise<void> };
 }
 
 /** A channel that a node has parked and that waits for instructions. */
@@ -69,9 +156,9 @@ export interface ParkedChannel {
   dialog: { callId: string; fromTag: string; toTag: string };
   /**
    * Set when the channel was found on the node instead of announced by it (this process has restarted, or its
-   * connection has): what was playing then, and a promise for its end.
+   * connection has): what was going on then, and a promise for its end. At most one of them is set.
    */
-  adopted?: { playing?: { source: string; finished: Promise<'finished' | 'stopped'> } };
+  adopted?: Adopted;
 }
 
 export interface MediaNodeStatus {
