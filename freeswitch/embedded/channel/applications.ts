@@ -2,7 +2,7 @@ import { parseCause } from '../causes.ts';
 import { SourceNotFound } from '../media/library.ts';
 import { CountedSource } from '../media/sources.ts';
 import type { Channel } from './channel.ts';
-import { Wait } from './executor.ts';
+import { Wait } from './wait.ts';
 
 /** A dialplan application: what `sendmsg` with `call-command: execute` runs. */
 export interface Application {

@@ -3,30 +3,12 @@ import type { EslCommand } from '../esl/command-reader.ts';
 import { parseCause } from '../causes.ts';
 import { APPLICATIONS } from './applications.ts';
 import type { Channel } from './channel.ts';
+import type { Wait, WaitEnd } from './wait.ts';
 
 /** Messages waiting on a channel; FreeSWITCH's own bound. */
 const MAX_QUEUED = 256;
 /** Applications running inside one another. */
 const MAX_DEPTH = 16;
-
-export type WaitEnd = 'end' | 'break' | 'hangup';
-
-/** An application that waits: it can be broken, ends with the channel, and may take keys. */
-export class Wait {
-  readonly promise: Promise<WaitEnd>;
-  /** Takes a key from the queue and says whether that ends the wait; absent, a pending key ends it and stays queued. */
-  readonly onDigit: ((digit: string) => boolean) | undefined;
-  #settle: (end: WaitEnd) => void = () => {};
-
-  constructor(onDigit?: (digit: string) => boolean) {
-    this.onDigit = onDigit;
-    this.promise = new Promise((resolve) => (this.#settle = resolve));
-  }
-
-  settle(end: WaitEnd): void {
-    this.#settle(end);
-  }
-}
 
 interface Frame {
   /** event-lock: nothing else runs until this has ended. */
