@@ -10,8 +10,8 @@ import { foreground } from '../testing/suites.ts';
 /** Runs test/bench/<name>.ts beside a whole instance of its own; what it prints is the result. */
 export async function bench(args: string[]): Promise<number> {
   const [name, ...options] = args;
-  const names = (await readdir(path.join(REPOSITORY, 'test/bench'))).filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
-  if (!name || !names.includes(name)) throw new Failure(`There ${names.length === 1 ? 'is one benchmark' : 'are these benchmarks'}: ${names.join(', ')}.`);
+  const names = (await readdir(path.join(REPOSITORY, 'test/bench')).catch(() => [])).filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
+  if (!name || !names.includes(name)) throw new Failure(`The benchmarks are: ${names.join(', ') || 'none yet'}.`);
   const tools = await setUp();
   let instance: PrivateInstance | undefined;
   await step('An instance of its own', async () => {

@@ -17,20 +17,17 @@ export async function test(args: string[]): Promise<number> {
   const options = named ? args.slice(1) : args;
   const wanted: readonly Suite[] = named ? [named] : SUITES;
 
-  // Unit tests need nothing of the machine, and say so by running first.
   const counts: Count[] = [];
   let interrupted = false;
   process.on('SIGINT', () => (interrupted = true));
   process.on('SIGTERM', () => (interrupted = true));
   try {
+    const tools = await setUp();
     if (wanted.includes('unit')) {
       heading('unit');
       counts.push(await runChecks(), await runSuite('unit', {}, options));
     }
-    const rest = wanted.filter((suite) => suite !== 'unit');
-    const tools = rest.length > 0 ? await setUp() : undefined;
-    for (const suite of rest) {
-      if (interrupted || !tools) break;
+    for (const suite of wanted.filter((one) => one !== 'unit')) {
       for (const media of suite === 'e2e' ? await mediaToTest() : [undefined]) {
         heading(media ? `${suite} on the ${media.kind} media node` : suite);
         if (interrupted) break;
