@@ -29,8 +29,8 @@ export async function test(args: string[]): Promise<number> {
     }
     for (const suite of wanted.filter((one) => one !== 'unit')) {
       for (const media of suite === 'e2e' ? await mediaToTest() : [undefined]) {
-        heading(media ? `${suite} on the ${media.kind} media node` : suite);
         if (interrupted) break;
+        heading(media ? `${suite} on the ${media.kind} media node` : suite);
         counts.push(await onInstance(suite, tools, media, options, () => interrupted));
       }
     }
