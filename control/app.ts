@@ -22,6 +22,7 @@ import { Dialogs } from './edge/dialogs.ts';
 import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
+import { Legs } from './edge/legs.ts';
 import { EdgeListener } from './edge/listener.ts';
 import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
@@ -97,6 +98,7 @@ export function createApp(config: Config, logger: Logger): App {
   const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
   const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
   const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
+  const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
   const flows = new Flows({
     calls,
     states: new FlowStates(redis, logger),
@@ -104,6 +106,7 @@ export function createApp(config: Config, logger: Logger): App {
     answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
     speak: (text, options) => prompts.file(text, options).catch((error: Error) => Promise.reject(new FlowFailure('media_unavailable', error.message))),
     fetchAudio: (url) => audioFiles.file(url).catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
+    routeLeg: (call, destination, from) => legs.route(call, destination, from),
     logger,
   });
 

@@ -9,6 +9,8 @@ export interface Change {
   call: Call;
   timeline: TimelineEntry[];
   outbox: OutboxRow[];
+  /** What another room writes in the same transaction. It may run more than once, and must then change nothing more. */
+  also?: (trx: Knex.Transaction) => Promise<void>;
 }
 
 export interface JournalOptions {
@@ -21,8 +23,9 @@ export interface JournalOptions {
   highWater?: number;
 }
 
-/** Changes of one transaction: enough to share a commit, few enough to stay far below max_allowed_packet. */
-const BATCH = 500;
+/** One transaction holds so many changes at most, and so many characters: far below max_allowed_packet (16 MiB in MariaDB). */
+const BATCH_CHANGES = 500;
+const BATCH_SIZE = 1024 * 1024;
 
 /**
  * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next one gathers,
@@ -80,7 +83,7 @@ export class Journal {
     // One turn of the event loop gathers what arrives together.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0 && !this.#closed) {
-      const batch = this.#waiting.slice(0, BATCH);
+      const batch = this.#nextBatch();
       try {
         await this.#commit(batch).catch((error: unknown) => this.#commitSingly(batch, error));
       } catch (error) {
@@ -98,6 +101,12 @@ export class Journal {
       if (batch.some((change) => change.outbox.length > 0)) this.#options.wake();
     }
     this.#flushing = undefined;
+  }
+
+  #nextBatch(): Change[] {
+    let size = 0;
+    const end = this.#waiting.findIndex((change, index) => index > 0 && (index === BATCH_CHANGES || (size += sizeOf(change)) > BATCH_SIZE));
+    return this.#waiting.slice(0, end === -1 ? undefined : end);
   }
 
   /** A change that the database will never take must not hold up those behind it: it is named in the log and left out. */
@@ -118,8 +127,18 @@ export class Journal {
       await store.save(trx, calls);
       await store.addToTimeline(trx, batch.flatMap((change) => change.timeline));
       await enqueue(trx, batch.flatMap((change) => change.outbox));
+      for (const change of batch) await change.also?.(trx);
     });
   }
+}
+
+/** Roughly, in characters. */
+function sizeOf({ call, timeline, outbox }: Change): number {
+  let size = 1000;
+  for (const value of Object.values(call.variables)) size += value.length;
+  for (const { detail } of timeline) size += JSON.stringify(detail).length;
+  for (const { body } of outbox) size += body.length;
+  return size;
 }
 
 /** Whether the statement itself is at fault: SQLSTATE classes 22 (data) and 23 (constraint) and 42 (not executable). */

@@ -37,12 +37,15 @@ const UPSERT_HEAD = `INSERT INTO calls (${COLUMNS.join(',')}) VALUES `;
 const ROW = `(${COLUMNS.map(() => '?').join(',')})`;
 const UPSERT_TAIL = ` ON DUPLICATE KEY UPDATE ${CHANGING.map((column) => `${column}=VALUES(${column})`).join(',')}`;
 
+/** What others wrote (a carrier, a customer's URL in a message) is cut to its column: a long text must not cost the row. */
+const fit = (text: string | undefined, length: number): string | null => text?.slice(0, length) ?? null;
+
 const rowOf = (call: Call): (string | number | Date | null)[] => [
-  call.id, call.customerId, call.applicationId ?? null, call.providerCallId ?? null, call.direction, call.from, call.to, call.status, call.routeMode,
-  call.routingTarget, call.answerUrl ?? null, JSON.stringify(call.metadata), JSON.stringify(call.variables), call.createdAt, call.dialingAt ?? null,
+  call.id, call.customerId, call.applicationId ?? null, fit(call.providerCallId, 64), call.direction, fit(call.from, 255), fit(call.to, 255), call.status, call.routeMode,
+  fit(call.routingTarget, 2048), fit(call.answerUrl, 2048), JSON.stringify(call.metadata), JSON.stringify(call.variables), call.createdAt, call.dialingAt ?? null,
   call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null, call.costMicros?.toString() ?? null, call.costCurrency ?? null,
-  call.hangup?.by ?? null, call.hangup?.cause ?? null, call.hangup?.sip_code ?? null, call.failure?.code ?? null, call.failure?.message ?? null,
-  call.trunkId ?? null, call.mediaNode ?? null, call.sipCallId ?? null, JSON.stringify(call.eventCounts),
+  call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
+  call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
 ];
 
 interface CallRow {

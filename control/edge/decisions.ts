@@ -1,15 +1,17 @@
 import type { Call, FailureCode } from '../calls/call.ts';
-import type { Calls } from '../calls/calls.ts';
+import type { CallEnding, Calls } from '../calls/calls.ts';
 import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
 import { z } from 'zod';
 import type { Directory } from './directory.ts';
+import { dialogKey, PendingCalls } from './pending-calls.ts';
 
 // What a stranger wrote into a SIP message is cut to what a column and a header can hold.
 const sipText = z.string().transform((text) => text.replaceAll(/[^\x20-\x7e]/g, '').slice(0, 255));
 
 export const RouteRequest = z.object({
   sip_call_id: sipText,
+  from_tag: sipText,
   from: sipText,
   to: z.string(),
   trunk: z.string(),
@@ -25,6 +27,7 @@ export const DialogNotice = z.object({
   event: z.enum(['canceled', 'answered', 'ended', 'failed']),
   call: z.string(),
   sip_call_id: sipText,
+  from_tag: sipText.default(''),
   code: z.coerce.number().int().optional(),
   reason: z.string().optional(),
   by: z.enum(['caller', 'callee', 'platform']).optional(),
@@ -43,6 +46,8 @@ interface Options {
 const UNAVAILABLE: Decision = { action: 'reject', code: 503, reason: 'Service Unavailable', retry_after: 5 };
 const NOT_FOUND: Decision = { action: 'reject', code: 404, reason: 'Not Found' };
 const FORBIDDEN: Decision = { action: 'reject', code: 403, reason: 'Forbidden' };
+const TERMINATED: Decision = { action: 'reject', code: 487, reason: 'Request Terminated' };
+const CANCELED: CallEnding = { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } };
 const TEMPORARILY: Decision = { action: 'reject', code: 480, reason: 'Temporarily Unavailable' };
 
 /** A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are shorter). */
@@ -51,15 +56,14 @@ const UNCLAIMED_MS = 20_000;
 /** Says what is to become of an inbound call, from memory, and follows what Kamailio tells of it afterwards. */
 export class Decisions {
   readonly #options: Options;
-  /** Calls sent to media and not parked yet, oldest first. */
-  readonly #unclaimed = new Map<string, number>();
+  readonly #pending = new PendingCalls();
   readonly #timer: NodeJS.Timeout;
   #draining = false;
 
   constructor(options: Options) {
     this.#options = options;
     this.#timer = setInterval(() => this.#expire(), 1000).unref();
-    options.calls.onTerminal((call) => this.#unclaimed.delete(call.id));
+    options.calls.onTerminal((call) => this.#pending.remove(call.id));
   }
 
   /** From now on new calls are refused with 503, so that others take them while this process ends. */
@@ -72,12 +76,12 @@ export class Decisions {
   }
 
   get unclaimed(): number {
-    return this.#unclaimed.size;
+    return this.#pending.size;
   }
 
   /** A media node has the call. */
   claim(callId: string): void {
-    this.#unclaimed.delete(callId);
+    this.#pending.claimed(callId);
   }
 
   decide(request: z.infer<typeof RouteRequest>): Decision {
@@ -89,11 +93,14 @@ export class Decisions {
     if (directory.customer(did.customerId)?.status !== 'active') return FORBIDDEN;
     const base = { customerId: did.customerId, from: request.from, to: request.to, trunkId: trunk.id, sipCallId: request.sip_call_id };
     const detail = { source: request.source, sip_call_id: request.sip_call_id };
+    const key = dialogKey(request.sip_call_id, request.from_tag);
     if (did.routeMode === 'sip') {
       const targets = sipTargets(did);
       const [first] = targets;
       if (first === undefined) return TEMPORARILY;
       const call = calls.createInbound({ ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first }, detail);
+      if (this.#canceledMeanwhile(call, key)) return TERMINATED;
+      this.#pending.add(call.id, key);
       return { action: 'sip', call: call.id, targets };
     }
     if (did.routeMode === 'reject') return TEMPORARILY; // Kamailio decides this itself; here only while a change is on its way.
@@ -101,11 +108,12 @@ export class Decisions {
     if (application?.status !== 'active') return TEMPORARILY;
     const call = calls.createInbound(
       { ...base, applicationId: application.id, routeMode: 'webhook', routingTarget: application.id, answerUrl: application.answerUrl }, detail);
+    if (this.#canceledMeanwhile(call, key)) return TERMINATED;
     if (!mediaReady()) {
       calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'media_unavailable', message: 'no media node is available' } });
       return UNAVAILABLE;
     }
-    this.#unclaimed.set(call.id, Date.now() + UNCLAIMED_MS);
+    this.#pending.add(call.id, key, UNCLAIMED_MS);
     flows.begin(call);
     return { action: 'media', call: call.id, headers: headersOf(call, this.#options.instance) };
   }
@@ -113,13 +121,16 @@ export class Decisions {
   /** What Kamailio tells of a call it relays itself, or that never reached a media node. Unknown calls are ignored. */
   notice(notice: z.infer<typeof DialogNotice>): void {
     const { calls } = this.#options;
-    const call = (notice.call && calls.get(notice.call)) || calls.bySipCallId(notice.sip_call_id);
+    const key = dialogKey(notice.sip_call_id, notice.from_tag);
+    const id = notice.call || this.#pending.find(key);
+    if (!id && notice.event === 'canceled') return this.#pending.canceledEarly(key);
+    const call = id ? calls.get(id) : undefined;
     if (!call) return;
     const sip_code = notice.code || undefined;
     if (notice.event === 'answered') {
       calls.answered(call);
     } else if (notice.event === 'canceled') {
-      calls.end(call, { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } });
+      calls.end(call, CANCELED);
     } else if (notice.event === 'ended') {
       calls.end(call, { hangup: { by: notice.by ?? 'platform', cause: 'NORMAL_CLEARING' } });
     } else {
@@ -130,11 +141,15 @@ export class Decisions {
     }
   }
 
+  /** The caller gave up while the request for this decision was on its way: the call is told of, and is over. */
+  #canceledMeanwhile(call: Call, key: string): boolean {
+    if (!this.#pending.wasCanceled(key)) return false;
+    this.#options.calls.end(call, CANCELED);
+    return true;
+  }
+
   #expire(): void {
-    const now = Date.now();
-    for (const [callId, deadline] of this.#unclaimed) {
-      if (deadline > now) return;
-      this.#unclaimed.delete(callId);
+    for (const callId of this.#pending.expired()) {
       const call = this.#options.calls.get(callId);
       if (!call) continue;
       this.#options.calls.end(call, {

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
-import type { Channel, HangupCause } from '../media/media.ts';
+import type { Adopted, Channel, HangupCause, LegRequest } from '../media/media.ts';
 import type { FlowState } from './state.ts';
 
 /** One action of a payload, ready to run. */
@@ -16,7 +16,7 @@ export type Outcome =
   /** These actions take the place of what is left. */
   | { next: 'replace'; steps: Step[]; result?: Record<string, unknown> }
   /** The flow is over and hangs up. */
-  | { next: 'hangup'; cause: HangupCause }
+  | { next: 'hangup'; cause: HangupCause; by?: 'callee' | 'platform'; result?: Record<string, unknown> }
   /** The unanswered call is refused with this SIP code. */
   | { next: 'refuse'; sipCode: number };
 
@@ -32,6 +32,8 @@ export interface FlowContext {
   speak(text: string, options?: { voice?: string; language?: string }): Promise<string>;
   /** A customer's audio as a file that the media node can play. */
   fetchAudio(url: string): Promise<string>;
+  /** The way to a second leg, or undefined where there is none. */
+  routeLeg(call: Call, destination: string, from: string | undefined): Pick<LegRequest, 'uris' | 'from' | 'headers'> | undefined;
   /** Asks the customer's server for the next actions. @throws FlowFailure */
   fetchActions(url: string, method: 'GET' | 'POST'): Promise<Step[]>;
   /** Writes what the flow needs to go on after this process has died. */
@@ -44,6 +46,8 @@ export interface FlowContext {
  */
 export interface Resumed {
   finished?: Promise<unknown>;
+  /** A second leg that still rings, or is connected. */
+  leg?: Adopted['bridging'];
 }
 
 /** One action of the answer_url language: its schema and what it does. */
@@ -60,7 +64,7 @@ export const action = <Fields>(definition: Action<Fields>): Action<Fields> => de
 
 /** Ends the flow, and the call `failed` with this code. */
 export class FlowFailure extends Error {
-  readonly code: 'answer_url_error' | 'media_unavailable' | 'internal_error';
+  readonly code: 'answer_url_error' | 'media_unavailable' | 'transfer_unreachable' | 'internal_error';
 
   constructor(code: FlowFailure['code'], message: string) {
     super(message);

@@ -15,6 +15,7 @@ export interface FlowServices {
   answerMethodOf: (call: Call) => 'GET' | 'POST';
   speak: FlowContext['speak'];
   fetchAudio: FlowContext['fetchAudio'];
+  routeLeg: FlowContext['routeLeg'];
   logger: Logger;
 }
 
@@ -68,7 +69,7 @@ export class Flow {
   async replace(steps: Step[]): Promise<void> {
     this.#replacement = steps;
     this.#action.abort('replaced');
-    await this.#channel?.stopPlaying().catch((error: unknown) => this.#tell(error));
+    await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
   }
 
   /** Runs the flow until the channel has ended. Never throws. */
@@ -100,19 +101,19 @@ export class Flow {
     if (adopted && channel.answered && call.status === 'ringing') calls.answered(call);
     if (saved) {
       this.#state = saved;
-      resumed = { finished: adopted.playing?.finished };
-      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined });
+      resumed = { finished: adopted.playing?.finished, leg: adopted.bridging };
+      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined, leg: adopted.bridging !== undefined });
     } else {
-      if (adopted) await channel.stopPlaying();
+      if (adopted) await channel.interrupt();
       this.#state.steps = await this.#orReplaced(this.#first ?? this.#askFirst());
     }
     while (this.#state.index < this.#state.steps.length) {
       const outcome = await this.#step(channel, resumed);
       resumed = undefined;
-      if (outcome.next === 'hangup') return this.#endByApplication(channel, outcome.cause);
+      if (outcome.next === 'hangup') return this.#endByApplication(channel, outcome.cause, outcome.by);
       if (outcome.next === 'refuse') return this.#refuse(channel, outcome.sipCode);
-      if (outcome.next === 'replace') this.#state = { ...this.#state, steps: outcome.steps, index: 0, loopsPlayed: 0 };
-      else this.#state = { ...this.#state, index: this.#state.index + 1, loopsPlayed: 0 };
+      if (outcome.next === 'replace') this.#state = { ...this.#state, steps: outcome.steps, index: 0, begun: -1 };
+      else this.#state = { ...this.#state, index: this.#state.index + 1, begun: -1 };
     }
     await this.#endByApplication(channel, 'NORMAL_CLEARING');
   }
@@ -141,7 +142,7 @@ export class Flow {
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
-    const { calls, states, speak, fetchAudio, ask } = this.#services;
+    const { calls, states, speak, fetchAudio, routeLeg, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
@@ -168,6 +169,7 @@ export class Flow {
         signal,
         speak,
         fetchAudio,
+        routeLeg,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
       }, resumed);
@@ -212,9 +214,9 @@ export class Flow {
   }
 
   /** A list without an action that answers ends unanswered: that is a refusal too. */
-  async #endByApplication(channel: Channel, cause: HangupCause): Promise<void> {
+  async #endByApplication(channel: Channel, cause: HangupCause, by: Hangup['by'] = 'application'): Promise<void> {
     if (!channel.answered) return this.#refuse(channel, 480);
-    await this.#endChannel(channel, cause, 480, { by: 'application' });
+    await this.#endChannel(channel, cause, 480, { by });
   }
 
   /** Hangs an answered channel up, and refuses an unanswered one with `sipCode`. */

@@ -1,18 +1,23 @@
 import type { ErrorDetail } from '../lib/errors.ts';
 import { detailsOf, pathOf, plainWords } from '../lib/zod-path.ts';
 import type { Action, Step } from './action.ts';
+import { bridge } from './actions/bridge.ts';
 import { gather } from './actions/gather.ts';
 import { hangup } from './actions/hangup.ts';
+import { hold, resume } from './actions/hold.ts';
+import { mute, unmute } from './actions/mute.ts';
 import { pause } from './actions/pause.ts';
 import { play } from './actions/play.ts';
 import { redirect } from './actions/redirect.ts';
 import { reject } from './actions/reject.ts';
 import { say } from './actions/say.ts';
+import { sendDigits } from './actions/send-digits.ts';
 import { setVariable, unsetVariable } from './actions/set-variable.ts';
+import { transfer } from './actions/transfer.ts';
 
 /** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
 export const ACTIONS = new Map<string, Action<unknown>>(
-  [gather, hangup, pause, play, redirect, reject, say, setVariable, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+  [bridge, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */

@@ -65,19 +65,25 @@ async function collect(fields: Fields, context: FlowContext, resumed?: Resumed):
   const { least, most } = range(fields);
   if (!resumed) state.digits = '';
   const done = deferred<Result>();
+  let closed = false;
+  const close = (result: Result): void => {
+    closed = true; // Keys that come in the same breath as the last one are nobody's.
+    done.resolve(result);
+  };
   let prompting = false;
   let timer: NodeJS.Timeout | undefined;
 
   const finish = (timedOut: boolean): void => {
-    if (state.digits.length >= Math.max(least, 1)) done.resolve({ status: 'completed', timedOut: false });
-    else if (timedOut && state.digits === '') done.resolve({ status: 'timeout', timedOut });
-    else done.resolve({ status: state.digits.length >= least ? 'completed' : 'too_few_digits', timedOut });
+    if (state.digits.length >= Math.max(least, 1)) close({ status: 'completed', timedOut: false });
+    else if (timedOut && state.digits === '') close({ status: 'timeout', timedOut });
+    else close({ status: state.digits.length >= least ? 'completed' : 'too_few_digits', timedOut });
   };
   const wait = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => finish(true), fields.timeout_seconds * 1000);
   };
   const press = (digit: Digit): void => {
+    if (closed) return;
     calls.note(call, 'digit', { digit });
     if (prompting) {
       prompting = false;
@@ -89,22 +95,27 @@ async function collect(fields: Fields, context: FlowContext, resumed?: Resumed):
     if (state.digits.length >= most) return finish(false);
     wait();
   };
-  const gone = (): void => done.resolve({ status: 'hangup', timedOut: false });
+  const gone = (): void => close({ status: 'hangup', timedOut: false });
+  /** The end of the prompt, however it comes; a node that cannot play it fails the gather. */
+  const prompted = async (playing: Promise<unknown>): Promise<void> => {
+    prompting = true;
+    const over = playing.catch((error: unknown) => (error instanceof ChannelGone ? gone() : done.reject(error)));
+    await Promise.race([over, done.promise]);
+  };
 
   const stopListening = channel.onDigit(press);
   signal.addEventListener('abort', gone, { once: true });
   if (signal.aborted) gone();
   try {
     if (state.digits.length >= most) finish(false); // Every key had come before this process took over.
-    if (fields.prompt && !resumed) {
+    if (resumed?.finished) await prompted(resumed.finished);
+    else if (fields.prompt && state.begun < 0) {
       const file = await speak(fields.prompt);
-      if (state.digits === '') {
-        prompting = true;
-        await Promise.race([channel.play(file).catch(gone), done.promise]);
+      if (state.digits === '' && !closed) {
+        state.begun = 0;
+        save();
+        await prompted(channel.play(file));
       }
-    } else if (resumed?.finished) {
-      prompting = true;
-      await Promise.race([resumed.finished.catch(gone), done.promise]);
     }
     prompting = false;
     if (state.digits === '') wait();

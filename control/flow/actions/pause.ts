@@ -5,9 +5,13 @@ import { action, CONTINUE } from '../action.ts';
 export const pause = action({
   name: 'pause',
   schema: z.strictObject({ seconds: z.number().min(1).max(60).default(1) }),
-  async run({ seconds }, { channel }, resumed) {
+  async run({ seconds }, { channel, state, save }, resumed) {
     if (resumed) await resumed.finished;
-    else await channel.play(`silence_stream://${Math.round(seconds * 1000)}`);
+    if (state.begun < 0) {
+      state.begun = 0;
+      save();
+      await channel.play(`silence_stream://${Math.round(seconds * 1000)}`);
+    }
     return CONTINUE;
   },
 });

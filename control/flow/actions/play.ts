@@ -9,8 +9,8 @@ export const play = action({
   async run({ url, loop }, { channel, fetchAudio, state, save, signal }, resumed) {
     if (resumed) await resumed.finished;
     const file = await fetchAudio(url);
-    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop && !signal.aborted; played++) {
-      state.loopsPlayed = played;
+    while (state.begun + 1 < loop && !signal.aborted) {
+      state.begun++;
       save();
       await channel.play(file);
     }

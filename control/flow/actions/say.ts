@@ -16,8 +16,8 @@ export const say = action({
   async run({ text, voice, language, loop }, { channel, speak, state, save, signal }, resumed) {
     if (resumed) await resumed.finished;
     const file = await speak(text, { voice, language });
-    for (let played = resumed ? state.loopsPlayed + 1 : 0; played < loop && !signal.aborted; played++) {
-      state.loopsPlayed = played;
+    while (state.begun + 1 < loop && !signal.aborted) {
+      state.begun++;
       save();
       await channel.play(file);
     }

@@ -93,6 +93,5 @@ describe('calls', () => {
     expect(calls.get(call.id)).to.equal(call);
     log.commit();
     expect(calls.get(call.id)).to.equal(undefined);
-    expect(calls.bySipCallId('a@b')).to.equal(undefined);
   });
 });

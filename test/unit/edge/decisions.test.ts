@@ -5,6 +5,7 @@ import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { Decisions, failureOf } from '../../../control/edge/decisions.ts';
 import { Directory } from '../../../control/edge/directory.ts';
+import { PendingCalls } from '../../../control/edge/pending-calls.ts';
 import { tablesOf } from '../../../control/edge/tables.ts';
 import type { Flows } from '../../../control/flow/flows.ts';
 import { Ids } from '../../../control/lib/ids.ts';
@@ -57,7 +58,7 @@ describe('route decisions', () => {
   afterEach(() => decisions.stop());
 
   const decide = (to: string, more: Record<string, string> = {}) =>
-    decisions.decide({ sip_call_id: `call-to-${to}`, from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
+    decisions.decide({ sip_call_id: `call-to-${to}`, from_tag: 'tag', from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
   const only = () => calls.live()[0];
 
   it('a webhook number creates a ringing call, sends it to media and asks the answer_url at once', () => {
@@ -106,37 +107,73 @@ describe('route decisions', () => {
     expect(calls.live()).to.deep.equal([]);
   });
 
-  it('a caller who cancels before the decision arrives is found by the SIP Call-ID', () => {
+  it('a caller who cancels before the decision arrives is found by Call-ID and From tag', () => {
     decide('+15550001');
-    decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001' });
+    decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001', from_tag: 'other' });
+    expect(only()).to.include({ status: 'ringing' });
+    decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
     expect(only()).to.include({ status: 'canceled' });
     expect(only()?.hangup).to.deep.equal({ by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 });
+  });
+
+  it('a cancel that comes before the request for its decision is not lost, and the answer_url is not asked', () => {
+    decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
+    expect(decide('+15550001')).to.include({ action: 'reject', code: 487 });
+    expect(only()).to.include({ status: 'canceled' });
+    expect(begun).to.deep.equal([]);
+    expect(decide('+15550001')).to.include({ action: 'media' });
+  });
+
+  it('a call that no media node takes up in time is failed', () => {
+    const pending = new PendingCalls(() => now);
+    let now = 0;
+    pending.add('call_1', 'a', 20_000);
+    pending.add('call_2', 'b', 20_000);
+    pending.claimed('call_2');
+    now = 19_999;
+    expect(pending.expired()).to.deep.equal([]);
+    now = 20_000;
+    expect(pending.expired()).to.deep.equal(['call_1']);
+    expect(pending.expired()).to.deep.equal([]);
+    pending.remove('call_1');
+    expect([pending.find('a'), pending.find('b'), pending.size]).to.deep.equal([undefined, 'call_2', 0]);
+  });
+
+  it('early cancels are forgotten in time, and are never more than a bound', () => {
+    let now = 0;
+    const pending = new PendingCalls(() => now);
+    for (let i = 0; i < 10_001; i++) pending.canceledEarly(`key ${i}`);
+    expect(pending.wasCanceled('key 0')).to.equal(false);
+    expect(pending.wasCanceled('key 10000')).to.equal(true);
+    now = 10_000;
+    expect(pending.wasCanceled('key 9999')).to.equal(false);
   });
 
   it('a relayed call follows what kamailio tells: answered, then ended by who hung up', () => {
     decide('+15550002');
     const call = only();
-    decisions.notice({ event: 'answered', call: call?.id ?? '', sip_call_id: '' });
+    decisions.notice({ event: 'answered', call: call?.id ?? '', sip_call_id: '', from_tag: '' });
     expect(call?.status).to.equal('in_progress');
-    decisions.notice({ event: 'ended', call: call?.id ?? '', sip_call_id: '', by: 'callee' });
+    decisions.notice({ event: 'ended', call: call?.id ?? '', sip_call_id: '', from_tag: '', by: 'callee' });
     expect(call?.status).to.equal('completed');
     expect(call?.hangup?.by).to.equal('callee');
   });
 
   it('a relayed call that fails says why', () => {
     decide('+15550002');
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', code: 486, reason: 'Busy Here' });
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 486, reason: 'Busy Here' });
     expect(only()?.failure).to.deep.equal({ code: 'busy', message: 'the destination answered 486 Busy Here' });
     expect(only()?.hangup?.sip_code).to.equal(486);
   });
 
   it('a notice of a call nobody knows is ignored', () => {
-    decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'nobody' });
+    decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
+    expect(only()).to.equal(undefined);
   });
 
   it('header values cannot be broken out of', async () => {
     const { RouteRequest } = await import('../../../control/edge/decisions.ts');
-    const request = RouteRequest.parse({ sip_call_id: 'x', from: 'a\r\nX-Evil: 1', to: '+15550001', trunk: 'trunk_operator', source: 's' });
+    const request = RouteRequest.parse({ sip_call_id: 'x', from_tag: 't', from: 'a\r\nX-Evil: 1', to: '+15550001', trunk: 'trunk_operator', source: 's' });
     const decision = decisions.decide(request);
     expect(decision).to.have.property('headers').that.does.not.match(/\nX-Evil/);
   });

@@ -1,5 +1,5 @@
 import { deferred } from '../../../control/lib/deferred.ts';
-import { ChannelGone, type Channel, type ChannelEnd, type Digit, type HangupCause } from '../../../control/media/media.ts';
+import { ChannelGone, type Channel, type ChannelEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection } from '../../../control/media/media.ts';
 
 /** A channel without a media node: what is played ends when the test says so. */
 export class FakeChannel implements Channel {
@@ -15,6 +15,11 @@ export class FakeChannel implements Channel {
   readonly #listeners = new Set<(digit: Digit) => void>();
   readonly #ended = deferred<ChannelEnd>();
   #gone = false;
+  /** What the next bridge comes to; left out, it stays until `endLeg`. */
+  legResult: LegResult | undefined;
+  /** The leg that was asked for last. */
+  leg: LegRequest | undefined;
+  #endLeg: ((result: LegResult) => void) | undefined;
   /** Set to make the next playback fail. */
   refusePlaying: Error | undefined;
 
@@ -55,6 +60,58 @@ export class FakeChannel implements Channel {
   onDigit(listener: (digit: Digit) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  async sendDigits(digits: string): Promise<void> {
+    this.#check(`digits ${digits}`);
+  }
+
+  async mute(direction: MuteDirection): Promise<void> {
+    this.#check(`mute ${direction}`);
+  }
+
+  async unmute(direction: MuteDirection): Promise<void> {
+    this.#check(`unmute ${direction}`);
+  }
+
+  async hold(): Promise<void> {
+    this.#check('hold');
+  }
+
+  async resume(): Promise<void> {
+    this.#check('resume');
+  }
+
+  async bridge(leg: LegRequest): Promise<LegResult> {
+    this.#check(`bridge ${leg.uris.join('|')} from ${leg.from}`);
+    this.leg = leg;
+    if (this.legResult) return this.legResult;
+    return new Promise((resolve, reject) => {
+      this.#endLeg = resolve;
+      this.#failPlaying = reject;
+    });
+  }
+
+  endLeg(result: LegResult): void {
+    this.#endLeg?.(result);
+  }
+
+  async conference(room: string, { mute, endOnExit }: ConferenceOptions): Promise<void> {
+    this.#check(`conference ${room} ${String(mute)} ${String(endOnExit)}`);
+  }
+
+  async startRecording(file: string): Promise<void> {
+    this.#check(`record ${file}`);
+  }
+
+  async stopRecording(file: string): Promise<void> {
+    this.#check(`stop recording ${file}`);
+  }
+
+  async interrupt(): Promise<void> {
+    this.#check('interrupt');
+    this.#playing?.('stopped');
+    this.#endLeg?.({ reached: false, cause: 'ORIGINATOR_CANCEL' });
   }
 
   get listening(): boolean {

@@ -48,6 +48,7 @@ describe('a flow', () => {
     answerMethodOf: () => 'GET',
     speak: (text) => Promise.resolve(`/prompts/${text}.wav`),
     fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
+    routeLeg: (_call, destination, from) => (destination === '+15550000' ? undefined : { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} }),
     logger: pino({ enabled: false }),
   });
   const park = (adopted?: ParkedChannel['adopted']): ParkedChannel => ({ channel, headers: {}, dialog: { callId: '', fromTag: '', toTag: '' }, adopted });
@@ -242,6 +243,78 @@ describe('a flow', () => {
     expect(call.failure?.code).to.equal('answer_url_error');
   });
 
+  it('sends digits after their pause, mutes and holds, each going on to the next', async () => {
+    await run({ send_digits: { digits: '12#w3', pause_before_ms: 700 } }, { mute: { direction: 'write' } }, { hold: {} }, { resume: {} }, { unmute: { direction: 'both' } });
+    expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#w3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
+  });
+
+  describe('with a second leg', () => {
+    const kinds = () => changes.flatMap((change) => change.timeline.map((entry) => entry.kind)).filter((kind) => kind.startsWith('leg.'));
+
+    it('transfer: the flow is over once it is connected, and the callee who hangs up is named', async () => {
+      const flow = run({ transfer: { to: '+15557777', from: '+15558888' } }, { say: { text: 'never' } });
+      await until(() => channel.leg !== undefined);
+      channel.leg?.onRinging?.();
+      channel.leg?.onAnswered?.('uuid-b');
+      channel.endLeg({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' });
+      await flow;
+      expect(channel.asked).to.deep.equal(['answer', 'bridge sip:+15557777@carrier from +15558888', 'hangup NORMAL_CLEARING']);
+      expect(call.hangup?.by).to.equal('callee');
+      expect(call.status).to.equal('completed');
+      expect(kinds()).to.deep.equal(['leg.requested', 'leg.ringing', 'leg.answered', 'leg.ended']);
+    });
+
+    for (const [what, result] of [['busy', { reached: false, sipCode: 486, cause: 'USER_BUSY' }], ['no answer', { reached: false, cause: 'NO_ANSWER' }]] as const) {
+      it(`transfer: ${what} ends the call failed`, async () => {
+        channel.legResult = result;
+        await run({ transfer: { destination: 'sip:a@example.com' } }, { say: { text: 'never' } });
+        expect(call.status).to.equal('failed');
+        expect(call.failure?.code).to.equal('transfer_unreachable');
+        expect(channel.asked.at(-1)).to.equal('hangup NORMAL_TEMPORARY_FAILURE');
+      });
+    }
+
+    it('transfer: no way to the number is unreachable too', async () => {
+      await run({ transfer: { destination: '+15550000' } });
+      expect(call.failure?.code).to.equal('transfer_unreachable');
+    });
+
+    it('bridge: a leg that is not reached falls through to the actions after it', async () => {
+      channel.legResult = { reached: false, sipCode: 486, cause: 'USER_BUSY' };
+      await run({ bridge: { destination: '+15557777', timeout_seconds: 20 } }, { say: { text: 'sorry' } });
+      expect(channel.leg?.timeoutSeconds).to.equal(20);
+      expect(channel.asked.at(-2)).to.equal('play /prompts/sorry.wav');
+      expect(call.status).to.equal('completed');
+    });
+
+    it('bridge: once connected the actions after it never run', async () => {
+      channel.legResult = { reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' };
+      await run({ bridge: { destination: '+15557777' } }, { say: { text: 'never' } });
+      expect(channel.asked).to.not.include('play /prompts/never.wav');
+      expect(call.hangup?.by).to.equal('callee');
+    });
+
+    it('a caller who hangs up while it rings completes the answered call', async () => {
+      const flow = run({ transfer: { destination: '+15557777' } });
+      await until(() => channel.leg !== undefined);
+      channel.callerHangsUp();
+      await flow;
+      expect(call.status).to.equal('completed');
+      expect(call.hangup?.by).to.equal('caller');
+    });
+
+    it('other actions through the API end a leg that rings', async () => {
+      answers['https://example.com/answer'] = [{ transfer: { destination: '+15557777' } }];
+      const flow = new Flow(call, services());
+      const running = flow.run(park());
+      await until(() => channel.leg !== undefined);
+      await flow.replace(parseActions({ actions: [{ say: { text: 'instead' } }] }));
+      await running;
+      expect(channel.asked).to.include('play /prompts/instead.wav');
+      expect(call.status).to.equal('completed');
+    });
+  });
+
   describe('replaced through the API', () => {
     const start = async (...actions: unknown[]) => {
       answers['https://example.com/answer'] = actions;
@@ -257,7 +330,7 @@ describe('a flow', () => {
       channel.holdPlaying = false;
       await flow.replace(replacement);
       await running;
-      expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', 'stop', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+      expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', 'interrupt', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
       expect(kinds()).to.include('flow.replaced');
     });
 
@@ -279,7 +352,7 @@ describe('a flow', () => {
       await turn();
       await flow.replace(replacement);
       await running;
-      expect(channel.asked).to.deep.equal(['stop', 'answer', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+      expect(channel.asked).to.deep.equal(['interrupt', 'answer', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
       expect(call.status).to.equal('completed');
     });
 
@@ -300,7 +373,7 @@ describe('a flow', () => {
 
   describe('taken over from a process that died', () => {
     const place = (actions: unknown[], at: Partial<FlowState>): void => {
-      saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, loopsPlayed: 0, digits: '', ...at });
+      saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, begun: 0, legAnswered: false, digits: '', ...at });
       channel.answered = true;
       calls.answered(call);
     };
@@ -343,12 +416,24 @@ describe('a flow', () => {
       expect(call.status).to.equal('completed');
     });
 
+    it('sees a connected leg through to its end', async () => {
+      place([{ transfer: { destination: '+15557777' } }], { legAnswered: true });
+      await new Flow(call, services()).run(park({ bridging: { connected: true, answered: Promise.resolve(true), finished: Promise.resolve({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' }) } }));
+      expect(call.hangup?.by).to.equal('callee');
+    });
+
+    it('knows of a leg that ended meanwhile whether it had been reached', async () => {
+      place([{ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } }], { legAnswered: false });
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.include('play /prompts/sorry.wav');
+    });
+
     it('asks the answer_url again when the place is lost', async () => {
       channel.answered = true;
       calls.answered(call);
       answers['https://example.com/answer'] = [{ say: { text: 'again' } }];
       await new Flow(call, services()).run(park({}));
-      expect(channel.asked).to.deep.equal(['stop', 'play /prompts/again.wav', 'hangup NORMAL_CLEARING']);
+      expect(channel.asked).to.deep.equal(['interrupt', 'play /prompts/again.wav', 'hangup NORMAL_CLEARING']);
     });
   });
 });

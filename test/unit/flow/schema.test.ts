@@ -44,6 +44,13 @@ describe('the answer_url language', () => {
     ['a redirect to another scheme', { actions: [{ redirect: { url: 'file:///etc/passwd' } }] }, 'actions[0].redirect.url'],
     ['a SIP code not on the list', { actions: [{ reject: { sip_code: 200 } }] }, 'actions[0].reject.sip_code'],
     ['a variable name with a space', { actions: [{ set_variable: { name: 'a b', value: '' } }] }, 'actions[0].set_variable.name'],
+    ['digits that are none', { actions: [{ send_digits: { digits: '12x' } }] }, 'actions[0].send_digits.digits'],
+    ['a pause that is too long', { actions: [{ type: 'send_digits', digits: '1', pause_before_ms: 60_001 }] }, 'actions[0].pause_before_ms'],
+    ['a direction that is none', { actions: [{ mute: { direction: 'left' } }] }, 'actions[0].mute.direction'],
+    ['a transfer to nowhere', { actions: [{ transfer: {} }] }, 'actions[0].transfer.destination'],
+    ['a transfer to two places', { actions: [{ transfer: { to: '+15551230001', destination: '+15551230002' } }] }, 'actions[0].transfer.to'],
+    ['a destination with headers', { actions: [{ bridge: { destination: 'sip:a@b.example?Route=x' } }] }, 'actions[0].bridge.destination'],
+    ['a ring time that is too short', { actions: [{ bridge: { destination: '+15551230001', timeout_seconds: 4 } }] }, 'actions[0].bridge.timeout_seconds'],
     ['a value of the wrong type', { actions: [{ set_variable: { name: 'a', value: 1 } }] }, 'actions[0].set_variable.value'],
   ];
   for (const [what, payload, path] of bad) it(`refuses ${what} and names ${path}`, () => expect(refusal(payload)).to.have.property(path));
@@ -53,7 +60,7 @@ describe('the answer_url language', () => {
   });
 
   it('any JSON is either accepted or refused with InvalidActions', () => {
-    const names = ['say', 'gather', 'redirect', 'play', 'pause', 'hangup', 'reject', 'set_variable', 'unset_variable', 'type', 'text', 'url'];
+    const names = ['say', 'gather', 'transfer', 'bridge', 'send_digits', 'mute', 'hold', 'destination', 'digits', 'redirect', 'play', 'pause', 'hangup', 'reject', 'set_variable', 'unset_variable', 'type', 'text', 'url'];
     const item = fc.dictionary(fc.oneof(fc.constantFrom(...names), fc.string()), fc.jsonValue());
     fc.assert(fc.property(fc.oneof(fc.jsonValue(), fc.record({ actions: fc.array(item) })), (payload) => {
       try {

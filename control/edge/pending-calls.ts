@@ -1,0 +1,77 @@
+/** A CANCEL may arrive before the request for the decision it is about: so long it is remembered. */
+const EARLY_MS = 10_000;
+const MOST_EARLY = 10_000;
+
+/** Names a SIP dialog before it has two sides. Two calls may share a Call-ID: a forking carrier's, or a stranger's on purpose. */
+export const dialogKey = (sipCallId: string, fromTag: string): string => `${fromTag} ${sipCallId}`;
+
+/** The calls between their decision and whoever takes them up, by dialog; and the cancels nobody could make sense of yet. */
+export class PendingCalls {
+  readonly #now: () => number;
+  readonly #callOf = new Map<string, string>();
+  readonly #keyOf = new Map<string, string>();
+  /** Until when a media node must have taken the call, in the order of the decisions. */
+  readonly #deadlines = new Map<string, number>();
+  readonly #early = new Map<string, number>();
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  get size(): number {
+    return this.#deadlines.size;
+  }
+
+  /** @param claimMs how long a media node may take to take the call up; none for a call that no media node is to take. */
+  add(callId: string, key: string, claimMs?: number): void {
+    this.#callOf.set(key, callId);
+    this.#keyOf.set(callId, key);
+    if (claimMs !== undefined) this.#deadlines.set(callId, this.#now() + claimMs);
+  }
+
+  /** A media node has taken the call up. It can still be found by its dialog. */
+  claimed(callId: string): void {
+    this.#deadlines.delete(callId);
+  }
+
+  /** The call has ended. */
+  remove(callId: string): void {
+    this.#deadlines.delete(callId);
+    const key = this.#keyOf.get(callId);
+    this.#keyOf.delete(callId);
+    if (key !== undefined && this.#callOf.get(key) === callId) this.#callOf.delete(key);
+  }
+
+  find(key: string): string | undefined {
+    return this.#callOf.get(key);
+  }
+
+  /** Notes a cancel of a call that is not known yet. */
+  canceledEarly(key: string): void {
+    const now = this.#now();
+    for (const [old, until] of this.#early) {
+      if (until > now && this.#early.size < MOST_EARLY) break;
+      this.#early.delete(old);
+    }
+    this.#early.set(key, now + EARLY_MS);
+  }
+
+  /** Whether this call's cancel has come before it; asked once. */
+  wasCanceled(key: string): boolean {
+    const until = this.#early.get(key);
+    this.#early.delete(key);
+    return until !== undefined && until > this.#now();
+  }
+
+  /** Calls whose time to be taken up is over; each is named once. */
+  expired(): string[] {
+    const now = this.#now();
+    const over: string[] = [];
+    for (const [callId, deadline] of this.#deadlines) {
+      if (deadline > now) break;
+      over.push(callId);
+    }
+    for (const callId of over) this.#deadlines.delete(callId);
+    return over;
+  }
+}

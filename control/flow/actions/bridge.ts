@@ -1,0 +1,13 @@
+import { action } from '../action.ts';
+import { legFields, secondLeg } from '../second-leg.ts';
+
+/** As transfer, but the actions after it are the fallback for a leg that is not reached; once connected they never run. */
+export const bridge = action({
+  name: 'bridge',
+  schema: legFields,
+  async run(fields, context, resumed) {
+    const leg = await secondLeg(fields, context, resumed);
+    const result = { reached: leg.reached, cause: leg.cause, sip_code: leg.sipCode };
+    return leg.reached ? { next: 'hangup', cause: 'NORMAL_CLEARING', by: leg.endedBy, result } : { next: 'continue', result };
+  },
+});
