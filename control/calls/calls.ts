@@ -1,8 +1,10 @@
+import type { Knex } from 'knex';
+import { deferred } from '../lib/deferred.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
-import { endData, envelope, type CallEvent } from './events.ts';
-import type { Journal } from './journal.ts';
+import { endData, envelope, type CallEvent, type RecordingEvent } from './events.ts';
+import type { Change, Journal } from './journal.ts';
 import type { TimelineEntry } from './store.ts';
 
 export interface NewInboundCall {
@@ -41,12 +43,13 @@ interface CallsOptions {
  */
 export class Calls {
   readonly #live = new Map<string, Call>();
-  readonly #bySipCallId = new Map<string, Call>();
   readonly #ids: Ids;
   readonly #journal: Journal;
   readonly #hasWebhook: (applicationId: string) => boolean;
   readonly #now: () => Date;
   readonly #endListeners: ((call: Call) => void)[] = [];
+  /** Who waits for a change to be in the database. */
+  readonly #waiting = new WeakMap<Change, () => void>();
 
   constructor({ ids, journal, hasWebhook, now = () => new Date() }: CallsOptions) {
     this.#ids = ids;
@@ -55,7 +58,10 @@ export class Calls {
     this.#now = now;
     // An ended call stays readable from memory until its last change is in the database.
     journal.onCommit((changes) => {
-      for (const { call } of changes) if (isTerminal(call.status)) this.#forget(call);
+      for (const change of changes) {
+        if (isTerminal(change.call.status)) this.#live.delete(change.call.id);
+        this.#waiting.get(change)?.();
+      }
     });
   }
 
@@ -71,10 +77,6 @@ export class Calls {
 
   get(id: string): Call | undefined {
     return this.#live.get(id);
-  }
-
-  bySipCallId(sipCallId: string): Call | undefined {
-    return this.#bySipCallId.get(sipCallId);
   }
 
   createInbound(input: NewInboundCall, detail: Record<string, unknown> = {}): Call {
@@ -97,7 +99,7 @@ export class Calls {
       variables: {},
       eventCounts: {},
     };
-    this.#remember(call);
+    this.#live.set(call.id, call);
     this.#record(call, call.createdAt, 'call.created', { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId, ...detail }, {
       name: 'call.created',
       data: {},
@@ -109,7 +111,7 @@ export class Calls {
   adopt(call: Call): Call {
     const known = this.#live.get(call.id);
     if (known) return known;
-    this.#remember(call);
+    this.#live.set(call.id, call);
     return call;
   }
 
@@ -143,6 +145,17 @@ export class Calls {
     this.#record(call, this.#now(), 'call.gathered', data, { name: 'call.gathered', data });
   }
 
+  /**
+   * Tells of a recording of this call, which may have ended before (an ended call that is not here any more is adopted
+   * first). Resolves when that is in the database.
+   * @param also what the recordings room writes in the same transaction; it may run more than once
+   */
+  recording(call: Call, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
+    const committed = deferred<void>();
+    this.#waiting.set(this.#record(call, this.#now(), event, data, { name: event, data }, also), () => committed.resolve());
+    return committed.promise;
+  }
+
   setVariable(call: Call, name: string, value: string | undefined): void {
     const { [name]: _old, ...others } = call.variables;
     call.variables = value === undefined ? others : { ...others, [name]: value };
@@ -159,23 +172,13 @@ export class Calls {
     this.#endListeners.push(listener);
   }
 
-  #remember(call: Call): void {
-    this.#live.set(call.id, call);
-    if (call.sipCallId) this.#bySipCallId.set(call.sipCallId, call);
-  }
-
-  #forget(call: Call): void {
-    this.#live.delete(call.id);
-    if (call.sipCallId) this.#bySipCallId.delete(call.sipCallId);
-  }
-
   #become(call: Call, status: CallStatus): boolean {
     if (!mayBecome(call.status, status)) return false;
     call.status = status;
     return true;
   }
 
-  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }): void {
+  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }, also?: Change['also']): Change {
     const outbox: OutboxRow[] = [];
     if (event) {
       const count = (call.eventCounts[event.name] ?? 0) + 1;
@@ -197,6 +200,8 @@ export class Calls {
     }
     const timeline: TimelineEntry[] = [{ callId: call.id, n: this.#ids.number(), at, kind, detail }];
     // A copy: what is committed with an event is the state that the event told of.
-    this.#journal.append({ call: { ...call }, timeline, outbox });
+    const change: Change = { call: { ...call }, timeline, outbox, also };
+    this.#journal.append(change);
+    return change;
   }
 }

@@ -1,7 +1,11 @@
 import { rfc3339 } from '../lib/time.ts';
 import type { Call } from './call.ts';
 
-export type CallEvent = 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled';
+export type CallEvent =
+  | 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled'
+  | RecordingEvent;
+
+export type RecordingEvent = 'recording.started' | 'recording.completed' | 'recording.failed';
 
 /** Whole seconds from one time to another, begun ones counted: what a carrier bills. */
 const seconds = (from: Date | undefined, to: Date | undefined): number =>
