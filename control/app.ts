@@ -37,6 +37,7 @@ import { createApi } from './http/server.ts';
 import type { Change } from './lib/changes.ts';
 import { connectDatabase, migrate } from './lib/database.ts';
 import { createGuardedFetch } from './lib/guarded-fetch.ts';
+import { ApiError } from './lib/errors.ts';
 import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { createSecrets } from './lib/secrets.ts';
@@ -56,6 +57,9 @@ export interface App {
   /** Stops taking work and finishes what runs, for at most so many milliseconds. Calls in progress go on without us. */
   stop(ms: number): Promise<void>;
 }
+
+/** Prompts that may be in the making when one is asked for ahead of its turn. */
+const PREPARED = 4;
 
 /** The composition root: builds every room once and connects them. The only file that knows them all. */
 export function createApp(config: Config, logger: Logger): App {
@@ -105,6 +109,8 @@ export function createApp(config: Config, logger: Logger): App {
     ask: (question) => answerUrl.ask(question),
     answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
     speak: (text, options) => prompts.file(text, options).catch((error: Error) => Promise.reject(new FlowFailure('media_unavailable', error.message))),
+    // Ahead of its turn only while the engine has little to do: whoever is listening now comes first.
+    prepare: (text, options) => void (prompts.making < PREPARED && prompts.file(text, options).catch(() => undefined)),
     fetchAudio: (url) => audioFiles.file(url).catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
     routeLeg: (call, destination, from) => legs.route(call, destination, from),
     logger,
@@ -136,6 +142,7 @@ export function createApp(config: Config, logger: Logger): App {
       at, kind: 'webhook.attempted', detail: { event: attempt.event, delivery_id: attempt.deliveryId, attempt: attempt.attempt, status: attempt.status, took_ms: attempt.tookMs, error: attempt.error },
     })),
     hangup: async (call) => {
+      if (!calls.get(call.id)) throw new ApiError('service_unavailable', 'this call is in the care of another control process');
       const flow = flows.get(call.id);
       if (flow) await flow.hangup();
       else if (!(await dialogs.endRelayed(call))) return false;
@@ -196,7 +203,7 @@ export function createApp(config: Config, logger: Logger): App {
         server.listen(config.HTTP_PORT, config.HTTP_HOST, () => resolve());
       });
       await intake.start();
-      await changes.start();
+      changes.start();
       for (const sync of syncs) sync.start();
       dialogs.start();
       worker.start();

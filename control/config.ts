@@ -12,7 +12,7 @@ const node = z.string().regex(/^[^:]+:\d+:\d+$/, 'must be host:esl-port:sip-port
 /** The environment of the control plane. README's table is checked against this schema. */
 export const environment = z.object({
   MINIVOICE_PROFILE: z.enum(['production', 'development']).default('production')
-    .describe('`development` lets customer URLs be plain http and loopback, and nothing else'),
+    .describe('`development` lets customer URLs reach loopback addresses, and nothing else'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').describe('pino log level'),
   INSTANCE_ID: z.coerce.number().int().min(0).max(9).default(0).describe('this control process among its siblings, 0 to 9; part of every id'),
   HTTP_HOST: z.string().default('127.0.0.1').describe('address of the REST API'),

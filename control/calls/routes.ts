@@ -30,7 +30,7 @@ export function callRoutes(service: CallService): Endpoint[] {
     endpoint({
       method: 'post', path: '/v1/calls/:id/hangup', auth: 'customer', tag: TAG, summary: 'Hang up a call', status: 202,
       description: 'Before it is answered the call ends `canceled`, after it `completed`.',
-      params: byId, reply: callReply, errors: ['call_not_found', 'call_not_active'], allowDisabledApplication: true,
+      params: byId, reply: callReply, errors: ['call_not_found', 'call_not_active', 'service_unavailable'], allowDisabledApplication: true, allowSuspendedCustomer: true,
       handle: async ({ params, caller }) => callToJson(await service.hangup(params.id, own(caller))),
     }),
     endpoint({

@@ -5,7 +5,9 @@ import type { Logger } from '../lib/logger.ts';
 import type { Directory } from './directory.ts';
 import type { EdgeSync } from './edge-sync.ts';
 
-const CHANNEL = 'changes';
+const CHANNEL = 'minivoice:changes';
+/** The reply to an API write waits so long for a Kamailio that does not answer; the heartbeat brings it the change later. */
+const PATIENCE_MS = 800;
 const News = z.object({ from: z.string(), room: z.enum(['customers', 'applications', 'dids', 'trunks']), id: z.string() });
 
 /** Everything is read anew so often, so that a change whose news was lost heals. */
@@ -33,13 +35,18 @@ export class ChangeFeed {
     this.#options = options;
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { subscriber, self, logger } = this.#options;
     subscriber.on('message', (_channel: string, text: string) => {
-      const news = News.safeParse(JSON.parse(text));
-      if (news.success && news.data.from !== self) void this.#apply(news.data);
+      const news = readNews(text);
+      if (news && news.from !== self) void this.#apply(news);
     });
-    await subscriber.subscribe(CHANNEL).catch((error: unknown) => logger.warn({ err: error }, 'changes of other control processes arrive by the periodic reload alone'));
+    const subscribe = (): void => {
+      subscriber.subscribe(CHANNEL).catch((error: unknown) => logger.warn({ err: error }, 'changes of other control processes arrive by the periodic reload alone'));
+    };
+    // Again on every connection: the first one may come long after our start.
+    subscriber.on('ready', subscribe);
+    if (subscriber.status === 'ready') subscribe();
     const tick = (): void => {
       this.#timer = setTimeout(() => {
         void this.#options.directory.load().then(() => Promise.all(this.#options.syncs.map((sync) => sync.push())), (error: unknown) => {
@@ -59,7 +66,9 @@ export class ChangeFeed {
     this.#options.redis.publish(CHANNEL, JSON.stringify({ from: this.#options.self, ...change })).catch((error: unknown) => {
       this.#options.logger.warn({ err: error, ...change }, 'a change could not be told to the other control processes');
     });
-    await this.#apply(change);
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([this.#apply(change), new Promise((resolve) => { timer = setTimeout(resolve, PATIENCE_MS); })]);
+    clearTimeout(timer);
   }
 
   async #apply(change: Change): Promise<void> {
@@ -70,5 +79,13 @@ export class ChangeFeed {
     } catch (error) {
       this.#options.logger.warn({ err: error, ...change }, 'a change is not effective yet; the next reload repairs that');
     }
+  }
+}
+
+function readNews(text: string): z.infer<typeof News> | undefined {
+  try {
+    return News.parse(JSON.parse(text));
+  } catch {
+    return undefined; // Anybody may write to Redis who can reach it.
   }
 }

@@ -52,17 +52,17 @@ export class Dialogs {
 
   /** Hangs up a call that Kamailio relays. Returns false where no Kamailio has it. */
   async endRelayed(call: Call): Promise<boolean> {
-    for (const dialog of await this.#list()) {
-      if (dialog.callId === call.sipCallId) return this.end(dialog);
-    }
-    return false;
+    const lists = await Promise.all(this.#rpcs.map((rpc) => dialogsOf(rpc).catch(() => [])));
+    const dialog = lists.flat().find(({ callId }) => callId === call.sipCallId);
+    return dialog !== undefined && this.end(dialog);
   }
 
   async #sweep(): Promise<void> {
     const relayed = this.#calls.live().filter((call) => call.routeMode === 'sip' && Date.now() - call.createdAt.getTime() > GRACE_MS);
     if (relayed.length === 0) return;
     try {
-      const held = new Set((await this.#list()).map((dialog) => dialog.callId));
+      const lists = await Promise.all(this.#rpcs.map((rpc) => dialogsOf(rpc)));
+      const held = new Set(lists.flat().map((dialog) => dialog.callId));
       for (const call of relayed) {
         if (call.sipCallId && held.has(call.sipCallId)) continue;
         this.#calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
@@ -72,12 +72,12 @@ export class Dialogs {
       this.#logger.warn({ err: error }, 'the dialogs of kamailio could not be listed');
     }
   }
+}
 
-  async #list(): Promise<DialogId[]> {
-    const lists = await Promise.all(this.#rpcs.map((rpc) => rpc.call('dlg.list')));
-    return lists.flatMap((list) => (Array.isArray(list) ? list : [])).map((item: unknown) => {
-      const dialog = item as { 'call-id'?: string; caller?: { tag?: string }; callee?: { tag?: string } };
-      return { callId: dialog['call-id'] ?? '', fromTag: dialog.caller?.tag ?? '', toTag: dialog.callee?.tag ?? '' };
-    });
-  }
+async function dialogsOf(rpc: KamailioRpc): Promise<DialogId[]> {
+  const list = await rpc.call('dlg.list');
+  return (Array.isArray(list) ? list : []).map((item: unknown) => {
+    const dialog = item as { 'call-id'?: string; caller?: { tag?: string }; callee?: { tag?: string } };
+    return { callId: dialog['call-id'] ?? '', fromTag: dialog.caller?.tag ?? '', toTag: dialog.callee?.tag ?? '' };
+  });
 }

@@ -26,6 +26,7 @@ export class Directory {
   #numbers = new Map<string, Did>();
   #trunks = new Map<string, Trunk>();
   #loaded = false;
+  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(sources: DirectorySources) {
     this.#sources = sources;
@@ -36,7 +37,23 @@ export class Directory {
   }
 
   /** Reads everything anew: at the start, and now and then so that a change which was missed heals. */
-  async load(): Promise<void> {
+  load(): Promise<void> {
+    return this.#inTurn(() => this.#load());
+  }
+
+  /** Reads one changed object anew. Returns the numbers whose routing it touches, or undefined where that may be any. */
+  refresh(change: Change): Promise<string[] | undefined> {
+    return this.#inTurn(() => this.#refresh(change));
+  }
+
+  /** One after the other: what a reload has read must not take the place of what a later refresh has. */
+  #inTurn<T>(read: () => Promise<T>): Promise<T> {
+    const turn = this.#reading.then(read, read);
+    this.#reading = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #load(): Promise<void> {
     const [customers, applications, dids, trunks] = await Promise.all([
       this.#sources.customers.loadAll(), this.#sources.applications.loadAll(), this.#sources.dids.loadAll(), this.#sources.trunks.loadAll(),
     ]);
@@ -48,8 +65,7 @@ export class Directory {
     this.#loaded = true;
   }
 
-  /** Reads one changed object anew. Returns the numbers whose routing it touches, or undefined where that may be any. */
-  async refresh({ room, id }: Change): Promise<string[] | undefined> {
+  async #refresh({ room, id }: Change): Promise<string[] | undefined> {
     if (room === 'customers') put(this.#customers, id, await this.#sources.customers.get(id));
     else if (room === 'applications') put(this.#applications, id, await this.#sources.applications.get(id));
     else if (room === 'trunks') put(this.#trunks, id, await this.#sources.trunks.get(id));

@@ -23,6 +23,9 @@ export class EdgeSync {
   readonly #logger: Logger;
   /** What this Kamailio holds, as far as we know. */
   #pushed: Tables = { dids: new Map(), sip_targets: new Map(), trunks: new Map() };
+  readonly #changed = new Set<string>();
+  #changedAll = false;
+  #queued: Promise<void> | undefined;
   #due = 0;
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> = Promise.resolve();
@@ -65,11 +68,20 @@ export class EdgeSync {
    * last given. Resolves in any case; what fails is repaired by the heartbeat.
    */
   push(numbers?: readonly string[]): Promise<void> {
-    if (numbers === undefined) return this.#serially(() => this.#apply(tablesOf(this.#directory), this.#pushed));
-    if (numbers.length === 0) return Promise.resolve();
-    return this.#serially(async () => {
-      for (const number of numbers) await this.#pushNumber(number);
+    if (numbers === undefined) this.#changedAll = true;
+    else for (const number of numbers) this.#changed.add(number);
+    if (!this.#changedAll && this.#changed.size === 0) return Promise.resolve();
+    // What changes while one push waits its turn goes with it.
+    this.#queued ??= this.#serially(async () => {
+      this.#queued = undefined;
+      const changed = [...this.#changed];
+      const all = this.#changedAll;
+      this.#changed.clear();
+      this.#changedAll = false;
+      if (all) await this.#apply(tablesOf(this.#directory), this.#pushed);
+      else await inParallel(changed.map((number) => () => this.#pushNumber(number)));
     });
+    return this.#queued;
   }
 
   #serially(work: () => Promise<void>): Promise<void> {
@@ -135,12 +147,16 @@ export class EdgeSync {
         if (!wanted[table].has(key)) changes.push(() => this.#rpc.call('htable.delete', [table, key]).catch(ignoreRefusal));
       }
     }
-    const next = changes.values();
-    await Promise.all(Array.from({ length: PARALLEL }, async () => {
-      for (const change of next) await change();
-    }));
+    await inParallel(changes);
     this.#pushed = wanted;
   }
+}
+
+async function inParallel(work: (() => Promise<unknown>)[]): Promise<void> {
+  const next = work.values();
+  await Promise.all(Array.from({ length: PARALLEL }, async () => {
+    for (const one of next) await one();
+  }));
 }
 
 function ignoreRefusal(error: unknown): void {

@@ -14,6 +14,8 @@ export interface FlowServices {
   /** How the application wants to be asked first. */
   answerMethodOf: (call: Call) => 'GET' | 'POST';
   speak: FlowContext['speak'];
+  /** Makes speech that will be wanted soon, if there is time for it. */
+  prepare: (text: string, options: { voice?: string; language?: string }) => void;
   fetchAudio: FlowContext['fetchAudio'];
   routeLeg: FlowContext['routeLeg'];
   logger: Logger;
@@ -38,6 +40,8 @@ export class Flow {
   /** Aborted when other actions take the place of those that run. */
   #action = new AbortController();
   #replacement: Step[] | undefined;
+  /** The last action has been run, or the flow has failed: nothing can take its place any more. */
+  #over = false;
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
@@ -54,22 +58,33 @@ export class Flow {
     this.#first.catch(() => undefined); // It is awaited, and answered for, in #run.
   }
 
+  /** The channel it runs on, once there is one. */
+  get channel(): Channel | undefined {
+    return this.#channel;
+  }
+
   /** The caller went away before there was a channel. */
   cancel(): void {
     this.#stop.abort();
   }
 
-  /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. */
+  /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. A channel that comes later is refused. */
   async hangup(): Promise<void> {
     this.#intent ??= { by: 'api' };
     if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
+    else this.#services.calls.end(this.call, { hangup: { by: 'api', cause: 'ORIGINATOR_CANCEL' } });
   }
 
-  /** These actions take the place of whatever runs, at once. Before there is a channel they take the place of the first instructions. */
-  async replace(steps: Step[]): Promise<void> {
+  /**
+   * These actions take the place of whatever runs, at once. Before there is a channel they take the place of the first
+   * instructions. Returns false when it is too late: the call is being ended.
+   */
+  async replace(steps: Step[]): Promise<boolean> {
+    if (this.#intent || this.#over || this.#stop.signal.aborted) return false;
     this.#replacement = steps;
     this.#action.abort('replaced');
     await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
+    return true;
   }
 
   /** Runs the flow until the channel has ended. Never throws. */
@@ -187,10 +202,10 @@ export class Flow {
 
   /** Synthesises the prompts of the next actions while this one runs. */
   #prepare(): void {
-    const upcoming = this.#state.steps.slice(this.#state.index, this.#state.index + AHEAD + 1);
+    const upcoming = this.#state.steps.slice(this.#state.index + 1, this.#state.index + AHEAD + 1);
     for (const step of upcoming) {
       for (const { text, ...options } of ACTIONS.get(step.action)?.prompts?.(step.fields) ?? []) {
-        this.#services.speak(text, options).catch(() => undefined); // It is asked for again, and answered for, when its turn comes.
+        this.#services.prepare(text, options);
       }
     }
   }
@@ -202,6 +217,7 @@ export class Flow {
   }
 
   async #fail(channel: Channel, error: unknown): Promise<void> {
+    this.#over = true;
     const { logger } = this.#services;
     const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
     if (code !== 'answer_url_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
@@ -209,12 +225,14 @@ export class Flow {
   }
 
   async #refuse(channel: Channel, sipCode: number): Promise<void> {
+    this.#over = true;
     this.#intent ??= { by: 'application', failure: { code: 'rejected', message: `refused by the application with ${sipCode}` } };
     await channel.refuse(sipCode).catch((error: unknown) => this.#tell(error));
   }
 
   /** A list without an action that answers ends unanswered: that is a refusal too. */
   async #endByApplication(channel: Channel, cause: HangupCause, by: Hangup['by'] = 'application'): Promise<void> {
+    this.#over = true;
     if (!channel.answered) return this.#refuse(channel, 480);
     await this.#endChannel(channel, cause, 480, { by });
   }
@@ -232,6 +250,8 @@ export class Flow {
 
   #finish(end: ChannelEnd): void {
     const { calls } = this.#services;
+    // It may have ended in the moment between its answer and the record of that.
+    if (this.#channel?.answered && !this.call.answeredAt) calls.answered(this.call, end.at);
     const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
     if (end.by === 'node') {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });

@@ -55,6 +55,13 @@ export class Intake {
         await (channel.answered ? channel.hangup('NORMAL_CLEARING') : channel.refuse(503));
         return;
       }
+      const holder = flows.get(call.id)?.channel;
+      if (holder && holder.uuid !== channel.uuid) {
+        // A node that woke up after Kamailio had given it up and gone to the next one: the caller is there, not here.
+        logger.warn({ call: call.id, uuid: channel.uuid, holder: holder.uuid }, 'a second media node holds a channel of the same call; it is ended');
+        await (channel.answered ? channel.hangup('NORMAL_CLEARING') : channel.refuse(503));
+        return;
+      }
       claim(call.id);
       if (call.providerCallId !== channel.uuid) calls.parked(call, channel.uuid, channel.node);
       flows.run(call, parked);

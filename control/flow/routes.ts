@@ -19,8 +19,7 @@ export const flowRoutes = (calls: CallService, flows: Flows): Endpoint[] => [
       const steps = stepsOf(body);
       const call = await calls.get(params.id, { applicationId: caller.applicationId });
       const flow = flows.get(call.id);
-      if (!flow) throw new ApiError('call_not_active');
-      await flow.replace(steps);
+      if (!flow || !(await flow.replace(steps))) throw new ApiError('call_not_active');
       return callToJson(call);
     },
   }),

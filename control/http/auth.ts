@@ -83,7 +83,7 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
  */
 export function refuseInactive(endpoint: Endpoint, caller: Caller): void {
   if (caller?.kind !== 'customer' || endpoint.method === 'get') return;
-  if (caller.customerStatus === 'suspended') throw new ApiError('customer_suspended');
+  if (caller.customerStatus === 'suspended' && !endpoint.allowSuspendedCustomer) throw new ApiError('customer_suspended');
   if (caller.applicationStatus === 'disabled' && !endpoint.allowDisabledApplication) throw new ApiError('application_disabled');
 }
 

@@ -60,7 +60,7 @@ function operationHtml({ path, method, operation }: { path: string; method: stri
 <p>${code(operation.description)} ${needs ? `Authorization: Bearer <i>${escape(needs)}</i>.` : 'No authorization.'}</p>
 ${inputs.length > 0 ? `<table>${inputs.join('')}</table>` : ''}
 ${body ? `<h4>Body</h4>${fieldsHtml(body, document)}` : ''}
-<h4>Reply ${status ?? ''}</h4>${reply ? fieldsHtml(reply, document) : '<p>No body.</p>'}
+<h4>Reply ${status ?? ''}</h4>${reply ? fieldsHtml(reply, document) : `<p>${escape(Object.keys(success?.content ?? {})[0] ?? 'No body')}.</p>`}
 <h4>Refusals</h4><ul>${refusals.join('')}</ul></details>`;
 }
 

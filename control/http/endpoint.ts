@@ -23,14 +23,17 @@
  * - `caller` is the customer's key, the operator, or nothing, as `auth` says.
  * - `handle` returns what goes out as JSON (fields that are undefined are left out), or throws an ApiError. With status
  *   204 it returns nothing and there is no `reply`.
+ * - What answers with bytes instead is declared by `download`: `produces` is their media type, and `handle` returns a
+ *   Download of download.ts. HEAD and single ranges come with it.
  * - Every POST honours Idempotency-Key by itself.
  * - Whatever is not a GET is refused for a suspended customer and for a disabled application, unless
- *   `allowDisabledApplication` says that the endpoint is how it comes back.
+ *   `allowDisabledApplication` or `allowSuspendedCustomer` says that it must be possible all the same.
  * - Endpoints are matched in the order of the list: fixed paths before those with parameters.
  */
 import { z } from 'zod';
 import { ApiError, type ErrorCode } from '../lib/errors.ts';
 import { detailsOf, plainWords, summaryOf } from '../lib/zod-path.ts';
+import type { Download } from './download.ts';
 
 /** A customer's key: it names one application, and through it one customer. */
 export interface CustomerCaller {
@@ -65,6 +68,7 @@ interface Description {
   status: 200 | 201 | 202 | 204;
   errors?: readonly ErrorCode[];
   allowDisabledApplication?: boolean;
+  allowSuspendedCustomer?: boolean;
 }
 
 interface Spec<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> extends Description {
@@ -96,6 +100,13 @@ export interface Endpoint extends Description {
    */
   prepare(raw: RawRequest): () => Promise<unknown>;
 }
+
+type Input<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType> = { params: z.output<P>; query: z.output<Q>; caller: Callers[A]; requestId: string };
+
+/** An endpoint that answers with bytes, whole or in part. */
+export const download = <A extends keyof Callers, P extends z.ZodType = z.ZodUnknown, Q extends z.ZodType = z.ZodUnknown>(
+  spec: Omit<Description, 'method' | 'status'> & { auth: A; params?: P; query?: Q; produces: string; handle(input: Input<A, P, Q>): Promise<Download> },
+): Endpoint => endpoint<A, P, Q, z.ZodUnknown, z.ZodUnknown>({ ...spec, method: 'get', status: 200 });
 
 export function endpoint<
   A extends keyof Callers, P extends z.ZodType = z.ZodUnknown, Q extends z.ZodType = z.ZodUnknown, B extends z.ZodType = z.ZodUnknown, R extends z.ZodType = z.ZodVoid,

@@ -26,12 +26,18 @@ export function errorCodes(endpoint: Endpoint): ErrorCode[] {
   if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');
   if (endpoint.body) for (const code of ['invalid_json', 'payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
   if (endpoint.method === 'post') for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
+  if (endpoint.produces !== undefined) codes.add('range_not_satisfiable');
   codes.add('internal_error');
   return [...codes];
 }
 
 const idempotencyKey = z.string().min(1).max(255).optional()
   .describe('makes a retry safe: the same key with the same body gets the stored answer for 24 hours');
+
+const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
+  if (produces !== undefined) return z.object({ Range: z.string().optional().describe('`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`: one range (RFC 9110 §14)') });
+  return method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined;
+};
 
 const NOTES: Record<string, string> = { 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
 
@@ -54,14 +60,11 @@ export function openApiDocument(endpoints: readonly Endpoint[], { version, publi
       request: {
         params: endpoint.params instanceof z.ZodObject ? endpoint.params : undefined,
         query: endpoint.query instanceof z.ZodObject ? endpoint.query : undefined,
-        headers: endpoint.method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined,
+        headers: headersOf(endpoint),
         body: endpoint.body && { required: !endpoint.body.safeParse({}).success, content: { 'application/json': { schema: endpoint.body } } },
       },
       responses: {
-        [endpoint.status]: {
-          description: NOTES[endpoint.status] ?? 'Done',
-          content: endpoint.reply && { 'application/json': { schema: endpoint.reply } },
-        },
+        ...successResponses(endpoint),
         ...errorResponses(errorCodes(endpoint)),
       },
     });
@@ -72,6 +75,15 @@ export function openApiDocument(endpoints: readonly Endpoint[], { version, publi
     servers: [{ url: publicUrl ?? '/' }],
     tags: [...new Set(endpoints.map((e) => e.tag))].map((name) => ({ name })),
   });
+}
+
+function successResponses({ status, reply, produces }: Endpoint) {
+  const bytes = produces === undefined ? undefined : { [produces]: { schema: { type: 'string' as const, format: 'binary' } } };
+  const content = bytes ?? (reply && { 'application/json': { schema: reply } });
+  return {
+    [status]: { description: NOTES[status] ?? 'Done', content },
+    ...(bytes && { 206: { description: 'The part that `Range` asks for', content: bytes } }),
+  };
 }
 
 function errorResponses(codes: readonly ErrorCode[]) {

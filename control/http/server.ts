@@ -5,6 +5,7 @@ import { groupBy } from '../lib/group-by.ts';
 import type { Logger } from '../lib/logger.ts';
 import { refuseInactive, type Authenticator } from './auth.ts';
 import { docsPage } from './docs.ts';
+import { sendDownload, type Download } from './download.ts';
 import type { Caller, Endpoint } from './endpoint.ts';
 import { errorReply, type Reply } from './errors.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
@@ -75,6 +76,10 @@ export function createApi(deps: ApiDependencies): Express {
       const run = endpoint.prepare({ params: req.params, query: req.query, body, caller, requestId });
       refuseInactive(endpoint, caller);
       const key = endpoint.method === 'post' && caller ? req.get('idempotency-key') : undefined;
+      if (endpoint.produces !== undefined) {
+        await sendDownload(req, res, (await run()) as Download, endpoint.produces, logger);
+        return;
+      }
       if (key === undefined || !caller) {
         send(res, { status: endpoint.status, body: await run() });
         return;

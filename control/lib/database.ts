@@ -13,6 +13,8 @@ export function connectDatabase(url: string, poolSize = 10): Database {
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: 5000,
     migrations: { migrationSource },
+    // An error's message must not hold the values of the statement: they are customers' data, and errors are logged.
+    compileSqlOnError: false,
     // Whatever goes wrong is thrown to the one who asked; knex's own words on the console are not for anybody.
     log: { warn: silent, error: silent, deprecate: silent, debug: silent },
   });

@@ -144,14 +144,38 @@ describe('the journal of calls', () => {
     expect(await rows('webhook_deliveries', call.id)).to.have.length(1);
   });
 
+  it('texts that are too long are cut, and cost neither the call nor its end', async () => {
+    const call = create('x'.repeat(300));
+    calls.end(call, { hangup: { by: 'platform', cause: 'C'.repeat(100) }, failure: { code: 'answer_url_error', message: 'm'.repeat(3000) } });
+    await journal.settled();
+    const stored = await store.find(call.id);
+    expect(stored?.status).to.equal('failed');
+    expect(stored?.failure?.message).to.have.length(500);
+    expect(await rows('webhook_deliveries', call.id)).to.have.length(2);
+  });
+
   it('a change that the database can never take does not hold up the others', async () => {
     const good = create();
-    const bad = create('x'.repeat(300));
+    const bad = create();
+    calls.note(bad, 'k'.repeat(100));
     const later = create();
     await journal.settled();
     expect(await store.find(good.id)).to.not.equal(undefined);
     expect(await store.find(later.id)).to.not.equal(undefined);
-    expect(await store.find(bad.id)).to.equal(undefined);
+    expect(await rows('call_timeline', bad.id)).to.have.length(1);
+  });
+
+  it('calls with as many and as long variables as there may be do not make a commit too large', async () => {
+    const many = Array.from({ length: 12 }, () => create());
+    const variables = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`v${i}`, '"'.repeat(4096)]));
+    for (const call of many) {
+      call.variables = variables;
+      calls.answered(call);
+      calls.gathered(call, { digits: '1' });
+    }
+    await journal.settled();
+    for (const call of many) expect(await rows('webhook_deliveries', call.id)).to.have.length(3);
+    expect(journal.accepting).to.equal(true);
   });
 
   it('lists newest first, by application, with filters and pages', async () => {

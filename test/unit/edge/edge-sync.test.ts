@@ -124,3 +124,28 @@ describe("kamailio's tables are kept", () => {
     expect(error).to.be.instanceOf(RpcRefusal).and.include({ code: 404, message: 'htable.delete: Key not found (404)' });
   });
 });
+
+describe('the directory', () => {
+  it('a slow reload does not bring back what a change has replaced meanwhile', async () => {
+    let number = { id: 'did_1', number: '+15550001', routeMode: 'webhook' };
+    const gate: (() => void)[] = [];
+    const directory = new Directory({
+      customers: none, applications: none, trunks: none,
+      dids: {
+        loadAll: async () => {
+          const read = [number];
+          await new Promise<void>((resolve) => gate.push(resolve));
+          return read as never;
+        },
+        get: () => Promise.resolve(number as never),
+      },
+    });
+    const reload = directory.load();
+    while (gate.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    number = { ...number, routeMode: 'reject' };
+    const refreshed = directory.refresh({ room: 'dids', id: 'did_1' });
+    gate[0]?.();
+    await Promise.all([reload, refreshed]);
+    expect(directory.didByNumber('+15550001')?.routeMode).to.equal('reject');
+  });
+});

@@ -47,6 +47,7 @@ describe('a flow', () => {
     },
     answerMethodOf: () => 'GET',
     speak: (text) => Promise.resolve(`/prompts/${text}.wav`),
+    prepare: () => undefined,
     fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
     routeLeg: (_call, destination, from) => (destination === '+15550000' ? undefined : { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} }),
     logger: pino({ enabled: false }),
@@ -159,6 +160,22 @@ describe('a flow', () => {
     expect(gathered()[0]).to.include({ digits: '#1', status: 'completed' });
   });
 
+  it('a key that comes in the same breath as the last one is not counted', async () => {
+    const flow = run({ gather: { num_digits: 1 } });
+    await until(() => channel.listening);
+    channel.press('1', '2');
+    await flow;
+    expect(gathered()).to.have.length(1);
+    expect(gathered()[0]).to.include({ digits: '1', status: 'completed' });
+  });
+
+  it('a prompt that the media node cannot play ends the call failed, and is no hang-up', async () => {
+    channel.refusePlaying = new MediaError('FILE NOT FOUND');
+    await run({ gather: { prompt: 'menu' } });
+    expect(gathered()).to.deep.equal([]);
+    expect(call.failure?.code).to.equal('media_unavailable');
+  });
+
   it('no key in time is a timeout, and the flow goes on', async () => {
     await run({ gather: { timeout_seconds: 1 } }, { say: { text: 'still there' } });
     expect(gathered()[0]).to.include({ digits: '', status: 'timeout', timed_out: true });
@@ -227,9 +244,9 @@ describe('a flow', () => {
     const flow = new Flow(call, { ...services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
     flow.prefetch();
     await flow.hangup();
+    expect(call.status).to.equal('canceled');
     await flow.run(park());
     expect(channel.asked).to.deep.equal(['refuse 480']);
-    expect(call.status).to.equal('canceled');
     expect(call.hangup?.by).to.equal('api');
   });
 
@@ -356,6 +373,12 @@ describe('a flow', () => {
       expect(call.status).to.equal('completed');
     });
 
+    it('comes too late when the call is being ended', async () => {
+      const { flow, running } = await start({ say: { text: 'one' } });
+      await running;
+      expect(await flow.replace(replacement)).to.equal(false);
+    });
+
     it('can be done again and again', async () => {
       channel.holdPlaying = true;
       const { flow, running } = await start({ say: { text: 'one' } });
@@ -394,6 +417,21 @@ describe('a flow', () => {
       place([{ say: { text: 'one' } }, { say: { text: 'two' } }], {});
       await new Flow(call, services()).run(park({}));
       expect(channel.asked).to.deep.equal(['play /prompts/two.wav', 'hangup NORMAL_CLEARING']);
+    });
+
+    it('plays a prompt that had not begun', async () => {
+      place([{ say: { text: 'one', loop: 2 } }], { begun: -1 });
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.deep.equal(['play /prompts/one.wav', 'play /prompts/one.wav', 'hangup NORMAL_CLEARING']);
+    });
+
+    it('asks again in a gather whose prompt had not begun', async () => {
+      place([{ gather: { prompt: 'menu', num_digits: 1 } }], { begun: -1 });
+      const running = new Flow(call, services()).run(park({}));
+      await until(() => channel.asked.includes('play /prompts/menu.wav'));
+      channel.press('3');
+      await running;
+      expect(gathered()[0]).to.include({ digits: '3' });
     });
 
     it('keeps the digits a gather had and does not repeat its prompt', async () => {
