@@ -29,8 +29,21 @@ export const environment = z.object({
   FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated'),
   FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
   MEDIA_FILES_DIR: z.string().startsWith('/').describe('folder shared with the media nodes, under the same path: prompts are written here'),
+  RECORDING_STORAGE: z.enum(['local', 's3']).default('local').describe('where new recordings are kept: `local` is a folder, `s3` any S3-compatible service'),
+  RECORDINGS_DIR: z.string().startsWith('/').optional().describe('folder of the `local` storage; `kept-recordings` in `MEDIA_FILES_DIR` when not set'),
+  S3_ENDPOINT: z.url().optional().describe("address of the S3 service without the bucket; Amazon's own when not set"),
+  S3_REGION: z.string().default('us-east-1').describe('region that requests to the S3 service are signed for'),
+  S3_BUCKET: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/).optional().describe('bucket for recordings; with it and its keys set, recordings kept there can be fetched whatever `RECORDING_STORAGE` is'),
+  S3_ACCESS_KEY_ID: z.string().min(1).optional().describe('who we are to the S3 service'),
+  S3_SECRET_ACCESS_KEY: z.string().min(1).optional().describe('the key that requests to the S3 service are signed with'),
+  S3_PATH_STYLE: z.enum(['true', 'false']).default('true').describe('`true`: the bucket is in the path of the address; `false`: it is a part of the host name'),
   SPEECH_COMMAND: z.string().default('espeak-ng').describe('the espeak-ng binary'),
   SPEECH_CACHE_MB: z.coerce.number().int().min(1).default(512).describe('prompts kept on disk; the least recently used go first'),
+}).superRefine((config, context) => {
+  if (config.RECORDING_STORAGE !== 's3') return;
+  for (const name of ['S3_BUCKET', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const) {
+    if (config[name] === undefined) context.addIssue({ code: 'custom', path: [name], message: 'is needed for RECORDING_STORAGE=s3' });
+  }
 });
 
 export type Config = z.infer<typeof environment>;

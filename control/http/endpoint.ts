@@ -69,6 +69,8 @@ interface Description {
   errors?: readonly ErrorCode[];
   allowDisabledApplication?: boolean;
   allowSuspendedCustomer?: boolean;
+  /** Media type of a reply that is not JSON. */
+  produces?: string;
 }
 
 interface Spec<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> extends Description {

@@ -1,0 +1,52 @@
+import type { Knex } from 'knex';
+import type { Call } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import type { RecordingEvent } from '../calls/events.ts';
+
+interface Options {
+  calls: Calls;
+  /** A call as the database has it. */
+  storedCall: (id: string) => Promise<Call | undefined>;
+  /** For what is written of a call that nobody knows. */
+  transaction: (work: (trx: Knex.Transaction) => Promise<void>) => Promise<void>;
+}
+
+/** Tells the events of recordings, whose calls have often ended by then. */
+export class Announcer {
+  readonly #options: Options;
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** Calls whose events are on their way to the database. */
+  get pending(): number {
+    return this.#turns.size;
+  }
+
+  /**
+   * Emits an event of a call together with what `also` writes; resolves when both are in the database. The events of one
+   * call wait for each other: an ended call is read anew for each, and a reading between two would count them wrongly.
+   */
+  async tell(callId: string, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
+    const before = this.#turns.get(callId);
+    const turn = (async () => {
+      await before?.catch(() => undefined);
+      const { calls, storedCall, transaction } = this.#options;
+      let call = calls.get(callId);
+      if (!call) {
+        const stored = await storedCall(callId);
+        call = stored && calls.adopt(stored);
+      }
+      if (call) await calls.recording(call, event, data, also);
+      else if (also) await transaction(also); // The call was never stored, or not kept: there is nobody to tell.
+    })();
+    this.#turns.set(callId, turn);
+    try {
+      await turn;
+    } finally {
+      if (this.#turns.get(callId) === turn) this.#turns.delete(callId);
+    }
+  }
+}
