@@ -2,17 +2,17 @@ import type { Call } from '../calls/call.ts';
 import { download, endpoint, idParams, type CustomerCaller, type Endpoint } from '../http/endpoint.ts';
 import { listOf, page, pageQuery } from '../http/pagination.ts';
 import { ApiError } from '../lib/errors.ts';
-import { ChannelGone, type Channel } from '../media/media.ts';
+import { ChannelGone } from '../media/media.ts';
 import { numberOf, type Recording } from './recording.ts';
 import { recordingControl, recordingControlReply, recordingReply } from './schema.ts';
-import type { RecordingService } from './service.ts';
+import type { RecordableChannel, RecordingService } from './service.ts';
 
 interface Dependencies {
   service: RecordingService;
   /** A call of the application. @throws ApiError `call_not_found` */
   call: (id: string, scope: { applicationId: string }) => Promise<Call>;
   /** The channel of a call in progress. */
-  channelOf: (callId: string) => Channel | undefined;
+  channelOf: (callId: string) => RecordableChannel | undefined;
 }
 
 const common = { auth: 'customer', tag: 'Recordings' } as const;
@@ -25,7 +25,7 @@ export function recordingRoutes({ service, call, channelOf }: Dependencies): End
   const own = (caller: CustomerCaller) => ({ applicationId: caller.applicationId });
 
   /** @throws ApiError `active_call_not_found`, `call_uuid_missing` */
-  async function liveCall(id: string, caller: CustomerCaller): Promise<{ live: Call; channel: Channel }> {
+  async function liveCall(id: string, caller: CustomerCaller): Promise<{ live: Call; channel: RecordableChannel }> {
     const live = await call(id, own(caller)).catch((error: unknown) => {
       throw error instanceof ApiError && error.code === 'call_not_found' ? new ApiError('active_call_not_found') : error;
     });

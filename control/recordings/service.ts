@@ -32,6 +32,9 @@ export interface RecordingOptions extends Pick<FinisherOptions, 'now' | 'concurr
   logger: Logger;
 }
 
+/** What is needed of a channel here. */
+export type RecordableChannel = Pick<Channel, 'uuid' | 'node' | 'startRecording' | 'stopRecording'>;
+
 /** An application sees its own recordings; another's does not exist. */
 export interface Scope {
   applicationId: string;
@@ -106,7 +109,7 @@ export class RecordingService {
    * Records the call from now on. While a recording runs that one is returned.
    * @throws ApiError `active_call_not_found` when the call is over, `recording_start_failed`; ChannelGone
    */
-  start(call: Call, channel: Channel): Promise<Recording> {
+  start(call: Call, channel: RecordableChannel): Promise<Recording> {
     return this.#inTurn(call.id, async () => {
       if (isTerminal(call.status)) throw new ApiError('active_call_not_found');
       const running = this.#running.get(call.id);
@@ -118,7 +121,7 @@ export class RecordingService {
    * Stops the recording that runs. It is `completed`, or `failed`, a moment later.
    * @throws ApiError `recording_not_started`, `recording_stop_failed`
    */
-  stop(call: Call, channel: Channel): Promise<Recording> {
+  stop(call: Call, channel: RecordableChannel): Promise<Recording> {
     return this.#inTurn(call.id, async () => {
       const recording = this.#running.get(call.id) ?? (await this.#findRunning(call.id)).running;
       if (!recording) throw new ApiError('recording_not_started');
@@ -149,7 +152,7 @@ export class RecordingService {
    * The channel of a call was taken over from an earlier life of this process. A recording that was ordered then, without
    * the media node having heard of it, begins now; one that runs goes on.
    */
-  resumed(call: Call, channel: Channel): Promise<void> {
+  resumed(call: Call, channel: RecordableChannel): Promise<void> {
     return this.#inTurn(call.id, async () => {
       const recording = this.#running.get(call.id) ?? (await this.#findRunning(call.id)).running;
       if (!recording || recording.recordingAt) return;
@@ -202,7 +205,7 @@ export class RecordingService {
     await this.#o.store.deleted(id, this.#now());
   }
 
-  async #start(call: Call, channel: Channel): Promise<Recording> {
+  async #start(call: Call, channel: RecordableChannel): Promise<Recording> {
     const { store, instance, storage } = this.#o;
     let recording: Recording;
     try {
@@ -243,7 +246,7 @@ export class RecordingService {
   }
 
   /** @throws ApiError `recording_start_failed`, always */
-  async #startFailed(recording: Recording | { callId: string }, error: unknown, channel?: Channel): Promise<never> {
+  async #startFailed(recording: Recording | { callId: string }, error: unknown, channel?: RecordableChannel): Promise<never> {
     const { logger, store } = this.#o;
     const message = 'the recording could not be started';
     logger.warn({ err: error, call: recording.callId }, message);
