@@ -3,13 +3,16 @@ import type { Logger } from '../../control/lib/logger.ts';
 import { AccessList } from './access-list.ts';
 import { runCommand } from './api/commands.ts';
 import { durationText, VERSION_SHORT } from './api/status.ts';
-import { Channel } from './channel/channel.ts';
+import { Answering } from './channel/answering.ts';
+import { Channel, type ChannelContext } from './channel/channel.ts';
 import { InboundLeg } from './channel/inbound-leg.ts';
+import { callerProfile, setInviteVariables } from './channel/invite-variables.ts';
 import type { NodeConfig } from './config.ts';
 import type { EslCommand } from './esl/command-reader.ts';
 import type { EslTarget } from './esl/connection.ts';
 import { EventHub } from './esl/events.ts';
 import { EslServer } from './esl/server.ts';
+import { POLICY } from './policy.ts';
 import { LoadFigures } from './load.ts';
 import { MediaLibrary } from './media/library.ts';
 import { FrameClock } from './rtp/clock.ts';
@@ -55,7 +58,7 @@ export class MediaNode implements EslTarget {
     this.hub = new EventHub(config.sip.ip);
     this.globals = new Map([
       ['hostname', this.hub.hostname], ['core_uuid', this.hub.coreUuid], ['local_ip_v4', config.sip.ip], ['switchname', this.hub.hostname],
-      ['hold_music', 'local_stream://moh'],
+      ...POLICY,
     ]);
     this.#ports = new PortRange(config.rtp.start, config.rtp.end);
     this.#clock = new FrameClock((error) => log.error({ err: error }, 'audio frame failed'));
@@ -121,21 +124,32 @@ export class MediaNode implements EslTarget {
     }
     const leg = new InboundLeg(transaction, this.#ua, { ip: this.#config.rtp.ip, ports: this.#ports, clock: this.#clock });
     leg.trying();
-    const channel = new Channel(leg, {
+    const channel = new Channel(leg, callerProfile(transaction), 'inbound', this.#context());
+    const answering = new Answering(channel, leg);
+    channel.answering = answering;
+    setInviteVariables(channel.variables, transaction, { ip: this.#transport.ip, port: this.#transport.port }, leg.dialog.localTag);
+    this.#take(channel);
+    answering.start().catch((error: unknown) => {
+      this.#log.error({ err: error, uuid: channel.uuid }, 'channel failed');
+      channel.hangup('NORMAL_TEMPORARY_FAILURE');
+    });
+  }
+
+  #context(): ChannelContext {
+    return {
       hub: this.hub, library: this.#library, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
       sessionId: this.load.sinceStartup + 1,
       onGone: (gone) => {
         this.channels.delete(gone.uuid);
         this.#log.info({ uuid: gone.uuid, cause: gone.hangupCause }, 'channel ended');
       },
-    });
+    };
+  }
+
+  #take(channel: Channel): void {
     this.channels.set(channel.uuid, channel);
     this.load.started(this.channels.size);
     this.#log.info({ uuid: channel.uuid, call: channel.variables.get('sip_h_X-MV-Call-ID') }, 'new channel');
-    channel.start().catch((error: unknown) => {
-      this.#log.error({ err: error, uuid: channel.uuid }, 'channel failed');
-      channel.hangup('NORMAL_TEMPORARY_FAILURE');
-    });
   }
 
   #beat(): void {

@@ -2,17 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { parseCause } from '../causes.ts';
 import { jsonText, plainText } from '../esl/event.ts';
 import type { MediaNode } from '../media-node.ts';
+import { AUDIO_COMMANDS, bugList } from './audio-commands.ts';
+import { NO_CHANNEL, NO_SESSION, words, type Command } from './command.ts';
 import { show } from './show.ts';
 import { statusText, uptime, VERSION_FULL, VERSION_SHORT } from './status.ts';
-
-type Command = (node: MediaNode, argument: string) => string | Promise<string>;
-
-const NO_CHANNEL = '-ERR No such channel!\n';
-
-function words(text: string, limit: number): string[] {
-  const parts = text.trim().split(/ +/).filter(Boolean);
-  return parts.length <= limit ? parts : [...parts.slice(0, limit - 1), parts.slice(limit - 1).join(' ')];
-}
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   status: (node) => statusText(node),
@@ -38,7 +31,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     return `+OK hangup all channels matching [${first[0]}]=[${first[1]}]${wanted.length > 1 ? '...' : ''} with cause: ${name}\n`;
   },
   sched_del(node, argument) {
-    return `+OK Deleted: ${node.channels.get(argument.trim())?.releaseGuard() ? 1 : 0}\n`;
+    return `+OK Deleted: ${node.channels.get(argument.trim())?.answering?.releaseGuard() ? 1 : 0}\n`;
   },
 
   uuid_exists: (node, argument) => String(node.channels.has(argument.trim())),
@@ -103,7 +96,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const [uuid, name] = words(argument, 4);
     if (!uuid || !name) return '-USAGE: <uuid> <var>\n';
     const channel = node.channels.get(uuid);
-    return channel ? (channel.variables.get(name) ?? '_undef_') : NO_CHANNEL;
+    return channel ? (channel.variables.get(name) ?? node.globals.get(name) ?? '_undef_') : NO_CHANNEL;
   },
   uuid_dump(node, argument) {
     const [uuid, format = 'txt'] = words(argument, 2);
@@ -117,14 +110,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const [uuid, keys] = words(argument, 2);
     if (!uuid || !keys) return '-USAGE: <uuid> <dtmf_data>\n';
     const channel = node.channels.get(uuid);
-    if (!channel) return '-ERR Cannot locate session!\n';
+    if (!channel) return NO_SESSION;
     return channel.sendDigits(keys) ? `+OK ${uuid} sent DTMF ${keys}.\n` : '-ERR Operation failed\n';
   },
   uuid_recv_dtmf(node, argument) {
     const [uuid, keys] = words(argument, 2);
     if (!uuid || !keys) return '-USAGE: <uuid> <dtmf_data>\n';
     const channel = node.channels.get(uuid);
-    if (!channel) return '-ERR Cannot locate session!\n';
+    if (!channel) return NO_SESSION;
     return channel.digits.inject(keys) ? `+OK ${uuid} received DTMF ${keys}.\n` : '-ERR Operation failed\n';
   },
   uuid_flush_dtmf(node, argument) {
@@ -134,8 +127,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   uuid_buglist(node, argument) {
     if (!argument.trim()) return '-USAGE: <uuid>\n';
-    return node.channels.has(argument.trim()) ? '<media-bugs/>\n' : '';
+    const channel = node.channels.get(argument.trim());
+    return channel ? bugList(channel) : '';
   },
+  ...AUDIO_COMMANDS,
 };
 
 function fsctl(node: MediaNode, argument: string): string {

@@ -56,7 +56,7 @@ async function play(channel: Channel, name: string): Promise<'done' | 'break' | 
 }
 
 function isTerminator(channel: Channel, digit: string): boolean {
-  const terminators = channel.variables.get('playback_terminators') ?? '*';
+  const terminators = channel.variable('playback_terminators') ?? '*';
   if (/^none$/i.test(terminators)) return false;
   return (/^any$/i.test(terminators) ? '1234567890*#' : terminators).includes(digit);
 }

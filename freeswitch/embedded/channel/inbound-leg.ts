@@ -1,7 +1,7 @@
+import { causeToSip, reasonHeader } from '../causes.ts';
 import type { FrameClock } from '../rtp/clock.ts';
 import type { PortRange } from '../rtp/ports.ts';
 import { RtpSession } from '../rtp/session.ts';
-import type { Digit } from '../rtp/telephone-event.ts';
 import { Dialog } from '../sip/dialog.ts';
 import { parseCSeq } from '../sip/fields.ts';
 import { digitOfInfo } from '../sip/info-dtmf.ts';
@@ -9,6 +9,7 @@ import type { SipRequest } from '../sip/message.ts';
 import { answerSdp, chooseAudio, offerSdp, parseSdp, type SdpOrigin } from '../sip/sdp.ts';
 import type { ServerTransaction } from '../sip/server-transaction.ts';
 import type { CallLeg, UserAgent } from '../sip/user-agent.ts';
+import { NoCommonCodec, type Farewell, type Leg, type LegListener } from './leg.ts';
 
 /** What the leg needs of the node for its audio. */
 export interface MediaResources {
@@ -17,28 +18,10 @@ export interface MediaResources {
   clock: FrameClock;
 }
 
-export type RemoteEnd = 'bye' | 'cancel' | 'no-ack' | 'no-codec' | 'expired';
-
-export interface LegListener {
-  /** The far end has ended the call, or it cannot go on. */
-  onRemoteEnd(how: RemoteEnd, request?: SipRequest): void;
-  onDigit(digit: Digit, source: 'RTP' | 'ENDPOINT'): void;
-  /** A re-INVITE or UPDATE has changed the audio. */
-  onMediaChanged(): void;
-}
-
-/** Nothing the far end offers can be spoken here. */
-export class NoCommonCodec extends Error {
-  constructor() {
-    super('no common codec');
-    this.name = 'NoCommonCodec';
-  }
-}
-
 const MIN_SESSION_EXPIRES = 90;
 
 /** The SIP and RTP of a call that came in: one dialog, one audio stream. */
-export class InboundLeg implements CallLeg {
+export class InboundLeg implements CallLeg, Leg {
   readonly dialog: Dialog;
   readonly invite: ServerTransaction;
   readonly #ua: UserAgent;
@@ -113,19 +96,20 @@ export class InboundLeg implements CallLeg {
     this.#ua.settled(this);
   }
 
-  /** Refuses the call that is not answered yet. */
-  refuse(status: number, reason: string | undefined, reasonHeader: string | undefined): void {
-    if (this.#state !== 'early') return;
-    this.#ua.reply(this.invite, status, { toTag: this.dialog.localTag, reason, headers: reasonHeader ? [['Reason', reasonHeader]] : [] });
-    this.#end();
-  }
-
-  /** Ends the answered call, once its ACK is in. */
-  bye(): void {
-    if (this.#state !== 'answered') return;
-    this.#closeMedia();
-    if (this.#acked) this.#sendBye();
-    else this.#byeWaits = true;
+  /** Ends the answered call, once its ACK is in, and refuses one that is not answered yet. */
+  end({ cause, status, reason }: Farewell): string {
+    if (this.#state === 'early') {
+      const headers: [string, string][] = [['Reason', reasonHeader(cause)]];
+      this.#ua.reply(this.invite, status ?? causeToSip(cause), { toTag: this.dialog.localTag, reason: reason || undefined, headers });
+      this.#end();
+      return 'send_refuse';
+    }
+    if (this.#state === 'answered') {
+      this.#closeMedia();
+      if (this.#acked) this.#sendBye();
+      else this.#byeWaits = true;
+    }
+    return 'send_bye';
   }
 
   /** Lets go of the audio: the call is over and only the farewell is left. */

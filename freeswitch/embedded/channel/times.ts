@@ -7,6 +7,7 @@ export interface ChannelTimes {
   answered: number;
   progress: number;
   progressMedia: number;
+  bridged: number;
   hungup: number;
 }
 

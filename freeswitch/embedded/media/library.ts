@@ -1,8 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { setImmediate as yieldNow } from 'node:timers/promises';
 import { encode, encodeInto, type G711 } from '../rtp/g711.ts';
-import type { AudioSource } from '../rtp/session.ts';
-import { BufferSource, SilenceSource } from './sources.ts';
+import { BufferSource, SilenceSource, type Rewindable } from './sources.ts';
 import { generateMusic, generateTones } from './tones.ts';
 import { readWav, WavError } from './wav.ts';
 
@@ -18,6 +17,9 @@ const MAX_FILE_BYTES = 128 * 1024 * 1024;
 /** Encoded in slices, so that a long file does not hold up everybody's audio. */
 const SLICE = 160_000;
 
+/** Tone scripts kept; there is a handful of them. */
+const MAX_TONES = 32;
+
 interface Cached {
   audio: Buffer;
   modified: number;
@@ -30,6 +32,7 @@ export class MediaLibrary {
   readonly #cache = new Map<string, Cached>();
   readonly #loading = new Map<string, Promise<Buffer>>();
   readonly #music = new Map<G711, Buffer>();
+  readonly #tones = new Map<string, { audio: Buffer; loops: number }>();
   #bytes = 0;
 
   /** @param limit bytes of encoded audio kept in memory (8,000 are a second) */
@@ -42,7 +45,7 @@ export class MediaLibrary {
   }
 
   /** @throws SourceNotFound */
-  async open(name: string, law: G711): Promise<AudioSource> {
+  async open(name: string, law: G711): Promise<Rewindable> {
     let source = name.replace(/^(?:\{[^}]*\}\s*)+/, '');
     const start = /@@(\d+)$/.exec(source);
     if (start) source = source.slice(0, start.index);
@@ -55,13 +58,26 @@ export class MediaLibrary {
       return new SilenceSource(law, ms < 0 ? Infinity : ms * 8);
     }
     if (kind === 'tone_stream') {
-      const tone = generateTones(rest);
+      const tone = this.#tone(rest, law);
       if (!tone) throw new SourceNotFound(name);
-      return new BufferSource(encode(law, tone.samples), tone.loops);
+      return new BufferSource(tone.audio, tone.loops);
     }
     if (kind === 'local_stream') return new BufferSource(this.#holdMusic(law), Infinity);
     if (kind === 'file') return new BufferSource(await this.#file(rest, law));
     throw new SourceNotFound(name);
+  }
+
+  /** Tones are made once: everybody on hold hears the same. */
+  #tone(script: string, law: G711): { audio: Buffer; loops: number } | undefined {
+    const key = `${law} ${script}`;
+    const known = this.#tones.get(key);
+    if (known) return known;
+    const made = generateTones(script);
+    if (!made) return undefined;
+    const tone = { audio: encode(law, made.samples), loops: made.loops };
+    if (this.#tones.size >= MAX_TONES) this.#tones.clear();
+    this.#tones.set(key, tone);
+    return tone;
   }
 
   #holdMusic(law: G711): Buffer {

@@ -1,17 +1,30 @@
 import { FRAME_SAMPLES, SILENCE, type G711 } from '../rtp/g711.ts';
 import type { AudioSource } from '../rtp/session.ts';
 
+/** A source that can be played again. */
+export interface Rewindable extends AudioSource {
+  rewind(): void;
+}
+
 /** Encoded audio in memory, played once or several times over. */
-export class BufferSource implements AudioSource {
+export class BufferSource implements Rewindable {
   readonly #audio: Buffer;
-  #at: number;
-  #loops: number;
+  readonly #start: number;
+  readonly #times: number;
+  #at = 0;
+  #loops = 0;
 
   /** @param loops how often it plays; Infinity for ever */
   constructor(audio: Buffer, loops: number = 1, start: number = 0) {
     this.#audio = audio;
-    this.#at = Math.min(start, audio.length);
-    this.#loops = audio.length === 0 ? 0 : loops;
+    this.#start = Math.min(start, audio.length);
+    this.#times = audio.length === 0 ? 0 : loops;
+    this.rewind();
+  }
+
+  rewind(): void {
+    this.#at = this.#start;
+    this.#loops = this.#times;
   }
 
   read(target: Buffer, offset: number): number {
@@ -30,14 +43,20 @@ export class BufferSource implements AudioSource {
 }
 
 /** Silence of a given length. */
-export class SilenceSource implements AudioSource {
+export class SilenceSource implements Rewindable {
   readonly #byte: number;
-  #left: number;
+  readonly #length: number;
+  #left = 0;
 
   /** @param samples Infinity for ever */
   constructor(law: G711, samples: number) {
     this.#byte = SILENCE[law];
-    this.#left = samples;
+    this.#length = samples;
+    this.rewind();
+  }
+
+  rewind(): void {
+    this.#left = this.#length;
   }
 
   read(target: Buffer, offset: number): number {
@@ -61,5 +80,21 @@ export class CountedSource implements AudioSource {
     const written = this.#source.read(target, offset);
     this.samples += written;
     return written;
+  }
+}
+
+/** Plays a source again and again. */
+export class RepeatedSource implements AudioSource {
+  readonly #source: Rewindable;
+
+  constructor(source: Rewindable) {
+    this.#source = source;
+  }
+
+  read(target: Buffer, offset: number): number {
+    const written = this.#source.read(target, offset);
+    if (written > 0) return written;
+    this.#source.rewind();
+    return this.#source.read(target, offset);
   }
 }

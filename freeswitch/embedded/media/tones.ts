@@ -10,11 +10,14 @@ export interface Tone {
 }
 
 /**
- * A tone script: `%(on ms, off ms, frequency, …)` one or more times, with `loops=N` (-1 for ever).
+ * A tone script: `%(on ms, off ms, frequency, …)` one or more times, with `loops=N` (-1 for ever) and `v=dB` for the
+ * level, which is -7 where nothing is said.
  * @returns undefined when it holds no tone
  */
 export function generateTones(script: string): Tone | undefined {
   const parts: Int16Array[] = [];
+  const volume = /(?:^|;)v=(-?\d+(?:\.\d+)?)/.exec(script)?.[1];
+  const level = volume === undefined ? LEVEL : Math.min(LEVEL, 32_767 * 10 ** (Number(volume) / 20));
   let total = 0;
   for (const match of script.matchAll(/%\(\s*(\d+)\s*,\s*(\d+)\s*((?:,\s*[\d.]+\s*)+)\)/g)) {
     const on = Math.min(Math.round((Number(match[1]) * RATE) / 1000), MAX_SAMPLES - total);
@@ -24,7 +27,7 @@ export function generateTones(script: string): Tone | undefined {
     for (let i = 0; i < on; i++) {
       let sum = 0;
       for (const f of frequencies) sum += Math.sin((2 * Math.PI * f * i) / RATE);
-      part[i] = Math.round((LEVEL * sum) / Math.max(1, frequencies.length));
+      part[i] = Math.round((level * sum) / Math.max(1, frequencies.length));
     }
     parts.push(part);
     total += part.length;

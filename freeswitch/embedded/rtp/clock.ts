@@ -12,6 +12,15 @@ export interface Ticker {
   tick(skipped: number): void;
 }
 
+/** Where a clock takes its time from; tests have one of their own. */
+export interface TimeSource {
+  /** Monotonic time in ms. */
+  now(): number;
+  after(ms: number, run: () => void): NodeJS.Timeout;
+}
+
+const SYSTEM_TIME: TimeSource = { now: () => performance.now(), after: (ms, run) => setTimeout(run, ms) };
+
 /**
  * The one clock of all channels. It aims at whole multiples of 20 ms since it was started, so that timer lateness
  * does not add up, and runs only while somebody listens.
@@ -19,20 +28,21 @@ export interface Ticker {
 export class FrameClock {
   readonly #tickers = new Set<Ticker>();
   readonly #onError: (error: unknown) => void;
-  readonly #now: () => number;
+  readonly #time: TimeSource;
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
+  /** Number of the frame that is due now, those that were skipped counted: what belongs to one moment has one number. */
+  frame = 0;
 
-  /** @param now monotonic time in ms */
-  constructor(onError: (error: unknown) => void, now: () => number = () => performance.now()) {
+  constructor(onError: (error: unknown) => void, time: TimeSource = SYSTEM_TIME) {
     this.#onError = onError;
-    this.#now = now;
+    this.#time = time;
   }
 
   add(ticker: Ticker): void {
     this.#tickers.add(ticker);
     if (this.#timer) return;
-    this.#due = this.#now() + FRAME_MS;
+    this.#due = this.#time.now() + FRAME_MS;
     this.#arm();
   }
 
@@ -48,16 +58,18 @@ export class FrameClock {
   }
 
   #arm(): void {
-    this.#timer = setTimeout(() => this.#run(), Math.max(0, this.#due - this.#now()));
+    this.#timer = this.#time.after(Math.max(0, this.#due - this.#time.now()), () => this.#run());
   }
 
   #run(): void {
-    const behind = this.#now() - this.#due;
+    const behind = this.#time.now() - this.#due;
     // The timer may fire a shade early: it is rounded to whole milliseconds.
     const frames = Math.max(1, Math.floor(behind / FRAME_MS) + 1);
     const skipped = Math.max(0, frames - MAX_CATCH_UP);
     this.#due += frames * FRAME_MS;
+    this.frame += skipped;
     for (let i = skipped; i < frames; i++) {
+      this.frame++;
       for (const ticker of this.#tickers) {
         try {
           ticker.tick(i === skipped ? skipped : 0);

@@ -40,6 +40,13 @@ const A_ENCODE = Uint8Array.from({ length: 65_536 }, (_, i) => encodeALaw(i - 32
 
 export type G711 = 'PCMU' | 'PCMA';
 
+/** The sample that each byte stands for. */
+export const SAMPLES: Readonly<Record<G711, Int16Array>> = { PCMU: MU_DECODE, PCMA: A_DECODE };
+
+/** Bytes of one law as bytes of the other. */
+const MU_TO_A = Uint8Array.from({ length: 256 }, (_, i) => A_ENCODE[(MU_DECODE[i] ?? 0) + 32_768] ?? 0);
+const A_TO_MU = Uint8Array.from({ length: 256 }, (_, i) => MU_ENCODE[(A_DECODE[i] ?? 0) + 32_768] ?? 0);
+
 /** One frame: 20 ms at 8 kHz. */
 export const FRAME_SAMPLES = 160;
 
@@ -63,4 +70,14 @@ export function decode(law: G711, bytes: Uint8Array): Int16Array {
   const samples = new Int16Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) samples[i] = table[bytes[i] ?? 0] ?? 0;
   return samples;
+}
+
+/** Copies a frame into `target`, in the law it is wanted in. */
+export function transcodeInto(from: G711, frame: Uint8Array, to: G711, target: Uint8Array, offset: number): void {
+  if (from === to) {
+    target.set(frame, offset);
+    return;
+  }
+  const table = from === 'PCMU' ? MU_TO_A : A_TO_MU;
+  for (let i = 0; i < frame.length; i++) target[offset + i] = table[frame[i] ?? 0] ?? 0;
 }

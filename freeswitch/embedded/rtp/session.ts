@@ -5,6 +5,7 @@ import type { AudioAgreement } from '../sip/sdp.ts';
 import type { FrameClock, Ticker } from './clock.ts';
 import { FRAME_SAMPLES, SILENCE, type G711 } from './g711.ts';
 import type { PortRange } from './ports.ts';
+import { AudioReceiver } from './receiver.ts';
 import { EventReceiver, EventSender, type Digit } from './telephone-event.ts';
 
 /** Audio to send, already encoded. */
@@ -14,6 +15,12 @@ export interface AudioSource {
    * @returns how many bytes it wrote: fewer than a frame at the end of the audio, 0 behind it
    */
   read(target: Buffer, offset: number): number;
+}
+
+/** Looks at each frame before it is sent, and may change it. */
+export interface FrameFilter {
+  /** @param frame number of this moment on the clock */
+  pass(packet: Buffer, offset: number, frame: number): void;
 }
 
 const HEADER = 12;
@@ -35,10 +42,12 @@ export class RtpSession implements Ticker {
   readonly port: number;
   readonly stats: RtpStats = { packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0 };
   readonly events: EventSender = new EventSender();
+  filter: FrameFilter | undefined;
   readonly #socket: dgram.Socket;
   readonly #clock: FrameClock;
   readonly #release: () => void;
   readonly #receiver: EventReceiver;
+  readonly #audio: AudioReceiver = new AudioReceiver();
   readonly #ring: Buffer[];
   readonly #eventRing: Buffer[];
   #ringAt = 0;
@@ -113,6 +122,7 @@ export class RtpSession implements Ticker {
     const before = this.#agreement;
     this.#agreement = agreement;
     this.#law = agreement.codec;
+    if (before && before.codec !== agreement.codec) this.#audio.flush();
     const moved = before?.remote.address !== agreement.remote.address || before.remote.port !== agreement.remote.port;
     if (moved) {
       this.#address = agreement.remote.address;
@@ -120,6 +130,11 @@ export class RtpSession implements Ticker {
       this.#latched = false;
     }
     if (!before && !this.#closed) this.#clock.add(this);
+  }
+
+  /** What came in for this frame of the clock, in the agreed law; undefined for silence. Valid until the next frame. */
+  received(frame: number): Buffer | undefined {
+    return this.#audio.frame(frame);
   }
 
   /** Plays from now on in place of what played before; `onEnd` is called once, when the source has ended. */
@@ -134,6 +149,7 @@ export class RtpSession implements Ticker {
     this.#clock.remove(this);
     this.#source = undefined;
     this.#onEnd = undefined;
+    this.filter = undefined;
     this.#socket.close(() => this.#release());
   }
 
@@ -145,7 +161,10 @@ export class RtpSession implements Ticker {
     const sending = agreement !== undefined && (agreement.direction === 'sendrecv' || agreement.direction === 'sendonly');
     const packet = this.#ring[this.#ringAt] ?? this.#ring[0];
     if (!agreement || !packet) return;
+    // Taken whether anybody listens or not: who begins to later hears what is said then.
+    this.#audio.frame(this.#clock.frame);
     this.#fill(packet);
+    this.filter?.pass(packet, HEADER, this.#clock.frame);
     const event = agreement.eventPayload === undefined || this.events.idle ? undefined : this.events.next();
     if (!sending) this.#marker = true;
     else if (event) {
@@ -205,17 +224,22 @@ export class RtpSession implements Ticker {
       if (this.#latched && this.#silentFrames < RELATCH_FRAMES) return;
       this.#address = from.address;
       this.#remotePort = from.port;
+      this.#audio.flush();
     }
     this.#latched = true;
     this.#silentFrames = 0;
     this.stats.packetsIn++;
     this.stats.bytesIn += data.length;
-    if (payload !== agreement.eventPayload) return;
     let offset = HEADER + ((data[0] ?? 0) & 15) * 4;
     if ((data[0] ?? 0) & 0x10) {
       if (data.length < offset + 4) return;
       offset += 4 + data.readUInt16BE(offset + 2) * 4;
     }
-    this.#receiver.packet(data.readUInt32BE(4), data, offset);
+    if (payload === agreement.eventPayload) {
+      this.#receiver.packet(data.readUInt32BE(4), data, offset);
+      return;
+    }
+    const end = data.length - ((data[0] ?? 0) & 0x20 ? (data[data.length - 1] ?? 0) : 0);
+    if (offset < end) this.#audio.packet(data.readUInt16BE(2), data, offset, end);
   }
 }

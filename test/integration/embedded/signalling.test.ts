@@ -57,7 +57,7 @@ describe('embedded media node: SIP', () => {
       'Channel-State': 'CS_EXECUTE', 'Channel-Call-State': 'RINGING', 'Answer-State': 'ringing', 'Call-Direction': 'inbound',
       'Caller-Caller-ID-Number': '+4930111', 'Caller-Caller-ID-Name': 'Anna', 'Caller-Destination-Number': '+4915112345',
       'variable_sip_h_X-MV-Call-ID': 'call_test', 'variable_sip_h_X-MV-From': '+4930111', variable_sip_from_tag: anna.fromTag,
-      variable_sip_to_tag: anna.toTag, variable_current_application: 'park', variable_playback_terminators: 'none',
+      variable_sip_to_tag: anna.toTag, variable_current_application: 'park',
     });
     anna.cancel();
     await anna.response(487);

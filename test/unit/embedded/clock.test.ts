@@ -1,46 +1,66 @@
 import { expect } from 'chai';
-import { FrameClock } from '../../../freeswitch/embedded/rtp/clock.ts';
+import { FrameClock, type TimeSource } from '../../../freeswitch/embedded/rtp/clock.ts';
 import { PortRange } from '../../../freeswitch/embedded/rtp/ports.ts';
 import { LoadFigures } from '../../../freeswitch/embedded/load.ts';
 
+/** Time that stands still until a test moves it on. */
+class HandTime implements TimeSource {
+  at = 0;
+  #due = 0;
+  #run: () => void = () => {};
+
+  now(): number {
+    return this.at;
+  }
+
+  after(ms: number, run: () => void): NodeJS.Timeout {
+    this.#due = this.at + ms;
+    this.#run = run;
+    return setTimeout(() => {}, 0);
+  }
+
+  /** The timer fires, this much late. */
+  wake(lateMs: number): void {
+    this.at = this.#due + lateMs;
+    this.#run();
+  }
+}
+
 describe('embedded: the frame clock', () => {
-  it('makes up for a short delay, so that lateness does not add up', async () => {
-    const clock = new FrameClock(() => {});
-    const began = performance.now();
-    let due = 0;
-    let frames = 0;
-    await new Promise<void>((resolve) => {
-      const ticker = {
-        tick: (missed: number): void => {
-          frames += 1 + missed;
-          // Everything is held up again and again, by three frames each time: nine are lost if nobody makes up for them.
-          if (frames % 10 === 5) for (const end = performance.now() + 60; performance.now() < end;);
-          if (frames < 30) return;
-          clock.remove(ticker);
-          due = (performance.now() - began) / 20;
-          resolve();
-        },
-      };
-      clock.add(ticker);
-    });
-    expect(frames).to.be.within(Math.floor(due) - 4, Math.ceil(due) + 1);
+  it('makes up for a short delay, so that lateness does not add up', () => {
+    const time = new HandTime();
+    const clock = new FrameClock(() => {}, time);
+    let ticks = 0;
+    let skips = 0;
+    clock.add({ tick: (skipped) => { ticks++; skips += skipped; } });
+    // Every wake-up is late, by up to three frames: what was due by then has been sent all the same.
+    for (let i = 0; i < 100; i++) {
+      time.wake([0, 3, 19, 21, 60][i % 5] ?? 0);
+      expect(ticks).to.equal(Math.floor(time.at / 20));
+    }
+    expect(skips).to.equal(0);
+    expect(clock.frame).to.equal(ticks);
+  });
+
+  it('does not run ahead when the timer fires a shade early', () => {
+    const time = new HandTime();
+    const clock = new FrameClock(() => {}, time);
+    let ticks = 0;
+    clock.add({ tick: () => ticks++ });
+    for (let i = 0; i < 50; i++) time.wake(-0.4);
+    expect(ticks).to.equal(50);
+    expect(time.at).to.be.closeTo(1000, 1);
   });
 
   it('skips what a long stall has cost', () => {
-    let now = 0;
-    const clock = new FrameClock(() => {}, () => now);
+    const time = new HandTime();
+    const clock = new FrameClock(() => {}, time);
     const missed: number[] = [];
-    const ticker = { tick: (skipped: number) => missed.push(skipped) };
-    return new Promise<void>((resolve) => {
-      clock.add(ticker);
-      // The first wake-up comes when 50 frames have passed.
-      now = 1000;
-      setTimeout(() => {
-        clock.remove(ticker);
-        expect(missed.slice(0, 5)).to.deep.equal([45, 0, 0, 0, 0]);
-        resolve();
-      }, 40);
-    });
+    clock.add({ tick: (skipped) => missed.push(skipped) });
+    // The first wake-up comes when 50 frames have passed.
+    time.wake(980);
+    expect(missed).to.deep.equal([45, 0, 0, 0, 0]);
+    expect(clock.frame).to.equal(50);
   });
 
   it('goes on when one channel fails', async () => {

@@ -44,7 +44,7 @@ function stack(takeCalls: boolean = false): Stack {
     invites.push(transaction);
     if (!takeCalls) return;
     const leg = new InboundLeg(transaction, ua, resources);
-    leg.listen({ onRemoteEnd: () => leg.bye(), onDigit: () => {}, onMediaChanged: () => {} });
+    leg.listen({ onRemoteEnd: () => leg.end({ cause: 'NORMAL_CLEARING' }), onDigit: () => {}, onMediaChanged: () => {} });
     leg.trying();
     leg.ringing();
     legs.push(leg);
