@@ -3,11 +3,18 @@ import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import { ChannelGone, MediaError, type ChannelEnd } from './media.ts';
 
+/** What a node tells of a second leg. */
+export type LegNews = 'ringing' | 'answered';
+
 /** What a channel needs of its node. */
 export interface ChannelNode {
   readonly name: string;
+  /** Where the node sends second legs: `host:port` of a Kamailio. */
+  readonly kamailio: string;
   /** Resolves with the connection, once there is one and the node's channels are known. @throws when the node is given up. */
   ready(): Promise<EslConnection>;
+  /** Calls the listener with the news of a second leg, by its uuid; returns the way to stop that. */
+  followLeg(uuid: string, listener: (news: LegNews) => void): () => void;
 }
 
 /** How long a node that has accepted an answer or a refusal may take to carry it out, in ms. */
@@ -76,7 +83,7 @@ export class ChannelCommands {
   /** A node refuses commands on a channel that has just ended before it tells us of the end. */
   async #explain(error: unknown): Promise<Error> {
     if (!this.#gone && error instanceof EslError && error.kind === 'refused') {
-      if (/No such channel|invalid session/i.test(error.message)) return new ChannelGone(this.uuid);
+      if (/No such channel|invalid session|Cannot locate session/i.test(error.message)) return new ChannelGone(this.uuid);
       await within(END_FOLLOWS_MS, this.ended, '').catch(() => undefined);
     }
     return this.#gone ? new ChannelGone(this.uuid) : asMediaError(error);

@@ -7,6 +7,8 @@ const HEADER = 'variable_sip_h_X-MV-';
 
 /** The `X-MV-*` headers of the INVITE, or undefined when the channel is not one of ours. */
 export function ownHeaders(channel: ChannelHeaders): Record<string, string> | undefined {
+  // A second leg carries the headers of the call it was rung for.
+  if (channel.variable_mv_leg_of) return undefined;
   const own: Record<string, string> = {};
   for (const [name, value] of Object.entries(channel)) {
     if (name.startsWith(HEADER)) own[name.slice(HEADER.length).toLowerCase()] = value;

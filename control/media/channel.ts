@@ -1,10 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
+import { Bridge } from './bridge.ts';
 import { asMediaError, CARRIED_OUT_MS, ChannelCommands, isLost, within, type ChannelNode } from './channel-commands.ts';
+import { ChannelSound } from './channel-sound.ts';
 import { endOf, isAnswered, type ChannelHeaders } from './channel-state.ts';
+import { Conference } from './conference.ts';
+import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
-import { MediaError, type Channel, type ChannelEnd, type Digit, type HangupCause } from './media.ts';
+import {
+  MediaError, type Adopted, type Channel, type ChannelEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
+} from './media.ts';
 import { Playbacks } from './playbacks.ts';
+import { SentKeys } from './sent-keys.ts';
 
 /** A channel of a FreeSWITCH node: turns the calls of the media interface into commands, and events into their results. */
 export class FreeSwitchChannel implements Channel {
@@ -13,6 +20,10 @@ export class FreeSwitchChannel implements Channel {
   readonly ended: Promise<ChannelEnd>;
   readonly #commands: ChannelCommands;
   readonly #playbacks: Playbacks;
+  readonly #sound: ChannelSound;
+  readonly #keys: SentKeys;
+  readonly #bridge: Bridge;
+  readonly #conference: Conference;
   readonly #listeners = new Set<(digit: Digit) => void>();
   /** Resolves when it is known whether the channel is ever answered. */
   readonly #decided = deferred<void>();
@@ -25,6 +36,10 @@ export class FreeSwitchChannel implements Channel {
     this.node = node.name;
     this.#commands = new ChannelCommands(node, this.uuid);
     this.#playbacks = new Playbacks(this.#commands);
+    this.#sound = new ChannelSound(this.#commands);
+    this.#keys = new SentKeys(this.#commands);
+    this.#bridge = new Bridge(node, this.#commands);
+    this.#conference = new Conference(this.#commands);
     this.ended = this.#commands.ended;
     if (isAnswered(headers)) this.answeredByNode();
   }
@@ -78,6 +93,61 @@ export class FreeSwitchChannel implements Channel {
     return () => this.#listeners.delete(own);
   }
 
+  async sendDigits(digits: string): Promise<void> {
+    this.#needAnswered();
+    await this.#keys.send(digits);
+  }
+
+  async mute(direction: MuteDirection): Promise<void> {
+    this.#needAnswered();
+    await this.#sound.mute(direction, true);
+  }
+
+  async unmute(direction: MuteDirection): Promise<void> {
+    this.#needAnswered();
+    await this.#sound.mute(direction, false);
+  }
+
+  async hold(): Promise<void> {
+    this.#needAnswered();
+    await this.#sound.hold(true);
+  }
+
+  async resume(): Promise<void> {
+    this.#needAnswered();
+    await this.#sound.hold(false);
+  }
+
+  async bridge(leg: LegRequest): Promise<LegResult> {
+    this.#needAnswered();
+    return this.#bridge.run(leg);
+  }
+
+  async conference(room: string, options: ConferenceOptions): Promise<void> {
+    this.#needAnswered();
+    await this.#conference.run(room, options);
+  }
+
+  async startRecording(file: string): Promise<void> {
+    this.#needAnswered();
+    await this.#sound.startRecording(file);
+  }
+
+  async stopRecording(file: string): Promise<void> {
+    this.#commands.check();
+    await this.#sound.stopRecording(file);
+  }
+
+  async interrupt(): Promise<void> {
+    this.#commands.check();
+    // Playbacks last: what they put into the channel's queue would wait behind the others.
+    const keys = this.#keys.stop();
+    await this.#conference.stop();
+    await this.#bridge.stop();
+    await this.#playbacks.stop();
+    await keys;
+  }
+
   /** CHANNEL_ANSWER. */
   answeredByNode(): void {
     this.#answered = true;
@@ -92,6 +162,8 @@ export class FreeSwitchChannel implements Channel {
   /** CHANNEL_EXECUTE_COMPLETE. */
   completed(event: ChannelHeaders): void {
     this.#playbacks.completed(event);
+    this.#bridge.completed(event);
+    this.#conference.completed(event);
   }
 
   /** CHANNEL_HANGUP_COMPLETE. */
@@ -104,9 +176,16 @@ export class FreeSwitchChannel implements Channel {
     this.#end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
   }
 
-  /** Takes over a playback that an earlier control process has started. */
-  adopt(source: string): Promise<'finished' | 'stopped'> {
-    return this.#playbacks.adopt(source);
+  /** Takes over what an earlier control process has started. */
+  adopt(doing: Doing): Adopted {
+    switch (doing.application) {
+      case 'playback':
+        return { playing: { source: doing.argument, finished: this.#playbacks.adopt(doing.argument) } };
+      case 'bridge':
+        return { bridging: this.#bridge.adopt(doing.argument, doing.leg) };
+      case 'conference':
+        return { conferencing: { finished: this.#conference.adopt(doing.argument) } };
+    }
   }
 
   /**
@@ -116,6 +195,8 @@ export class FreeSwitchChannel implements Channel {
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
     if (isAnswered(channel)) this.answeredByNode();
     this.#playbacks.refresh(channel, connection);
+    void this.#bridge.refresh(channel, connection);
+    void this.#conference.refresh(channel, connection);
     const late = this.#hangup ? this.#kill(connection, this.#hangup) : this.#refusal && !this.#answered && this.#respond(connection, this.#refusal);
     if (late) late.catch(() => undefined); // If this is lost as well, there is the next time.
   }
@@ -143,5 +224,13 @@ export class FreeSwitchChannel implements Channel {
     this.#decided.resolve();
     this.#listeners.clear();
     this.#playbacks.abandon();
+    this.#bridge.abandon();
+    this.#conference.abandon();
+  }
+
+  /** The node would send early media to a caller who has no answer yet. */
+  #needAnswered(): void {
+    this.#commands.check();
+    if (!this.#answered) throw new MediaError('the call is not answered yet');
   }
 }

@@ -7,6 +7,8 @@ export interface FreeSwitchMediaOptions {
   nodes: readonly NodeAddress[];
   /** Of the event socket of every node. */
   password: string;
+  /** Where the nodes send second legs: `host:port` of a Kamailio. */
+  kamailio: string;
   logger: Logger;
   timings?: Partial<NodeTimings>;
 }
@@ -19,10 +21,11 @@ export class FreeSwitchMedia implements Media {
   readonly #nodes: MediaNode[];
   #onParked: (parked: ParkedChannel) => void = () => undefined;
 
-  constructor({ nodes, password, logger, timings }: FreeSwitchMediaOptions) {
+  constructor({ nodes, password, kamailio, logger, timings }: FreeSwitchMediaOptions) {
     this.#nodes = nodes.map((address) => new MediaNode({
       address,
       password,
+      kamailio,
       timings: { ...TIMINGS, ...timings },
       logger: logger.child({ node: address.name }),
       onParked: (parked) => this.#onParked(parked),

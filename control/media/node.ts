@@ -1,7 +1,8 @@
 import type { Logger } from '../lib/logger.ts';
-import { dialogOf, ownHeaders, playingNow, type ChannelHeaders } from './channel-state.ts';
+import { dialogOf, ownHeaders, type ChannelHeaders } from './channel-state.ts';
 import { FreeSwitchChannel } from './channel.ts';
-import type { ChannelNode } from './channel-commands.ts';
+import type { ChannelNode, LegNews } from './channel-commands.ts';
+import { doingNow, type Doing } from './doing.ts';
 import { EslClient, type EslTimings } from './esl/client.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
@@ -29,12 +30,15 @@ export interface NodeTimings extends EslTimings {
 export interface NodeOptions {
   address: NodeAddress;
   password: string;
+  kamailio: string;
   timings: NodeTimings;
   logger: Logger;
   onParked: (parked: ParkedChannel) => void;
 }
 
-const EVENTS = ['CHANNEL_PARK', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT'];
+const EVENTS = [
+  'CHANNEL_PARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT',
+];
 const MAX_PENDING = 10_000;
 /** Channels asked about at once. */
 const DUMPS = 16;
@@ -42,11 +46,14 @@ const DUMPS = 16;
 /** One media node: its connection, and every channel on it that carries a call of ours. */
 export class MediaNode implements ChannelNode {
   readonly name: string;
+  readonly kamailio: string;
   /** Settles when the node has been asked for the first time which channels it has, or has been given up. */
   readonly asked: Promise<void>;
   readonly #options: NodeOptions;
   readonly #client: EslClient;
   readonly #channels = new Map<string, FreeSwitchChannel>();
+  /** Who wants the news of a second leg, by the leg's uuid. */
+  readonly #legs = new Map<string, (news: LegNews) => void>();
   readonly #asked = deferred<void>();
   /** `away`: it may have channels we do not know. `given-up`: it has none any more. */
   #state: 'away' | 'ready' | 'given-up' = 'away';
@@ -56,11 +63,14 @@ export class MediaNode implements ChannelNode {
   #sweep: NodeJS.Timeout | undefined;
   /** Channels that ended while the node was being asked which it has: the answer may still name them. */
   #endedMeanwhile: Set<string> | undefined;
+  /** What was told meanwhile of channels and legs that nobody knew yet. */
+  #toldMeanwhile: EslEvent[] = [];
   #version: string | undefined;
 
   constructor(options: NodeOptions) {
     this.#options = options;
     this.name = options.address.name;
+    this.kamailio = options.kamailio;
     this.asked = this.#asked.promise;
     const { host, eslPort } = options.address;
     this.#client = new EslClient({
@@ -112,6 +122,11 @@ export class MediaNode implements ChannelNode {
     return waiting.promise;
   }
 
+  followLeg(uuid: string, listener: (news: LegNews) => void): () => void {
+    this.#legs.set(uuid, listener);
+    return () => this.#legs.delete(uuid);
+  }
+
   #away(): void {
     clearTimeout(this.#sweep);
     this.#connection = undefined;
@@ -135,15 +150,21 @@ export class MediaNode implements ChannelNode {
     this.#asked.resolve();
   }
 
-  #take({ name, headers }: EslEvent): void {
+  #take(event: EslEvent): void {
+    const { name, headers } = event;
     const uuid = headers['Unique-ID'] ?? '';
     const channel = this.#channels.get(uuid);
+    const leg = this.#legs.get(uuid);
+    if (this.#endedMeanwhile && !channel && !leg && /^CHANNEL_(PROGRESS|ANSWER|EXECUTE_COMPLETE)/.test(name)) this.#toldMeanwhile.push(event);
     switch (name) {
       case 'CHANNEL_PARK':
         if (!channel && !this.#endedMeanwhile?.has(uuid)) this.#add(headers);
         return;
+      case 'CHANNEL_PROGRESS':
+      case 'CHANNEL_PROGRESS_MEDIA':
+        return leg?.('ringing');
       case 'CHANNEL_ANSWER':
-        return channel?.answeredByNode();
+        return leg ? leg('answered') : channel?.answeredByNode();
       case 'CHANNEL_EXECUTE_COMPLETE':
         return channel?.completed(headers);
       case 'CHANNEL_HANGUP_COMPLETE':
@@ -156,16 +177,17 @@ export class MediaNode implements ChannelNode {
     }
   }
 
-  /** @param found the channel was found on the node instead of announced by it. */
-  #add(headers: ChannelHeaders, found = false): void {
+  /** @param found the channel was found on the node, which announces none of what it is doing, instead of announced by it. */
+  #add(headers: ChannelHeaders, found?: { doing: Doing | undefined }): void {
     const own = ownHeaders(headers);
     if (!own) return;
     const channel = new FreeSwitchChannel(this, headers);
     this.#channels.set(channel.uuid, channel);
     const parked: ParkedChannel = { channel, headers: own, dialog: dialogOf(headers) };
     if (found) {
-      const source = playingNow(headers);
-      parked.adopted = source === undefined ? {} : { playing: { source, finished: channel.adopt(source) } };
+      parked.adopted = found.doing ? channel.adopt(found.doing) : {};
+      this.#tellAgain(headers);
+      if (found.doing?.application === 'bridge') this.#tellAgain(found.doing.leg);
     }
     // The dialplan ends a call that nobody takes after 30 s. This one is taken: from here on it is ours to end.
     if (!channel.answered) void this.#disarm(channel.uuid);
@@ -173,6 +195,13 @@ export class MediaNode implements ChannelNode {
       this.#options.onParked(parked);
     } catch (error) {
       this.#options.logger.error({ err: error, uuid: channel.uuid }, 'a parked call was not taken');
+    }
+  }
+
+  /** What has happened to a channel, or a leg, since the node has said this of it. */
+  #tellAgain(said: ChannelHeaders): void {
+    for (const event of this.#toldMeanwhile) {
+      if (event.headers['Unique-ID'] === said['Unique-ID'] && Number(event.headers['Event-Sequence']) > Number(said['Event-Sequence'])) this.#take(event);
     }
   }
 
@@ -224,6 +253,7 @@ export class MediaNode implements ChannelNode {
   /** @param missed events were missed before, so that what a channel does now has to be learnt as well. */
   async #compare(connection: EslConnection, missed = false): Promise<void> {
     const ended = (this.#endedMeanwhile = new Set<string>());
+    this.#toldMeanwhile = [];
     const before = [...this.#channels.keys()];
     try {
       const listed = new Set(await listChannels(connection));
@@ -233,8 +263,9 @@ export class MediaNode implements ChannelNode {
       for (let i = 0; i < asked.length; i += DUMPS) {
         await Promise.all(asked.slice(i, i + DUMPS).map(async (uuid) => {
           const headers = await dumpChannel(connection, uuid);
+          const doing = headers && !this.#channels.has(uuid) && ownHeaders(headers) ? await doingNow(connection, headers) : undefined;
           const channel = this.#channels.get(uuid);
-          if (headers && !channel && !ended.has(uuid)) this.#add(headers, true);
+          if (headers && !channel && !ended.has(uuid)) this.#add(headers, { doing });
           if (headers && channel && missed) channel.refresh(headers, connection);
           if (!headers && channel && !(await channelExists(connection, uuid))) vanished.push(uuid);
         }));
@@ -249,7 +280,10 @@ export class MediaNode implements ChannelNode {
         }
       }
     } finally {
-      if (this.#endedMeanwhile === ended) this.#endedMeanwhile = undefined;
+      if (this.#endedMeanwhile === ended) {
+        this.#endedMeanwhile = undefined;
+        this.#toldMeanwhile = [];
+      }
     }
   }
 }

@@ -3,43 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { pino } from 'pino';
-import { FreeSwitchMedia } from '../../../control/media/freeswitch.ts';
 import { ChannelGone, MediaError, type Digit, type ParkedChannel } from '../../../control/media/media.ts';
 import type { NodeTimings } from '../../../control/media/node.ts';
 import { Phone, type Call } from '../../support/phone.ts';
 import { Watched } from '../../support/wait.ts';
 import { writeWav } from '../../support/wav.ts';
-import { EslProxy, KINDS, PASSWORD, TestNode } from './nodes.ts';
+import { Control } from './control.ts';
+import { EslProxy, KINDS, TestNode } from './nodes.ts';
 
 const tone = (frequency: number, seconds: number): Buffer =>
   writeWav({ rate: 8000, samples: Int16Array.from({ length: 8000 * seconds }, (_, i) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000))) });
 
 const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
-
-/** A control process, as far as the media nodes see one: what it was handed is in `parked`. */
-class Control extends Watched {
-  readonly parked: ParkedChannel[] = [];
-  readonly media: FreeSwitchMedia;
-
-  constructor(node: TestNode, options: { eslPort?: number; timings?: Partial<NodeTimings> } = {}) {
-    super();
-    this.media = new FreeSwitchMedia({
-      nodes: [node.address(options.eslPort)],
-      password: PASSWORD,
-      logger: pino({ level: 'silent' }),
-      timings: { settleMs: 200, ...options.timings },
-    });
-    this.media.start((parked) => {
-      this.parked.push(parked);
-      this.changed();
-    });
-  }
-
-  next(count = 1): Promise<ParkedChannel> {
-    return this.until(() => this.parked[count - 1], 'a parked call');
-  }
-}
 
 for (const kind of KINDS) {
   describe(`the media nodes' driver on the ${kind} node`, function () {

@@ -18,6 +18,7 @@ export class Driver extends Watched {
     this.media = new FreeSwitchMedia({
       nodes: nodes.map(({ port }) => ({ name: `127.0.0.1:${port}`, host: '127.0.0.1', eslPort: port })),
       password: 'secret',
+      kamailio: '192.0.2.9:5060',
       logger: pino({ level: 'silent' }),
       timings: { firstRetryMs: 5, maxRetryMs: 10, graceMs: 2000, settleMs: 20, sweepMs: 60_000, ...timings },
     });

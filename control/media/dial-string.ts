@@ -1,0 +1,42 @@
+import { MediaError, type LegRequest } from './media.ts';
+
+export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' | 'timeoutSeconds'> {
+  /** The uuid the leg gets. */
+  uuid: string;
+  /** The channel it is rung for. */
+  of: string;
+  /** `host:port` */
+  kamailio: string;
+}
+
+/**
+ * The argument of `bridge` for one leg. The variables are separated by `~`, which with braces, quotes and backslashes is
+ * all that means something in there: in a URI they can be written as escapes, and elsewhere they have no business.
+ * @throws MediaError when a header cannot be sent.
+ */
+export function dialString({ uuid, of, uris, from, headers, timeoutSeconds, kamailio }: DialedLeg): string {
+  if (uris.length === 0) throw new MediaError('a leg needs a target');
+  const variables: [string, string][] = [
+    ['origination_uuid', uuid],
+    ['mv_leg_of', of],
+    // The node counts whole seconds of the clock, so that up to one of them is missing.
+    ['originate_timeout', String(Math.ceil(timeoutSeconds) + 1)],
+    // The caller hears our ringback, whatever the far end sends before it answers.
+    ['ignore_early_media', 'true'],
+    ['origination_caller_id_number', from],
+    ['origination_caller_id_name', from],
+    ...Object.entries({ ...headers, 'X-MV-Targets': uris.map(escaped).join('|') }).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
+  ];
+  for (const [name, value] of variables) {
+    if (!/^[\w-]+$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
+  }
+  return `{^^~${variables.map(([name, value]) => `${name}=${value}`).join('~')}}sofia/minivoice/leg@${kamailio}`;
+}
+
+/** The uuid of the leg that a dial string of ours makes. */
+export const legOf = (argument: string): string | undefined => /[~{]origination_uuid=([\w-]+)/.exec(argument)?.[1];
+
+/** What a URI may not hold as it is (RFC 3986 §2.1), and what means something in a dial string. */
+const escaped = (uri: string): string => uri.replace(/[^!-~]|[~{}'"\\$|<>^`]/gu, encode);
+
+const encode = (character: string): string => [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');

@@ -1,0 +1,121 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ParkedChannel } from '../../../control/media/media.ts';
+import { Heard } from '../../support/ear.ts';
+import { Phone, type Call } from '../../support/phone.ts';
+import { tone, type SoundSource } from '../../support/sound.ts';
+import { Control } from './control.ts';
+import { EslProxy, TestNode } from './nodes.ts';
+
+export interface Caller {
+  call: Call;
+  parked: ParkedChannel;
+  channel: ParkedChannel['channel'];
+}
+
+/** A media node, a control process, and two telephones: one calls in, the other stands where the node believes Kamailio. */
+export class Rig {
+  readonly node: TestNode;
+  readonly phone: Phone;
+  readonly callee: Phone;
+  readonly folder: string;
+  readonly #proxy: EslProxy;
+  control: Control;
+
+  private constructor(parts: { node: TestNode; phone: Phone; callee: Phone; folder: string; proxy: EslProxy }) {
+    this.node = parts.node;
+    this.phone = parts.phone;
+    this.callee = parts.callee;
+    this.folder = parts.folder;
+    this.#proxy = parts.proxy;
+    this.control = this.#newControl();
+  }
+
+  static async open(kind: TestNode['kind']): Promise<Rig> {
+    const node = await TestNode.start(kind);
+    const [phone, callee] = await Promise.all([Phone.open({ address: '127.0.0.1' }), Phone.open({ address: '127.0.0.1' })]);
+    return new Rig({ node, phone, callee, folder: await mkdtemp(join(tmpdir(), 'media-files-')), proxy: await EslProxy.to(node) });
+  }
+
+  /** An answered call. @param sound what the caller says. */
+  async caller(sound: SoundSource = tone(600)): Promise<Caller> {
+    await this.control.media.reconciled;
+    const count = this.control.parked.length + 1;
+    const call = await this.phone.call({ to: '+15551230001', from: '+15552000', via: this.node.sip, headers: [['X-MV-Call-ID', `call_${count}`]], sound });
+    const parked = await this.control.next(count);
+    await parked.channel.answer();
+    await call.answered();
+    return { call, parked, channel: parked.channel };
+  }
+
+  /** The control process dies, and another takes over; resolves with what it finds. */
+  async restart(): Promise<ParkedChannel> {
+    await this.control.media.stop();
+    this.control = this.#newControl();
+    return this.control.next();
+  }
+
+  /** The connection to the node is lost for as long as `meanwhile` takes. */
+  async without(meanwhile: () => Promise<unknown>): Promise<void> {
+    this.#proxy.cut();
+    await this.control.until(() => this.control.media.nodes()[0]?.connected === false || undefined, 'the loss of the connection');
+    await meanwhile();
+    this.#proxy.mend();
+  }
+
+  /** Ends the calls of a test. */
+  async clear(): Promise<void> {
+    for (const { channel } of this.control.parked) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
+    await Promise.all(this.control.parked.map(({ channel }) => channel.ended));
+    await this.control.media.stop();
+    this.control = this.#newControl();
+  }
+
+  async close(): Promise<void> {
+    await this.control.media.stop();
+    this.#proxy.close();
+    await Promise.all([this.phone.close(), this.callee.close()]);
+    await this.node.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #newControl(): Control {
+    return new Control(this.node, { eslPort: this.#proxy.port, kamailio: `${this.callee.address}:${this.callee.port}` });
+  }
+}
+
+/** Both sides of a recording, to be asked as a telephone's ear is. */
+export async function recorded(file: string): Promise<{ left: Heard; right: Heard }> {
+  const body = await readFile(file);
+  const format = body.indexOf('fmt ');
+  const data = body.indexOf('data');
+  const [channels, rate, bits] = [body.readUInt16LE(format + 10), body.readUInt32LE(format + 12), body.readUInt16LE(format + 22)];
+  const size = body.readUInt32LE(data + 4);
+  if (channels !== 2 || rate !== 8000 || bits !== 16) throw new Error(`${channels} channels of ${bits} bits at ${rate} Hz`);
+  if (data + 8 + size !== body.length) throw new Error(`an unfinished file: ${size} bytes of audio in ${body.length}`);
+  const side = (offset: number): Heard => {
+    const heard = new Heard();
+    heard.add(Int16Array.from({ length: size / 4 }, (_, i) => body.readInt16LE(data + 8 + i * 4 + offset)), { ssrc: 1, timestamp: 0 }, 0);
+    return heard;
+  };
+  return { left: side(0), right: side(2) };
+}
+
+/** Resolves when this was all that was heard for `forMs`, of what is heard from now on. */
+async function hearsOnly({ heard }: Call, what: string, is: (fromMs: number, toMs: number) => boolean, forMs: number): Promise<void> {
+  const since = heard.durationMs;
+  await heard.until(() => {
+    const now = heard.durationMs;
+    return now - since >= forMs && is(now - forMs, now) ? true : undefined;
+  }, () => `${what}; last heard ${[262, 330, 425, 600, 1000, 1400].map((f) => `${f}: ${heard.tone(f, heard.durationMs - forMs).toFixed(2)}`).join(', ')}`, 6000);
+}
+
+export const hearsTone = (call: Call, frequency: number, forMs = 400): Promise<void> =>
+  hearsOnly(call, `${frequency} Hz`, (from, to) => call.heard.tone(frequency, from, to) > 0.9, forMs);
+
+export const hearsNothing = (call: Call, forMs = 400): Promise<void> => hearsOnly(call, 'silence', (from, to) => call.heard.silence(from, to), forMs);
+
+/** The chords of the nodes' music, and none of what the tests say. */
+export const hearsMusic = (call: Call, forMs = 1300): Promise<void> =>
+  hearsOnly(call, 'music', (from, to) => call.heard.tone(330, from, to) > 0.2 && [600, 1000, 1400].every((f) => call.heard.tone(f, from, to) < 0.05), forMs);
