@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Gauge, Histogram } from 'prom-client';
 import { applicationRoutes } from './applications/routes.ts';
@@ -30,6 +31,11 @@ import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
 import { flowRoutes } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
+import { LocalStorage } from './recordings/local-storage.ts';
+import { recordingRoutes } from './recordings/routes.ts';
+import { S3Storage } from './recordings/s3-storage.ts';
+import { RecordingService } from './recordings/service.ts';
+import { RecordingStore } from './recordings/store.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -97,11 +103,22 @@ export function createApp(config: Config, logger: Logger): App {
   const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
 
   // The flow and the media nodes it drives.
-  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, logger });
+  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, kamailio: config.KAMAILIO_SIP, logger });
   const files = { folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger };
   const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
   const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
   const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
+  const recordings = new RecordingService({
+    store: new RecordingStore(db),
+    calls,
+    storedCall: (id) => callStore.find(id),
+    storages: storagesOf(config),
+    storage: config.RECORDING_STORAGE,
+    mediaFiles: config.MEDIA_FILES_DIR,
+    instance: config.INSTANCE_ID,
+    publicUrl: config.PUBLIC_URL ?? `http://${config.HTTP_HOST}:${config.HTTP_PORT}`,
+    logger,
+  });
   const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
   const flows = new Flows({
     calls,
@@ -112,6 +129,11 @@ export function createApp(config: Config, logger: Logger): App {
     // Ahead of its turn only while the engine has little to do: whoever is listening now comes first.
     prepare: (text, options) => void (prompts.making < PREPARED && prompts.file(text, options).catch(() => undefined)),
     fetchAudio: (url) => audioFiles.file(url).catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
+    recorder: {
+      start: async (call, channel) => void (await recordings.start(call, channel)),
+      stop: async (call, channel) => void (await recordings.stop(call, channel)),
+      resumed: (call, channel) => recordings.resumed(call, channel),
+    },
     routeLeg: (call, destination, from) => legs.route(call, destination, from),
     logger,
   });
@@ -160,6 +182,8 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('media_nodes_connected', 'Media nodes this process is connected to', () => media.nodes().filter((node) => node.connected).length);
   gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
   gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
+  gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
+  gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
 
   const services = {
@@ -172,6 +196,7 @@ export function createApp(config: Config, logger: Logger): App {
     endpoints: [
       ...callRoutes(callService),
       ...flowRoutes(callService, flows),
+      ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), channelOf: (id) => flows.get(id)?.channel }),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(new ApplicationService({ store: stores.applications, ...services })),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
@@ -202,7 +227,7 @@ export function createApp(config: Config, logger: Logger): App {
         server.once('error', reject);
         server.listen(config.HTTP_PORT, config.HTTP_HOST, () => resolve());
       });
-      await intake.start();
+      await intake.start(() => recordings.recover());
       changes.start();
       for (const sync of syncs) sync.start();
       dialogs.start();
@@ -221,13 +246,22 @@ export function createApp(config: Config, logger: Logger): App {
       await media.stop();
       const left = await journal.close(ms / 2);
       if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
-      await worker.stop(ms / 2);
+      await Promise.all([worker.stop(ms / 2), recordings.close(ms / 2)]);
       guardedFetch.close();
       redis.disconnect();
       subscriber.disconnect();
       await db.destroy();
     },
   };
+}
+
+/** Where recordings are kept, and where earlier ones may be. */
+function storagesOf(config: Config): { local: LocalStorage; s3?: S3Storage } {
+  const local = new LocalStorage(config.RECORDINGS_DIR ?? join(config.MEDIA_FILES_DIR, 'kept-recordings'));
+  const { S3_BUCKET: bucket, S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey, S3_REGION: region } = config;
+  if (!bucket || !accessKeyId || !secretAccessKey) return { local };
+  const endpoint = config.S3_ENDPOINT ?? `https://s3.${region}.amazonaws.com`;
+  return { local, s3: new S3Storage({ endpoint, bucket, region, accessKeyId, secretAccessKey, pathStyle: config.S3_PATH_STYLE === 'true' }) };
 }
 
 /** Commands fail at once while Redis is away, rather than wait; it is connected to again in the background. */

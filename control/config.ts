@@ -25,6 +25,7 @@ export const environment = z.object({
   EDGE_HOST: z.string().default('127.0.0.1').describe('address Kamailio asks for decisions'),
   EDGE_PORT: port.default(8081).describe('port Kamailio asks for decisions'),
   EDGE_TOKEN: z.string().min(16).describe('shared by Kamailio and the control plane; a decision request without it is refused'),
+  KAMAILIO_SIP: z.string().regex(/^[^:\s]+:\d+$/, 'must be host:port').default('127.0.0.1:5060').describe('where media nodes send second legs to: the SIP address of Kamailio'),
   KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),
   FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated'),
   FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),

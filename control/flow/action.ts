@@ -20,6 +20,14 @@ export type Outcome =
   /** The unanswered call is refused with this SIP code. */
   | { next: 'refuse'; sipCode: number };
 
+/** Who records calls. */
+export interface Recorder {
+  start(call: Call, channel: Channel): Promise<void>;
+  stop(call: Call, channel: Channel): Promise<void>;
+  /** The channel was taken over from an earlier life of this process, and its recording with it. */
+  resumed(call: Call, channel: Channel): Promise<void>;
+}
+
 /** What an action may use. It reaches the caller through `channel` and nothing else. */
 export interface FlowContext {
   readonly call: Call;
@@ -32,6 +40,7 @@ export interface FlowContext {
   speak(text: string, options?: { voice?: string; language?: string }): Promise<string>;
   /** A customer's audio as a file that the media node can play. */
   fetchAudio(url: string): Promise<string>;
+  readonly recorder: Recorder;
   /** The way to a second leg, or undefined where there is none. */
   routeLeg(call: Call, destination: string, from: string | undefined): Pick<LegRequest, 'uris' | 'from' | 'headers'> | undefined;
   /** Asks the customer's server for the next actions. @throws FlowFailure */

@@ -18,6 +18,7 @@ export interface FlowServices {
   prepare: (text: string, options: { voice?: string; language?: string }) => void;
   fetchAudio: FlowContext['fetchAudio'];
   routeLeg: FlowContext['routeLeg'];
+  recorder: FlowContext['recorder'];
   logger: Logger;
 }
 
@@ -114,6 +115,7 @@ export class Flow {
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
     if (adopted && channel.answered && call.status === 'ringing') calls.answered(call);
+    if (adopted) void this.#services.recorder.resumed(call, channel);
     if (saved) {
       this.#state = saved;
       resumed = { finished: adopted.playing?.finished, leg: adopted.bridging };
@@ -157,7 +159,7 @@ export class Flow {
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
-    const { calls, states, speak, fetchAudio, routeLeg, ask } = this.#services;
+    const { calls, states, speak, fetchAudio, routeLeg, recorder, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
@@ -185,6 +187,7 @@ export class Flow {
         speak,
         fetchAudio,
         routeLeg,
+        recorder,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
       }, resumed);

@@ -32,9 +32,11 @@ export class Intake {
   }
 
   /** Takes up the calls an earlier life of this process has left, then all channels that need instructions. */
-  async start(): Promise<void> {
+  /** @param adopted called when the calls left by an earlier life are known again, before any channel is taken. */
+  async start(adopted: () => Promise<void>): Promise<void> {
     const { calls, stored, media, instance } = this.#options;
     const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
+    await adopted();
     media.start((parked) => void this.#take(parked));
     void media.reconciled.then(() => {
       for (const call of left) {

@@ -8,6 +8,7 @@ import { hold, resume } from './actions/hold.ts';
 import { mute, unmute } from './actions/mute.ts';
 import { pause } from './actions/pause.ts';
 import { play } from './actions/play.ts';
+import { startRecording, stopRecording } from './actions/recording.ts';
 import { redirect } from './actions/redirect.ts';
 import { reject } from './actions/reject.ts';
 import { say } from './actions/say.ts';
@@ -17,7 +18,7 @@ import { transfer } from './actions/transfer.ts';
 
 /** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
 export const ACTIONS = new Map<string, Action<unknown>>(
-  [bridge, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+  [bridge, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, stopRecording, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */

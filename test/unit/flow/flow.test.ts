@@ -50,6 +50,11 @@ describe('a flow', () => {
     prepare: () => undefined,
     fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
     routeLeg: (_call, destination, from) => (destination === '+15550000' ? undefined : { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} }),
+    recorder: {
+      start: () => Promise.resolve(void channel.asked.push('start recording')),
+      stop: () => Promise.reject(new Error('recording is not currently started')),
+      resumed: () => Promise.resolve(),
+    },
     logger: pino({ enabled: false }),
   });
   const park = (adopted?: ParkedChannel['adopted']): ParkedChannel => ({ channel, headers: {}, dialog: { callId: '', fromTag: '', toTag: '' }, adopted });
@@ -263,6 +268,13 @@ describe('a flow', () => {
   it('sends digits after their pause, mutes and holds, each going on to the next', async () => {
     await run({ send_digits: { digits: '12#w3', pause_before_ms: 700 } }, { mute: { direction: 'write' } }, { hold: {} }, { resume: {} }, { unmute: { direction: 'both' } });
     expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#w3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
+  });
+
+  it('a recording that cannot be started or stopped does not end the call', async () => {
+    await run({ start_recording: {} }, { stop_recording: {} }, { say: { text: 'on' } });
+    expect(channel.asked).to.deep.equal(['answer', 'start recording', 'play /prompts/on.wav', 'hangup NORMAL_CLEARING']);
+    const ended = changes.flatMap((c) => c.timeline).filter((e) => e.kind === 'action.ended' && e.detail.action === 'stop_recording');
+    expect(ended[0]?.detail).to.include({ result: 'failed', message: 'recording is not currently started' });
   });
 
   describe('with a second leg', () => {

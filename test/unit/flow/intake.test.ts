@@ -31,14 +31,14 @@ describe('parked channels and their calls', () => {
     const flows = new Flows({
       calls, states: { save: () => undefined, load: () => Promise.resolve(undefined), forget: () => undefined } as never,
       ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
-      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), routeLeg: () => undefined, logger: pino({ enabled: false }),
+      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), routeLeg: () => undefined, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, logger: pino({ enabled: false }),
     });
     const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
     const intake = new Intake({
       calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', claim: () => undefined, lost: ({ callId }) => lost.push(callId), logger: pino({ enabled: false }),
       stored: { find: (id) => Promise.resolve(stored.find((call) => call.id === id)), unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)) },
     });
-    await intake.start();
+    await intake.start(() => Promise.resolve());
   };
   const headersOf = (call: Pick<Call, 'id'>, more: Record<string, string> = {}) => ({
     'call-id': call.id, owner: '1', customer: 'cust_1', application: 'app_1', from: '+1555', to: '+1556', trunk: 'trunk_1', created: '2026-01-01T00:00:00.000Z', ...more,
