@@ -59,6 +59,8 @@ export class RecordingService {
   readonly #turns = new Map<string, Promise<unknown>>();
   /** Recordings that have stopped, until the database knows. */
   readonly #unmarked = new Map<string, Recording>();
+  /** Recordings that could not be started, until the database knows. */
+  readonly #unstarted = new Set<string>();
   #marking: Promise<void> | undefined;
   #closed = false;
 
@@ -75,7 +77,7 @@ export class RecordingService {
 
   /** Figures for gauges. */
   get counters(): { running: number; finishing: number; waiting: number; unmarked: number } {
-    return { running: this.#running.size, finishing: this.#finisher.running, waiting: this.#finisher.waiting, unmarked: this.#unmarked.size };
+    return { running: this.#running.size, finishing: this.#finisher.running, waiting: this.#finisher.waiting, unmarked: this.#unmarked.size + this.#unstarted.size };
   }
 
   readonly toJson = (recording: Recording): ReturnType<typeof recordingToJson> => recordingToJson(recording, this.#publicUrl);
@@ -242,7 +244,7 @@ export class RecordingService {
   #begun(recording: Recording): void {
     const at = this.#now();
     recording.recordingAt = at;
-    this.#tell(recording, 'started', {}, (trx) => this.#o.store.recordingSince(trx, recording.id, at));
+    void this.#tell(recording, 'started', {}, (trx) => this.#o.store.recordingSince(trx, recording.id, at));
   }
 
   /** @throws ApiError `recording_start_failed`, always */
@@ -256,7 +258,12 @@ export class RecordingService {
       await channel?.stopRecording(this.#fileOf(recording)).catch(() => undefined);
       await rm(this.#fileOf(recording), { force: true }).catch(() => undefined);
       const ended: Recording = { ...recording, status: 'failed', failure: message, updatedAt: this.#now() };
-      this.#tell(ended, 'failed', { message }, (trx) => store.ended(trx, ended));
+      this.#unstarted.add(recording.id);
+      void this.#tell(ended, 'failed', { message }, (trx) => store.ended(trx, ended)).then((told) => {
+        // Then it is left to what finishes recordings, which tries until it is told.
+        if (!told) this.#stopped(recording);
+        this.#unstarted.delete(recording.id);
+      });
     } else {
       const call = this.#o.calls.get(recording.callId);
       if (call) void this.#o.calls.recording(call, 'recording.failed', { call_id: call.id, message });
@@ -264,17 +271,21 @@ export class RecordingService {
     throw new ApiError('recording_start_failed');
   }
 
-  /** Nobody waits for an event to be stored: what it tells of has happened. */
-  #tell(recording: Recording, what: Recording['status'], more: Record<string, unknown>, also: Parameters<Announcer['tell']>[3]): void {
-    this.#announcer.tell(recording.callId, `recording.${what}`, { ...this.toJson(recording), ...more }, also).catch((error: unknown) => {
+  /** Whether the event is stored, in the end. Nobody should wait for that: what it tells of has happened. */
+  async #tell(recording: Recording, what: Recording['status'], more: Record<string, unknown>, also: Parameters<Announcer['tell']>[3]): Promise<boolean> {
+    try {
+      await this.#announcer.tell(recording.callId, `recording.${what}`, { ...this.toJson(recording), ...more }, also);
+      return true;
+    } catch (error) {
       this.#o.logger.error({ err: error, recording: recording.id }, `that a recording is ${what} could not be told`);
-    });
+      return false;
+    }
   }
 
   /** The recording of a call that runs, where this process has not heard of it yet, and the newest it has had. */
   async #findRunning(callId: string): Promise<{ running?: Recording; latest?: Recording }> {
     const latest = await this.#o.store.latest(callId);
-    const runs = latest?.status === 'started' && !latest.stoppedAt && !this.#unmarked.has(latest.id);
+    const runs = latest?.status === 'started' && !latest.stoppedAt && !this.#unmarked.has(latest.id) && !this.#unstarted.has(latest.id);
     if (runs) this.#running.set(callId, latest);
     return { latest, running: runs ? latest : undefined };
   }

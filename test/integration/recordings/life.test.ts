@@ -157,9 +157,9 @@ describe('a recording', () => {
     const call = room.call();
     channel.refuse = refused();
     expect(await codeOf(room.service.start(call, channel))).to.equal('recording_start_failed');
-    expect((await room.ended(`rec_${call.id}`)).status).to.equal('failed');
-    expect(await room.names(call.id)).to.deep.equal(['recording.failed']);
     expect((await room.service.start(call, channel)).id).to.equal(`rec_${call.id}_2`);
+    expect((await room.ended(`rec_${call.id}`)).status).to.equal('failed');
+    expect(await room.names(call.id)).to.deep.equal(['recording.failed', 'recording.started']);
   });
 
   it('that the node does not stop goes on, and can be stopped later', async () => {
