@@ -31,11 +31,6 @@ import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
 import { flowRoutes } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
-import { LocalStorage } from './recordings/local-storage.ts';
-import { recordingRoutes } from './recordings/routes.ts';
-import { S3Storage } from './recordings/s3-storage.ts';
-import { RecordingService } from './recordings/service.ts';
-import { RecordingStore } from './recordings/store.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -51,6 +46,11 @@ import { AudioFiles } from './media/audio-files.ts';
 import { EspeakEngine } from './media/espeak.ts';
 import { FreeSwitchMedia } from './media/freeswitch.ts';
 import { Prompts } from './media/speech.ts';
+import { LocalStorage } from './recordings/local-storage.ts';
+import { recordingRoutes } from './recordings/routes.ts';
+import { S3Storage } from './recordings/s3-storage.ts';
+import { RecordingService } from './recordings/service.ts';
+import { RecordingStore } from './recordings/store.ts';
 import { trunkRoutes } from './trunks/routes.ts';
 import { TrunkService } from './trunks/service.ts';
 import { TrunkStore } from './trunks/store.ts';
@@ -166,10 +166,12 @@ export function createApp(config: Config, logger: Logger): App {
     hangup: async (call) => {
       if (!calls.get(call.id)) throw new ApiError('service_unavailable', 'this call is in the care of another control process');
       const flow = flows.get(call.id);
-      if (flow) await flow.hangup();
-      else if (!(await dialogs.endRelayed(call))) return false;
-      else calls.end(call, { hangup: { by: 'api', cause: 'NORMAL_CLEARING' } });
-      return true;
+      if (flow) {
+        await flow.hangup();
+        return true;
+      }
+      decisions.hungUpByApi(call);
+      return dialogs.endRelayed(call);
     },
   });
 

@@ -1,4 +1,4 @@
-import type { Call, FailureCode } from '../calls/call.ts';
+import { isTerminal, type Call, type FailureCode } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
 import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
@@ -57,13 +57,18 @@ const UNCLAIMED_MS = 20_000;
 export class Decisions {
   readonly #options: Options;
   readonly #pending = new PendingCalls();
+  /** Relayed calls the API is hanging up: Kamailio will say that it has ended them itself. */
+  readonly #byApi = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #draining = false;
 
   constructor(options: Options) {
     this.#options = options;
     this.#timer = setInterval(() => this.#expire(), 1000).unref();
-    options.calls.onTerminal((call) => this.#pending.remove(call.id));
+    options.calls.onTerminal((call) => {
+      this.#pending.remove(call.id);
+      this.#byApi.delete(call.id);
+    });
   }
 
   /** From now on new calls are refused with 503, so that others take them while this process ends. */
@@ -82,6 +87,11 @@ export class Decisions {
   /** A media node has the call. */
   claim(callId: string): void {
     this.#pending.claimed(callId);
+  }
+
+  /** Whoever ends this relayed call in Kamailio's name, it is the API. */
+  hungUpByApi(call: Call): void {
+    if (!isTerminal(call.status)) this.#byApi.add(call.id);
   }
 
   decide(request: z.infer<typeof RouteRequest>): Decision {
@@ -132,7 +142,8 @@ export class Decisions {
     } else if (notice.event === 'canceled') {
       calls.end(call, CANCELED);
     } else if (notice.event === 'ended') {
-      calls.end(call, { hangup: { by: notice.by ?? 'platform', cause: 'NORMAL_CLEARING' } });
+      const by = notice.by ?? 'platform';
+      calls.end(call, { hangup: { by: by === 'platform' && this.#byApi.has(call.id) ? 'api' : by, cause: 'NORMAL_CLEARING' } });
     } else {
       const webhook = call.routeMode === 'webhook';
       const code = webhook ? 'media_unavailable' : failureOf(notice.code ?? 0);

@@ -22,6 +22,7 @@ const FINISHED_WITHIN_MS = 2000;
 
 /** Recordings of the application's calls; another application's do not exist. */
 export function recordingRoutes({ service, call, channelOf }: Dependencies): Endpoint[] {
+  const { library } = service;
   const own = (caller: CustomerCaller) => ({ applicationId: caller.applicationId });
 
   /** @throws ApiError `active_call_not_found`, `call_uuid_missing` */
@@ -56,7 +57,7 @@ export function recordingRoutes({ service, call, channelOf }: Dependencies): End
       handle: async ({ params, body: { action }, caller }) => {
         if (!isAction(action)) throw new ApiError('invalid_action', 'action must be start or stop');
         const recording = await (action === 'start' ? start : stop)(params.id, caller);
-        return { data: { call_id: recording.callId, provider_call_id: recording.providerCallId, action, recording: service.toJson(recording) } };
+        return { data: { call_id: recording.callId, provider_call_id: recording.providerCallId, action, recording: library.toJson(recording) } };
       },
     }),
     endpoint({
@@ -64,31 +65,31 @@ export function recordingRoutes({ service, call, channelOf }: Dependencies): End
       params: idParams, query: pageQuery, status: 200, reply: listOf(recordingReply), errors: ['call_not_found'],
       handle: async ({ params, query, caller }) => {
         const { id } = await call(params.id, own(caller));
-        return page(query, (limit, before) => service.list(id, limit, before === undefined ? undefined : numberOf(id, before)), service.toJson);
+        return page(query, (limit, before) => library.list(id, limit, before === undefined ? undefined : numberOf(id, before)), library.toJson);
       },
     }),
     endpoint({
       ...common, method: 'get', path: '/v1/recordings/:id', summary: 'Read a recording',
       params: idParams, status: 200, reply: recordingReply, errors: ['not_found'],
-      handle: async ({ params, caller }) => service.toJson(await service.get(params.id, own(caller))),
+      handle: async ({ params, caller }) => library.toJson(await library.get(params.id, own(caller))),
     }),
     download({
       ...common, path: '/v1/recordings/:id/audio', summary: "Fetch a recording's audio",
       description: 'WAV: stereo, 8 kHz, 16 bit; the caller is on the left.',
       params: idParams, produces: 'audio/wav', errors: ['not_found', 'service_unavailable'],
       handle: async ({ params, caller }) => {
-        const recording = await service.get(params.id, own(caller));
+        const recording = await library.get(params.id, own(caller));
         if (recording.status !== 'completed') throw new ApiError('not_found', 'this recording has no audio that can be fetched');
         return {
           sizeBytes: recording.sizeBytes, fileName: `${recording.id}.wav`, tag: recording.sha256 ?? recording.id,
-          open: (range) => service.audio(recording, range),
+          open: (range) => library.audio(recording, range),
         };
       },
     }),
     endpoint({
       ...common, method: 'delete', path: '/v1/recordings/:id', summary: 'Delete a recording and its audio',
       params: idParams, status: 204, errors: ['not_found', 'recording_in_progress', 'service_unavailable'], allowDisabledApplication: true,
-      handle: ({ params, caller }) => service.delete(params.id, own(caller)),
+      handle: ({ params, caller }) => library.delete(params.id, own(caller)),
     }),
   ];
 }

@@ -1,44 +1,30 @@
 import { chmod, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { isTerminal, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { ApiError } from '../lib/errors.ts';
-import type { Logger } from '../lib/logger.ts';
 import { ChannelGone, type Channel } from '../media/media.ts';
 import { Announcer } from './announcer.ts';
 import { Finisher, type FinisherOptions } from './finisher.ts';
+import { RecordingLibrary, type LibraryOptions } from './library.ts';
 import { mediaFileName, recordingId, type Recording, type StorageType } from './recording.ts';
-import { recordingToJson } from './schema.ts';
-import { isMissing, MissingFile, type ByteRange, type Storage } from './storage.ts';
-import type { RecordingStore } from './store.ts';
+import { isMissing } from './storage.ts';
 import { sweepMediaFiles } from './sweep.ts';
 
-export interface RecordingOptions extends Pick<FinisherOptions, 'now' | 'concurrency' | 'patienceMs' | 'retryMs' | 'giveUpMs'> {
-  store: RecordingStore;
+export interface RecordingOptions extends Omit<LibraryOptions, 'fileOf'>, Pick<FinisherOptions, 'concurrency' | 'patienceMs' | 'retryMs' | 'giveUpMs'> {
   calls: Calls;
   /** A call as the database has it. */
   storedCall: (id: string) => Promise<Call | undefined>;
-  /** Every storage there are recordings in; one that is not configured any more keeps its recordings, out of reach. */
-  storages: Readonly<Partial<Record<StorageType, Storage>>>;
   /** Which one new recordings go to. */
   storage: StorageType;
   /** Folder shared with the media nodes; recordings are written into `recordings` below it. */
   mediaFiles: string;
   /** This control process's number. */
   instance: number;
-  /** Where customers reach the API. */
-  publicUrl: string;
-  logger: Logger;
 }
 
 /** What is needed of a channel here. */
 export type RecordableChannel = Pick<Channel, 'uuid' | 'node' | 'startRecording' | 'stopRecording'>;
-
-/** An application sees its own recordings; another's does not exist. */
-export interface Scope {
-  applicationId: string;
-}
 
 const MARK_AGAIN_MS = 1000;
 
@@ -47,10 +33,11 @@ const MARK_AGAIN_MS = 1000;
  * exists before the media node is asked, so that every file has an owner, whatever dies in between.
  */
 export class RecordingService {
+  /** What there is of recordings, for their owners. */
+  readonly library: RecordingLibrary;
   readonly #o: RecordingOptions;
   readonly #now: () => Date;
   readonly #folder: string;
-  readonly #publicUrl: string;
   readonly #announcer: Announcer;
   readonly #finisher: Finisher;
   /** Recordings that run, by call. */
@@ -69,9 +56,9 @@ export class RecordingService {
     this.#o = options;
     this.#now = options.now ?? (() => new Date());
     this.#folder = join(options.mediaFiles, 'recordings');
-    this.#publicUrl = options.publicUrl.replace(/\/+$/, '');
+    this.library = new RecordingLibrary({ ...options, fileOf: (recording) => this.#fileOf(recording) });
     this.#announcer = new Announcer({ calls, storedCall, transaction: (work) => store.transaction(work) });
-    this.#finisher = new Finisher({ ...options, announcer: this.#announcer, folder: this.#folder, toJson: (recording) => this.toJson(recording) });
+    this.#finisher = new Finisher({ ...options, announcer: this.#announcer, folder: this.#folder, toJson: (recording) => this.library.toJson(recording) });
     calls.onTerminal((call) => this.channelEnded(call));
   }
 
@@ -79,8 +66,6 @@ export class RecordingService {
   get counters(): { running: number; finishing: number; waiting: number; unmarked: number } {
     return { running: this.#running.size, finishing: this.#finisher.running, waiting: this.#finisher.waiting, unmarked: this.#unmarked.size + this.#unstarted.size };
   }
-
-  readonly toJson = (recording: Recording): ReturnType<typeof recordingToJson> => recordingToJson(recording, this.#publicUrl);
 
   /**
    * Takes up what an earlier life of this process has left: recordings of calls that go on go on, all others are finished
@@ -167,44 +152,10 @@ export class RecordingService {
     });
   }
 
-  /** @throws ApiError `not_found` */
-  async get(id: string, { applicationId }: Scope): Promise<Recording> {
-    const recording = await this.#o.store.find(id);
-    if (!recording || recording.applicationId !== applicationId) throw new ApiError('not_found', 'recording not found');
-    return recording;
-  }
-
-  /** A call's recordings, newest first; `before` is the number the page starts after. */
-  list(callId: string, limit: number, before?: number): Promise<Recording[]> {
-    return this.#o.store.list(callId, limit, before);
-  }
-
   /** The recording once it has ended, or as it is after `ms` milliseconds. */
   async ended(recording: Recording, ms: number): Promise<Recording> {
     await this.#finisher.ended(recording.id, ms);
     return (await this.#o.store.find(recording.id)) ?? recording;
-  }
-
-  /** Opens a recording's audio. @throws ApiError `not_found`, `service_unavailable` */
-  async audio(recording: Recording, range: ByteRange): Promise<Readable> {
-    try {
-      return await this.#storageOf(recording).read(recording.fileKey, range);
-    } catch (error) {
-      throw this.#unreachable(recording, error);
-    }
-  }
-
-  /** Deletes the audio, and the recording with it. @throws ApiError `not_found`, `recording_in_progress`, `service_unavailable` */
-  async delete(id: string, scope: Scope): Promise<void> {
-    const recording = await this.get(id, scope);
-    if (recording.status === 'started') throw new ApiError('recording_in_progress');
-    try {
-      await rm(this.#fileOf(recording), { force: true });
-      if (recording.status === 'completed') await this.#storageOf(recording).delete(recording.fileKey);
-    } catch (error) {
-      throw this.#unreachable(recording, error);
-    }
-    await this.#o.store.deleted(id, this.#now());
   }
 
   async #start(call: Call, channel: RecordableChannel): Promise<Recording> {
@@ -274,7 +225,7 @@ export class RecordingService {
   /** Whether the event is stored, in the end. Nobody should wait for that: what it tells of has happened. */
   async #tell(recording: Recording, what: Recording['status'], more: Record<string, unknown>, also: Parameters<Announcer['tell']>[3]): Promise<boolean> {
     try {
-      await this.#announcer.tell(recording.callId, `recording.${what}`, { ...this.toJson(recording), ...more }, also);
+      await this.#announcer.tell(recording.callId, `recording.${what}`, { ...this.library.toJson(recording), ...more }, also);
       return true;
     } catch (error) {
       this.#o.logger.error({ err: error, recording: recording.id }, `that a recording is ${what} could not be told`);
@@ -335,18 +286,6 @@ export class RecordingService {
 
   #fileOf(recording: Recording): string {
     return join(this.#folder, mediaFileName(recording.id));
-  }
-
-  #storageOf(recording: Recording): Storage {
-    const storage = this.#o.storages[recording.storageType];
-    if (!storage) throw new Error(`the storage ${recording.storageType} is not configured`);
-    return storage;
-  }
-
-  #unreachable(recording: Recording, error: unknown): ApiError {
-    if (error instanceof MissingFile) return new ApiError('not_found', 'the audio of this recording is not there any more');
-    this.#o.logger.error({ err: error, recording: recording.id }, 'the audio of a recording cannot be reached');
-    return new ApiError('service_unavailable', 'the audio cannot be reached right now', { retryAfter: 30 });
   }
 }
 

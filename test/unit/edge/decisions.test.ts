@@ -159,6 +159,15 @@ describe('route decisions', () => {
     expect(call?.hangup?.by).to.equal('callee');
   });
 
+  it('a relayed call that the API hangs up says so', () => {
+    decide('+15550002');
+    const call = only();
+    decisions.notice({ event: 'answered', call: call?.id ?? '', sip_call_id: '', from_tag: '' });
+    if (call) decisions.hungUpByApi(call);
+    decisions.notice({ event: 'ended', call: call?.id ?? '', sip_call_id: '', from_tag: '', by: 'platform' });
+    expect(call?.hangup?.by).to.equal('api');
+  });
+
   it('a relayed call that fails says why', () => {
     decide('+15550002');
     decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 486, reason: 'Busy Here' });
