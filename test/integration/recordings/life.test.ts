@@ -36,13 +36,13 @@ describe('a recording', () => {
   it('starts, stops, and is completed when its audio can be fetched', async () => {
     const call = room.call();
     const started = await room.service.start(call, channel);
-    expect(room.service.toJson(started)).to.include({
+    expect(room.service.library.toJson(started)).to.include({
       id: `rec_${call.id}`, call_id: call.id, customer_id: 'cust_1', application_id: 'app_1', provider_call_id: channel.uuid,
       status: 'started', storage_type: 'local', file_url: '', duration_seconds: 0, size_bytes: 0,
     });
     await room.service.stop(call, channel);
     const ended = await room.ended(started.id);
-    expect(room.service.toJson(ended)).to.include({ status: 'completed', duration_seconds: 3, size_bytes: channel.audio.length, file_url: `https://api.example.com/v1/recordings/rec_${call.id}/audio` });
+    expect(room.service.library.toJson(ended)).to.include({ status: 'completed', duration_seconds: 3, size_bytes: channel.audio.length, file_url: `https://api.example.com/v1/recordings/rec_${call.id}/audio` });
     expect((await readFile(kept(started.id))).equals(channel.audio)).to.equal(true);
     expect(await readdir(join(folder, 'recordings'))).to.deep.equal([]);
     const told = await room.told(call.id);
@@ -80,7 +80,7 @@ describe('a recording', () => {
       await room.service.stop(call, channel);
     }
     for (const id of [`rec_${call.id}`, `rec_${call.id}_2`, `rec_${call.id}_3`]) expect((await room.ended(id)).status).to.equal('completed');
-    expect((await room.service.list(call.id, 10)).map(({ n }) => n)).to.deep.equal([3, 2, 1]);
+    expect((await room.service.library.list(call.id, 10)).map(({ n }) => n)).to.deep.equal([3, 2, 1]);
     const keys = (await room.told(call.id)).map(({ data }) => data.event_key);
     expect(new Set(keys).size).to.equal(6);
   });
@@ -88,10 +88,10 @@ describe('a recording', () => {
   it('that is deleted gives its id to no other', async () => {
     const call = room.call();
     await room.service.start(call, channel);
-    expect(await codeOf(room.service.delete(`rec_${call.id}`, { applicationId: 'app_1' }))).to.equal('recording_in_progress');
+    expect(await codeOf(room.service.library.delete(`rec_${call.id}`, { applicationId: 'app_1' }))).to.equal('recording_in_progress');
     await room.service.stop(call, channel);
     await room.ended(`rec_${call.id}`);
-    await room.service.delete(`rec_${call.id}`, { applicationId: 'app_1' });
+    await room.service.library.delete(`rec_${call.id}`, { applicationId: 'app_1' });
     expect(await room.store.find(`rec_${call.id}`)).to.equal(undefined);
     expect(await readdir(join(folder, 'kept/cust_1'))).to.deep.equal([]);
     expect((await room.service.start(call, channel)).id).to.equal(`rec_${call.id}_2`);

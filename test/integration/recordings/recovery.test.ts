@@ -60,10 +60,10 @@ describe('recordings survive', () => {
     await room.service.stop(call, channel);
     const ended = await room.ended(`rec_${call.id}`);
     expect([ended.status, ended.storageType]).to.deep.equal(['completed', 's3']);
-    expect((await buffer(await room.service.audio(ended, whole))).equals(channel.audio)).to.equal(true);
+    expect((await buffer(await room.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(true);
     expect(uploads()).to.deep.equal([`PUT /recordings/cust_1/rec_${call.id}.wav`]);
     await until(async () => ((await readdir(join(folder, 'recordings'))).length === 0 ? true : undefined), 'the file to be removed');
-    await room.service.delete(ended.id, { applicationId: 'app_1' });
+    await room.service.library.delete(ended.id, { applicationId: 'app_1' });
     expect(s3.state.requests.at(-1)).to.equal(`DELETE /recordings/cust_1/rec_${call.id}.wav`);
   });
 
@@ -130,7 +130,7 @@ describe('recordings survive', () => {
     const second = await begin();
     const ended = await second.ended(`rec_${call.id}`);
     expect([ended.status, ended.durationSeconds, ended.sizeBytes]).to.deep.equal(['completed', 3, channel.audio.length]);
-    expect((await buffer(await second.service.audio(ended, whole))).equals(channel.audio)).to.equal(true);
+    expect((await buffer(await second.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(true);
     expect(await second.names(call.id)).to.deep.equal(['recording.started', 'recording.completed']);
   });
 
@@ -207,6 +207,19 @@ describe('recordings survive', () => {
     room.hangUp(call);
     await room.until(`rec_${call.id}`, ({ attempts }) => attempts >= 2);
     await moveAway(join(folder, 'away'), join(folder, 'recordings'));
+    expect((await room.ended(`rec_${call.id}`)).status).to.equal('completed');
+  });
+
+  it('a database that is away when they stop: finished once it is back, and not taken for running meanwhile', async () => {
+    const room = await begin();
+    const call = room.call();
+    await room.service.start(call, channel);
+    const original = room.store.stopped.bind(room.store);
+    let tries = 0;
+    room.store.stopped = (...args) => (++tries < 2 ? Promise.reject(new Error('read ECONNRESET')) : original(...args));
+    await room.service.stop(call, channel);
+    expect(room.service.counters).to.include({ running: 0, unmarked: 1 });
+    expect((await room.service.start(call, channel)).id).to.equal(`rec_${call.id}_2`);
     expect((await room.ended(`rec_${call.id}`)).status).to.equal('completed');
   });
 

@@ -6,7 +6,7 @@ import { Calls } from '../../../control/calls/calls.ts';
 import { Journal } from '../../../control/calls/journal.ts';
 import { CallStore } from '../../../control/calls/store.ts';
 import { connectDatabase, type Database } from '../../../control/lib/database.ts';
-import { deferred } from '../../../control/lib/deferred.ts';
+import type { deferred } from '../../../control/lib/deferred.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
