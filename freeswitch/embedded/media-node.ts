@@ -4,9 +4,13 @@ import { AccessList } from './access-list.ts';
 import { runCommand } from './api/commands.ts';
 import { durationText, VERSION_SHORT } from './api/status.ts';
 import { Answering } from './channel/answering.ts';
-import { Channel, type ChannelContext } from './channel/channel.ts';
+import { calledProfile, Calling } from './channel/calling.ts';
+import { Channel, type ChannelContext, type Placed } from './channel/channel.ts';
+import { headersOf, type DialString } from './channel/dial-string.ts';
 import { InboundLeg } from './channel/inbound-leg.ts';
 import { callerProfile, setInviteVariables } from './channel/invite-variables.ts';
+import type { MediaResources } from './channel/leg-media.ts';
+import { OutboundLeg } from './channel/outbound-leg.ts';
 import type { NodeConfig } from './config.ts';
 import type { EslCommand } from './esl/command-reader.ts';
 import type { EslTarget } from './esl/connection.ts';
@@ -45,8 +49,7 @@ export class MediaNode implements EslTarget {
   readonly #ua: UserAgent;
   readonly #esl: EslServer;
   readonly #library = new MediaLibrary();
-  readonly #ports: PortRange;
-  readonly #clock: FrameClock;
+  readonly #resources: MediaResources;
   readonly #startedAt = performance.now();
   #heartbeat: NodeJS.Timeout | undefined;
 
@@ -60,8 +63,8 @@ export class MediaNode implements EslTarget {
       ['hostname', this.hub.hostname], ['core_uuid', this.hub.coreUuid], ['local_ip_v4', config.sip.ip], ['switchname', this.hub.hostname],
       ...POLICY,
     ]);
-    this.#ports = new PortRange(config.rtp.start, config.rtp.end);
-    this.#clock = new FrameClock((error) => log.error({ err: error }, 'audio frame failed'));
+    const clock = new FrameClock((error) => log.error({ err: error }, 'audio frame failed'));
+    this.#resources = { ip: config.rtp.ip, ports: new PortRange(config.rtp.start, config.rtp.end), clock };
     this.#transport = new SipTransport(config.sip.ip, config.sip.port, log);
     this.#transactions = new Transactions(this.#transport, STANDARD_TIMERS, log);
     this.#ua = new UserAgent(this.#transactions, new AccessList(config.sip.allow), log);
@@ -122,7 +125,7 @@ export class MediaNode implements EslTarget {
       this.#ua.reply(transaction, 415, { toTag: this.#ua.newTag(), headers: [['Accept', 'application/sdp']] });
       return;
     }
-    const leg = new InboundLeg(transaction, this.#ua, { ip: this.#config.rtp.ip, ports: this.#ports, clock: this.#clock });
+    const leg = new InboundLeg(transaction, this.#ua, this.#resources);
     leg.trying();
     const channel = new Channel(leg, callerProfile(transaction), 'inbound', this.#context());
     const answering = new Answering(channel, leg);
@@ -139,11 +142,30 @@ export class MediaNode implements EslTarget {
     return {
       hub: this.hub, library: this.#library, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
       sessionId: this.load.sinceStartup + 1,
+      place: (dial, by) => this.#place(dial, by),
       onGone: (gone) => {
         this.channels.delete(gone.uuid);
         this.#log.info({ uuid: gone.uuid, cause: gone.hangupCause }, 'channel ended');
       },
     };
+  }
+
+  #place(dial: DialString, by: Channel): Placed | string {
+    if (!this.#hasRoom()) return 'SWITCH_CONGESTION';
+    const uuid = dial.variables.get('origination_uuid');
+    if (uuid !== undefined && (this.channels.has(uuid) || !/^[\w-]{1,64}$/.test(uuid))) return 'NORMAL_TEMPORARY_FAILURE';
+    const number = dial.variables.get('origination_caller_id_number') ?? by.profile.number;
+    const leg = new OutboundLeg({
+      uri: dial.uri, peer: dial.peer, from: { number, name: dial.variables.get('origination_caller_id_name') ?? by.profile.name },
+      headers: headersOf(dial.variables), prefer: by.codec ?? 'PCMU',
+    }, this.#ua, this.#resources);
+    const channel = new Channel(leg, calledProfile(leg), 'outbound', this.#context(), uuid);
+    for (const [name, value] of dial.variables) channel.variables.set(name, value);
+    channel.variables.set('call_uuid', by.uuid);
+    channel.variables.set('channel_name', channel.profile.channelName);
+    channel.variables.set('sip_destination_url', dial.uri);
+    this.#take(channel);
+    return { channel, calling: new Calling(channel, leg) };
   }
 
   #take(channel: Channel): void {

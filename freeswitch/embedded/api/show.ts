@@ -10,7 +10,7 @@ function channelRow(channel: Channel, hostname: string): Row {
   const rate = codec && '8000';
   const bits = codec && '64000';
   return {
-    uuid: channel.uuid, direction: 'inbound', created: localStamp(times.created), created_epoch: String(Math.floor(times.created / 1_000_000)),
+    uuid: channel.uuid, direction: channel.direction, created: localStamp(times.created), created_epoch: String(Math.floor(times.created / 1_000_000)),
     name: profile.channelName, state: channel.state, cid_name: profile.name, cid_num: profile.number, ip_addr: profile.address,
     dest: profile.destination, application: channel.lastApplication.name, application_data: channel.lastApplication.data, dialplan: 'XML',
     context: 'minivoice', read_codec: codec, read_rate: rate, read_bit_rate: bits, write_codec: codec, write_rate: rate, write_bit_rate: bits,
@@ -29,8 +29,8 @@ const USAGE = '-USAGE: codec|endpoint|application|api|dialplan|file|timer|calls 
 export function show(node: MediaNode, argument: string): string {
   const [what = '', ...rest] = argument.trim().split(/ +/);
   if (!['channels', 'calls', 'bridged_calls', 'detailed_calls', 'detailed_bridged_calls'].includes(what.toLowerCase())) return USAGE;
-  // Nothing is bridged on this node.
-  const channels = what.toLowerCase().includes('bridged') ? [] : [...node.channels.values()];
+  const bridged = what.toLowerCase().includes('bridged');
+  const channels = [...node.channels.values()].filter((channel) => !bridged || channel.connected);
   const count = rest[0]?.toLowerCase() === 'count';
   const as = rest[rest.findIndex((word) => word.toLowerCase() === 'as') + 1];
   const format = rest.some((word) => word.toLowerCase() === 'as') ? (as ?? '').toLowerCase() : 'delim';

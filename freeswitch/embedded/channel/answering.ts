@@ -17,6 +17,7 @@ export class Answering {
   constructor(channel: Channel, leg: InboundLeg) {
     this.#channel = channel;
     this.#leg = leg;
+    leg.listen(channel);
   }
 
   /** What the dialplan does with a call: one that belongs to the control plane rings and parks, any other is refused. */

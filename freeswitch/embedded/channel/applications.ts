@@ -1,6 +1,7 @@
 import { parseCause } from '../causes.ts';
 import { SourceNotFound } from '../media/library.ts';
 import { CountedSource } from '../media/sources.ts';
+import { bridge } from './bridge.ts';
 import type { Channel } from './channel.ts';
 import { Wait } from './wait.ts';
 
@@ -108,6 +109,7 @@ const LIST: Application[] = [
   { name: 'unset', run: (channel, argument) => channel.variables.set(argument, undefined) },
   { name: 'hangup', run: (channel, argument) => channel.hangup(parseCause(argument || 'NORMAL_CLEARING')) },
   { name: 'respond', run: respond },
+  { name: 'bridge', run: bridge },
   // The dialplan has parked it already, and a channel is parked only once.
   { name: 'park', run: () => {} },
   { name: 'send_dtmf', run: (channel, argument) => void channel.sendDigits(argument) },

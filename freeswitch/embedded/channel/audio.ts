@@ -35,6 +35,11 @@ export class ChannelAudio implements FrameFilter {
     return this.#rtp;
   }
 
+  /** Number of the frame that is due now. */
+  get frame(): number {
+    return this.#rtp?.frame ?? 0;
+  }
+
   get law(): G711 {
     return this.#rtp?.agreement?.codec ?? 'PCMU';
   }

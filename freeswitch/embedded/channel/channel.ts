@@ -10,6 +10,8 @@ import type { Digit } from '../rtp/telephone-event.ts';
 import type { SipRequest } from '../sip/message.ts';
 import type { Answering } from './answering.ts';
 import { ChannelAudio } from './audio.ts';
+import type { Calling } from './calling.ts';
+import type { DialString } from './dial-string.ts';
 import { DigitQueue, type DigitSource } from './digits.ts';
 import { addChannelHeaders, addOtherLegHeaders, addVariables, STATE_NUMBERS, VERBOSE_EVENTS, type CallState, type ChannelState } from './event-headers.ts';
 import { Executor } from './executor.ts';
@@ -31,6 +33,14 @@ export interface ChannelContext {
   sessionId: number;
   /** The channel is over. */
   onGone: (channel: Channel) => void;
+  /** Makes a channel that calls somebody for another one; the hangup cause where it cannot be made. */
+  place: (dial: DialString, by: Channel) => Placed | string;
+}
+
+/** A channel that is about to call somebody. */
+export interface Placed {
+  channel: Channel;
+  calling: Calling;
 }
 
 /** One call: its states, its variables, what runs on it, the events it tells. */
@@ -52,10 +62,15 @@ export class Channel implements LegListener {
   answering: Answering | undefined;
   /** The other leg, from the moment one is called for this channel or by it. */
   other: Channel | undefined;
+  /** Audio passes between the two legs. */
+  connected = false;
   /** What tells of the park application, once it runs. */
   park: EventHeaders | undefined;
   #refusal: { status: number; reason: string } | undefined;
   #ended: (() => void)[] = [];
+  #setFinished: () => void = () => {};
+  /** Resolves when the end has been told. */
+  readonly finished: Promise<void> = new Promise((resolve) => (this.#setFinished = resolve));
   state: ChannelState = 'CS_NEW';
   stateNumber: number = STATE_NUMBERS.CS_NEW;
   callState: CallState = 'DOWN';
@@ -77,7 +92,6 @@ export class Channel implements LegListener {
     this.variables.set('uuid', this.uuid);
     this.variables.set('call_uuid', this.uuid);
     this.variables.set('session_id', context.sessionId);
-    leg.listen(this);
   }
 
   get player(): Player {
@@ -184,6 +198,16 @@ export class Channel implements LegListener {
     return sent > 0;
   }
 
+  /** One key to the far end, as long as it was pressed. */
+  sendDigit({ digit, duration }: Digit): void {
+    if (this.leg.rtp?.agreement?.eventPayload !== undefined) this.leg.rtp.events.add(digit, duration);
+  }
+
+  /** Makes the channel that calls somebody for this one. @returns the hangup cause where it cannot be made */
+  place(dial: DialString): Placed | string {
+    return this.#context.place(dial, this);
+  }
+
   /** Ends the call with this very SIP code where it is not answered yet. */
   refuse(status: number, reason: string): void {
     this.#refusal = { status, reason };
@@ -239,6 +263,7 @@ export class Channel implements LegListener {
       this.emit('CHANNEL_DESTROY', { file: 'switch_core_session.c', fn: 'switch_core_session_perform_destroy', line: 1613 });
     } finally {
       this.#context.onGone(this);
+      this.#setFinished();
     }
     this.move('CS_DESTROY');
   }

@@ -11,6 +11,7 @@ export class DigitQueue {
   readonly #channel: Channel;
   readonly #waiting: { digit: Digit; source: DigitSource }[] = [];
   #taken = '';
+  #pass: ((digit: Digit) => void) | undefined;
 
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -36,6 +37,12 @@ export class DigitQueue {
     return valid.length > 0;
   }
 
+  /** From now on keys go there, whatever waits; undefined: no more. */
+  passTo(pass: ((digit: Digit) => void) | undefined): void {
+    this.#pass = pass;
+    this.take();
+  }
+
   flush(): void {
     this.#waiting.length = 0;
   }
@@ -44,10 +51,11 @@ export class DigitQueue {
   take(): void {
     const channel = this.#channel;
     while (this.#waiting.length > 0 && !channel.down) {
-      const wait = channel.executor.waiting;
-      if (!wait && !channel.executor.parkedIdle) return;
+      const pass = this.#pass;
+      const wait = pass ? undefined : channel.executor.waiting;
+      if (!pass && !wait && !channel.executor.parkedIdle) return;
       if (wait && !wait.onDigit) {
-        wait.settle('break');
+        if (wait.endsAtKey) wait.settle('break');
         return;
       }
       const next = this.#waiting.shift();
@@ -56,6 +64,7 @@ export class DigitQueue {
       channel.emit('DTMF', { file: 'switch_channel.c', fn: 'switch_channel_dequeue_dtmf', line: 677 }, {
         'DTMF-Digit': next.digit.digit, 'DTMF-Duration': String(next.digit.duration), 'DTMF-Source': next.source,
       });
+      pass?.(next.digit);
       if (wait?.onDigit?.(next.digit.digit)) {
         wait.settle('break');
         return;

@@ -70,10 +70,9 @@ export class Executor {
     if (this.#frames.length > 0) this.#stopBroadcast = true;
     this.#break = true;
     const wait = this.waiting;
-    if (wait) {
-      this.#break = false;
-      wait.settle('break');
-    }
+    if (!wait) return;
+    this.#break = false;
+    if (wait.breakable) wait.settle('break');
   }
 
   /** Drops what is queued, ends what runs, and resolves when all of it has reported its end. */
@@ -89,7 +88,7 @@ export class Executor {
     if (this.#stopped) return 'hangup';
     if (this.#break) {
       this.#break = false;
-      return 'break';
+      if (wait.breakable) return 'break';
     }
     const frame = this.#frames.at(-1);
     this.#waits.push(wait);

@@ -26,7 +26,6 @@ export interface Leg {
   readonly localSdp: string;
   /** Settles when the audio is agreed on, or never will be. */
   readonly mediaSettled: Promise<void>;
-  listen(listener: LegListener): void;
   /** Ends the call from this side. @returns what was sent, as `sip_hangup_disposition` has it */
   end(farewell: Farewell): string;
 }

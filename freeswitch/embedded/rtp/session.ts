@@ -132,6 +132,11 @@ export class RtpSession implements Ticker {
     if (!before && !this.#closed) this.#clock.add(this);
   }
 
+  /** Number of the frame of the clock that is due now. */
+  get frame(): number {
+    return this.#clock.frame;
+  }
+
   /** What came in for this frame of the clock, in the agreed law; undefined for silence. Valid until the next frame. */
   received(frame: number): Buffer | undefined {
     return this.#audio.frame(frame);

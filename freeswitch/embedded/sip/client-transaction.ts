@@ -33,6 +33,10 @@ export class ClientTransaction {
     send();
   }
 
+  get pending(): boolean {
+    return !this.#done;
+  }
+
   received(response: SipResponse): void {
     if (this.#done) return;
     if (response.status < 200) {

@@ -1,5 +1,5 @@
 import { parseCSeq, parseNameAddr, parseUri } from './fields.ts';
-import { Headers, type SipRequest } from './message.ts';
+import { Headers, type SipRequest, type SipResponse } from './message.ts';
 import type { Peer } from './transport.ts';
 
 /** Our end of a dialog (RFC 3261 section 12), as far as requests within it need it. */
@@ -14,21 +14,54 @@ export class Dialog {
   #target: string;
   #localSeq: number;
   #remoteSeq: number;
-  readonly #inviteSource: Peer;
+  readonly #peer: Peer;
+
+  private constructor(parts: {
+    callId: string; local: string; localTag: string; remote: string; routes: readonly string[]; target: string; localSeq: number; remoteSeq: number; peer: Peer;
+  }) {
+    this.callId = parts.callId;
+    this.localTag = parts.localTag;
+    this.remoteTag = parseNameAddr(parts.remote)?.params.tag ?? '';
+    this.#local = parts.local;
+    this.#remote = parts.remote;
+    this.#routes = parts.routes;
+    this.#target = parts.target;
+    this.#localSeq = parts.localSeq;
+    this.#remoteSeq = parts.remoteSeq;
+    this.#peer = parts.peer;
+  }
 
   /** The callee's end, made from the INVITE that opens the dialog. */
-  constructor(invite: SipRequest, localTag: string, source: Peer) {
+  static called(invite: SipRequest, localTag: string, source: Peer): Dialog {
     const { headers } = invite;
-    this.callId = headers.get('call-id') ?? '';
-    this.localTag = localTag;
-    this.remoteTag = parseNameAddr(headers.get('from') ?? '')?.params.tag ?? '';
-    this.#local = `${headers.get('to') ?? ''};tag=${localTag}`;
-    this.#remote = headers.get('from') ?? '';
-    this.#routes = headers.all('record-route');
-    this.#target = parseNameAddr(headers.get('contact') ?? '')?.uri ?? '';
-    this.#remoteSeq = parseCSeq(headers.get('cseq'))?.number ?? 0;
-    this.#localSeq = Math.floor(Math.random() * 100_000_000) + 1;
-    this.#inviteSource = source;
+    return new Dialog({
+      callId: headers.get('call-id') ?? '',
+      local: `${headers.get('to') ?? ''};tag=${localTag}`,
+      localTag,
+      remote: headers.get('from') ?? '',
+      routes: headers.all('record-route'),
+      target: parseNameAddr(headers.get('contact') ?? '')?.uri ?? '',
+      localSeq: Math.floor(Math.random() * 100_000_000) + 1,
+      remoteSeq: parseCSeq(headers.get('cseq'))?.number ?? 0,
+      peer: source,
+    });
+  }
+
+  /** The caller's end, made from our INVITE and the response that opens the dialog: the route set is the Record-Route backwards. */
+  static calling(invite: SipRequest, response: SipResponse, peer: Peer): Dialog {
+    const { headers } = invite;
+    const local = headers.get('from') ?? '';
+    return new Dialog({
+      callId: headers.get('call-id') ?? '',
+      local,
+      localTag: parseNameAddr(local)?.params.tag ?? '',
+      remote: response.headers.get('to') ?? '',
+      routes: response.headers.all('record-route').reverse(),
+      target: parseNameAddr(response.headers.get('contact') ?? '')?.uri ?? invite.uri,
+      localSeq: parseCSeq(headers.get('cseq'))?.number ?? 0,
+      remoteSeq: -1,
+      peer,
+    });
   }
 
   static key(callId: string, localTag: string, remoteTag: string): string {
@@ -55,6 +88,15 @@ export class Dialog {
 
   /** A request of ours within the dialog and the hop it goes to (section 12.2.1.1). */
   makeRequest(method: string): { request: SipRequest; peer: Peer } {
+    return this.#make(method, ++this.#localSeq);
+  }
+
+  /** The ACK of a 2xx to an INVITE of ours: it has that INVITE's number (section 13.2.2.4). */
+  makeAck(number: number): { request: SipRequest; peer: Peer } {
+    return this.#make('ACK', number);
+  }
+
+  #make(method: string, number: number): { request: SipRequest; peer: Peer } {
     const headers = new Headers();
     const first = parseNameAddr(this.#routes[0] ?? '');
     const firstUri = first && parseUri(first.uri);
@@ -68,13 +110,13 @@ export class Dialog {
     }
     for (const route of routes) headers.add('Route', route);
     headers.add('Max-Forwards', '70').add('From', this.#local).add('To', this.#remote);
-    headers.add('Call-ID', this.callId).add('CSeq', `${++this.#localSeq} ${method}`);
+    headers.add('Call-ID', this.callId).add('CSeq', `${number} ${method}`);
     hop ??= parseUri(this.#target);
     return { request: { kind: 'request', method, uri, headers, body: Buffer.alloc(0) }, peer: this.#peerOf(hop) };
   }
 
   #peerOf(hop: ReturnType<typeof parseUri>): Peer {
-    const source = this.#inviteSource;
+    const source = this.#peer;
     if (!hop) return source;
     const transport = hop.params.transport?.toLowerCase() === 'tcp' ? 'tcp' : 'udp';
     const peer: Peer = { transport, address: hop.params.maddr || hop.host, port: hop.port ?? 5060 };

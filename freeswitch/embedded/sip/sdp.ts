@@ -154,11 +154,11 @@ export function answerSdp(offer: SessionDescription, chosen: { agreement: AudioA
   return `${lines.join('\r\n')}\r\n`;
 }
 
-/** Our offer for an INVITE that came without one. */
-export function offerSdp(origin: SdpOrigin, port: number): string {
+/** Our offer: in an INVITE of ours, or for one that came without. */
+export function offerSdp(origin: SdpOrigin, port: number, first: Codec = 'PCMU'): string {
   return `${[
     ...head(origin),
-    `m=audio ${port} RTP/AVP 0 8 101`,
+    `m=audio ${port} RTP/AVP ${first === 'PCMU' ? '0 8' : '8 0'} 101`,
     'a=rtpmap:0 PCMU/8000',
     'a=rtpmap:8 PCMA/8000',
     'a=rtpmap:101 telephone-event/8000',

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { ClientTransaction } from './client-transaction.ts';
 import { parseCSeq, parseVia, stampVia } from './fields.ts';
-import { makeResponse, type SipMessage, type SipRequest, type SipResponse } from './message.ts';
+import { InviteTransaction } from './invite-transaction.ts';
+import { Headers, makeResponse, type SipMessage, type SipRequest, type SipResponse } from './message.ts';
 import { ServerTransaction } from './server-transaction.ts';
 import type { SipTimers } from './timers.ts';
 import type { Peer, SipTransport } from './transport.ts';
@@ -23,7 +24,7 @@ export class Transactions {
   readonly timers: SipTimers;
   readonly #log: Logger;
   readonly #servers = new Map<string, ServerTransaction>();
-  readonly #clients = new Map<string, ClientTransaction>();
+  readonly #clients = new Map<string, ClientTransaction | InviteTransaction>();
   user: TransactionUser = { onRequest: () => {}, onAck: () => {}, onCancel: () => {} };
 
   constructor(transport: SipTransport, timers: SipTimers, log: Logger) {
@@ -43,9 +44,10 @@ export class Transactions {
 
   /** Sends a request of ours under a Via of its own. */
   request(request: SipRequest, peer: Peer, onResponse: (response: SipResponse) => void, onTimeout: () => void): void {
-    const branch = `z9hG4bK${randomBytes(12).toString('hex')}`;
-    const via = `SIP/2.0/${peer.transport.toUpperCase()} ${this.transport.ip}:${this.transport.port};rport;branch=${branch}`;
-    request.headers.list.unshift({ name: 'Via', key: 'via', value: via });
+    this.#request(request, peer, this.#newBranch(request, peer), onResponse, onTimeout);
+  }
+
+  #request(request: SipRequest, peer: Peer, branch: string, onResponse: (response: SipResponse) => void, onTimeout: () => void): void {
     const key = `${branch}|${request.method}`;
     this.#clients.set(key, new ClientTransaction({
       transport: this.transport, timers: this.timers, request, peer, onResponse, onTimeout,
@@ -53,9 +55,37 @@ export class Transactions {
     }));
   }
 
+  /** Sends an INVITE of ours. The refusal is acknowledged here, a 2xx by whoever asked. */
+  invite(request: SipRequest, peer: Peer, onResponse: (response: SipResponse) => void, onTimeout: () => void): InviteTransaction {
+    const branch = this.#newBranch(request, peer);
+    const key = `${branch}|INVITE`;
+    const cancel = (): void => this.#request(cancelOf(request), peer, branch, () => {}, () => {});
+    const transaction = new InviteTransaction({
+      transport: this.transport, timers: this.timers, request, peer, onResponse, onTimeout, cancel,
+      onEnd: () => this.#clients.delete(key),
+    });
+    this.#clients.set(key, transaction);
+    return transaction;
+  }
+
+  /** Sends the ACK of a 2xx: it has a Via of its own, and no answer. */
+  acknowledge(ack: SipRequest, peer: Peer): void {
+    this.#newBranch(ack, peer);
+    this.transport.send(ack, peer);
+  }
+
+  #newBranch(request: SipRequest, peer: Peer): string {
+    const branch = `z9hG4bK${randomBytes(12).toString('hex')}`;
+    const via = `SIP/2.0/${peer.transport.toUpperCase()} ${this.transport.ip}:${this.transport.port};rport;branch=${branch}`;
+    request.headers.list.unshift({ name: 'Via', key: 'via', value: via });
+    return branch;
+  }
+
   /** Our own requests that still wait for an answer. */
   get pendingRequests(): number {
-    return this.#clients.size;
+    let count = 0;
+    for (const transaction of this.#clients.values()) if (transaction.pending) count++;
+    return count;
   }
 
   stop(): void {
@@ -120,4 +150,14 @@ export class Transactions {
     if (request.method === 'CANCEL') this.user.onCancel(transaction, invite);
     else this.user.onRequest(transaction);
   }
+}
+
+/** The CANCEL of an INVITE: the same call, number and Via (RFC 3261 section 9.1). */
+function cancelOf(invite: SipRequest): SipRequest {
+  const headers = new Headers();
+  for (const { name, key, value } of invite.headers.list) {
+    if (key === 'cseq') headers.add(name, value.replace('INVITE', 'CANCEL'));
+    else if (['via', 'route', 'max-forwards', 'from', 'to', 'call-id'].includes(key)) headers.add(name, value);
+  }
+  return { kind: 'request', method: 'CANCEL', uri: invite.uri, headers, body: Buffer.alloc(0) };
 }

@@ -16,9 +16,13 @@ const KNOWN = new Set(['REGISTER', 'SUBSCRIBE', 'NOTIFY', 'PUBLISH', 'MESSAGE', 
 /** One end of a call, as the user agent sees it. */
 export interface CallLeg {
   readonly dialog: Dialog;
-  readonly invite: ServerTransaction;
   onRequest(transaction: ServerTransaction): void;
   onAck(request: SipRequest): void;
+}
+
+/** One that came in. */
+export interface CalledLeg extends CallLeg {
+  readonly invite: ServerTransaction;
   onCancel(cancel: SipRequest): void;
 }
 
@@ -38,7 +42,7 @@ export class UserAgent implements TransactionUser {
   readonly #log: Logger;
   readonly #legs = new Map<string, CallLeg>();
   /** Invites that are being worked on, by Call-ID and From tag: the same one by another way is merged. */
-  readonly #pending = new Map<string, CallLeg>();
+  readonly #pending = new Map<string, CalledLeg>();
   /** A new call. */
   onInvite: (transaction: ServerTransaction) => void = () => {};
   /** Whether a new call could be taken now: what OPTIONS tells. */
@@ -57,17 +61,19 @@ export class UserAgent implements TransactionUser {
 
   add(leg: CallLeg): void {
     this.#legs.set(leg.dialog.key, leg);
-    this.#pending.set(inviteKey(leg.invite.request), leg);
-  }
-
-  /** The invite has its final answer. */
-  settled(leg: CallLeg): void {
-    this.#pending.delete(inviteKey(leg.invite.request));
   }
 
   remove(leg: CallLeg): void {
-    this.settled(leg);
     this.#legs.delete(leg.dialog.key);
+  }
+
+  /** The invite of this leg has no final answer yet. */
+  pending(leg: CalledLeg): void {
+    this.#pending.set(inviteKey(leg.invite.request), leg);
+  }
+
+  settled(leg: CalledLeg): void {
+    this.#pending.delete(inviteKey(leg.invite.request));
   }
 
   /** Contact of this node for a dialog: the user part the caller asked for, at our address. */
