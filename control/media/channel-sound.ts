@@ -3,6 +3,11 @@ import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import { MediaError, type MuteDirection } from './media.ts';
 
+/**
+ * `RECORD_PRE_BUFFER_FRAMES`: FreeSWITCH holds back so many frames of 20 ms to align both directions, at the begin and
+ * after a bridge or a conference, and drops them when it is stopped meanwhile. Its own 25 are half a second.
+ */
+const HELD_BACK_FRAMES = 5;
 /** How often a command is given again when the connection ended before its reply. */
 const TRIES = 3;
 
@@ -43,7 +48,11 @@ export class ChannelSound {
     if (!/^\/[^\s\0$]+\.wav$/.test(file)) throw new MediaError(`not a file a node can record into: ${file}`);
     await this.#insist(async (connection) => {
       const { uuid } = this.#commands;
-      await Promise.all([connection.api(`uuid_setvar ${uuid} RECORD_STEREO true`), connection.api(`uuid_record ${uuid} start ${file}`)]);
+      await Promise.all([
+        connection.api(`uuid_setvar ${uuid} RECORD_STEREO true`),
+        connection.api(`uuid_setvar ${uuid} RECORD_PRE_BUFFER_FRAMES ${HELD_BACK_FRAMES}`),
+        connection.api(`uuid_record ${uuid} start ${file}`),
+      ]);
     });
   }
 

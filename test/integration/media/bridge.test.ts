@@ -247,8 +247,7 @@ for (const kind of KINDS) {
       await hearsTone(call, 1000, 900);
       await leg.hangup();
       await ended;
-      // FreeSWITCH is half a second behind after a bridge, and does not catch up when it is stopped within that.
-      await channel.play('silence_stream://1200');
+      await channel.play('silence_stream://400');
       await channel.stopRecording(file);
       const { left, right } = await recorded(file);
       expect(left.tone(600, 100, left.durationMs - 100)).to.be.greaterThan(0.95);
