@@ -11,6 +11,7 @@ import { InboundLeg } from './channel/inbound-leg.ts';
 import { callerProfile, setInviteVariables } from './channel/invite-variables.ts';
 import type { MediaResources } from './channel/leg-media.ts';
 import { OutboundLeg } from './channel/outbound-leg.ts';
+import { Rooms } from './conference/room.ts';
 import type { NodeConfig } from './config.ts';
 import type { EslCommand } from './esl/command-reader.ts';
 import type { EslTarget } from './esl/connection.ts';
@@ -35,6 +36,7 @@ const FAREWELL_MS = 2_000;
 export class MediaNode implements EslTarget {
   readonly channels = new Map<string, Channel>();
   readonly hub: EventHub;
+  readonly rooms = new Rooms();
   readonly load = new LoadFigures();
   readonly maxSessions: number;
   readonly globals: ReadonlyMap<string, string>;
@@ -140,7 +142,7 @@ export class MediaNode implements EslTarget {
 
   #context(): ChannelContext {
     return {
-      hub: this.hub, library: this.#library, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
+      hub: this.hub, library: this.#library, rooms: this.rooms, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
       sessionId: this.load.sinceStartup + 1,
       place: (dial, by) => this.#place(dial, by),
       onGone: (gone) => {

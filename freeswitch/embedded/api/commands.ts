@@ -3,6 +3,7 @@ import { parseCause } from '../causes.ts';
 import { jsonText, plainText } from '../esl/event.ts';
 import type { MediaNode } from '../media-node.ts';
 import { AUDIO_COMMANDS, bugList } from './audio-commands.ts';
+import { conferenceCommand } from './conference-command.ts';
 import { NO_CHANNEL, NO_SESSION, words, type Command } from './command.ts';
 import { show } from './show.ts';
 import { statusText, uptime, VERSION_FULL, VERSION_SHORT } from './status.ts';
@@ -16,7 +17,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   create_uuid: () => randomUUID(),
   strepoch: () => String(Math.floor(Date.now() / 1000)),
   global_getvar: (node, argument) => node.globals.get(argument.trim()) ?? '',
-  module_exists: (_, argument) => String(/^(mod_sofia|mod_event_socket|mod_commands|mod_dptools|mod_tone_stream|mod_local_stream|mod_sndfile)$/.test(argument.trim())),
+  module_exists: (_, argument) => String(/^(mod_sofia|mod_event_socket|mod_commands|mod_dptools|mod_tone_stream|mod_local_stream|mod_sndfile|mod_conference)$/.test(argument.trim())),
   fsctl,
   hupall(node, argument) {
     const [cause, ...pairs] = words(argument, 100);
@@ -130,6 +131,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const channel = node.channels.get(argument.trim());
     return channel ? bugList(channel) : '';
   },
+  conference: conferenceCommand,
   ...AUDIO_COMMANDS,
 };
 

@@ -3,6 +3,7 @@ import { SourceNotFound } from '../media/library.ts';
 import { CountedSource } from '../media/sources.ts';
 import { bridge } from './bridge.ts';
 import type { Channel } from './channel.ts';
+import { conference } from './conference.ts';
 import { Wait } from './wait.ts';
 
 /** A dialplan application: what `sendmsg` with `call-command: execute` runs. */
@@ -110,6 +111,7 @@ const LIST: Application[] = [
   { name: 'hangup', run: (channel, argument) => channel.hangup(parseCause(argument || 'NORMAL_CLEARING')) },
   { name: 'respond', run: respond },
   { name: 'bridge', run: bridge },
+  { name: 'conference', run: conference },
   // The dialplan has parked it already, and a channel is parked only once.
   { name: 'park', run: () => {} },
   { name: 'send_dtmf', run: (channel, argument) => void channel.sendDigits(argument) },

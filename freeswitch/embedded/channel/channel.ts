@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../../control/lib/logger.ts';
 import { q850, sipToCause } from '../causes.ts';
+import type { Rooms } from '../conference/room.ts';
 import type { EventHeaders } from '../esl/event.ts';
 import { nowMicros, type EventHub, type Origin } from '../esl/events.ts';
 import type { MediaLibrary } from '../media/library.ts';
@@ -28,6 +29,7 @@ import { Variables } from './variables.ts';
 export interface ChannelContext {
   hub: EventHub;
   library: MediaLibrary;
+  rooms: Rooms;
   log: Logger;
   local: { ip: string; port: number };
   sessionId: number;
@@ -56,6 +58,7 @@ export class Channel implements LegListener {
   readonly digits: DigitQueue = new DigitQueue(this);
   readonly log: Logger;
   readonly library: MediaLibrary;
+  readonly rooms: Rooms;
   readonly leg: Leg;
   readonly #context: ChannelContext;
   /** How a call that came in is answered; absent on one that this node has placed. */
@@ -86,6 +89,7 @@ export class Channel implements LegListener {
     this.#context = context;
     this.log = context.log;
     this.library = context.library;
+    this.rooms = context.rooms;
     this.profile = profile;
     this.variables.set('direction', direction);
     if (direction === 'outbound') this.variables.set('is_outbound', 'true');

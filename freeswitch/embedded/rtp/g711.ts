@@ -59,6 +59,12 @@ export function encodeInto(law: G711, samples: Int16Array, target: Uint8Array, f
   for (let i = from; i < to; i++) target[i] = table[(samples[i] ?? 0) + 32_768] ?? 0;
 }
 
+/** Encodes one frame into `target` from `offset` on. */
+export function encodeFrame(law: G711, samples: Int16Array, target: Uint8Array, offset: number): void {
+  const table = law === 'PCMU' ? MU_ENCODE : A_ENCODE;
+  for (let i = 0; i < FRAME_SAMPLES; i++) target[offset + i] = table[(samples[i] ?? 0) + 32_768] ?? 0;
+}
+
 export function encode(law: G711, samples: Int16Array): Buffer {
   const target = Buffer.allocUnsafe(samples.length);
   encodeInto(law, samples, target);
