@@ -223,7 +223,7 @@ export class Flow {
     this.#over = true;
     const { logger } = this.#services;
     const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
-    if (code !== 'answer_url_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
+    if (code === 'media_unavailable' || code === 'internal_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
     await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', 503, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
   }
 

@@ -38,6 +38,12 @@ export async function done(method: string, path: string, body?: unknown, key?: s
   return reply.body;
 }
 
+/** A recording's audio. */
+export async function audio(path: string, key: string): Promise<{ status: number; body: Buffer }> {
+  const response = await fetch(status.api + path, { headers: { authorization: `Bearer ${key}` } });
+  return { status: response.status, body: Buffer.from(await response.arrayBuffer()) };
+}
+
 /** Waits for a condition, looking again every 25 ms. @throws Error when the time is up. */
 export async function until<T>(look: () => T | undefined | false | Promise<T | undefined | false>, what: string, timeoutMs = 15_000): Promise<T> {
   const deadline = Date.now() + timeoutMs;

@@ -1,0 +1,296 @@
+import { expect } from 'chai';
+import { Phone, type Call } from '../support/phone.ts';
+import { tone } from '../support/sound.ts';
+import { spoken } from '../support/voice.ts';
+import { readWav } from '../support/wav.ts';
+import { audio, callTo, carrierAt, crash, done, endedCallTo, pidOf, ready, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
+
+const CARRIER = '127.0.0.2';
+
+/** Share of 20 ms frames of a recording's channel in which a tone is most of what sounds. */
+function toneShare(samples: Int16Array, frequency: number): number {
+  let frames = 0;
+  for (let at = 0; at + 160 <= samples.length; at += 160) {
+    let energy = 0;
+    let real = 0;
+    let imaginary = 0;
+    for (let i = 0; i < 160; i++) {
+      const sample = samples[at + i] ?? 0;
+      energy += sample * sample;
+      real += sample * Math.cos((2 * Math.PI * frequency * i) / 8000);
+      imaginary += sample * Math.sin((2 * Math.PI * frequency * i) / 8000);
+    }
+    if (energy > 160 * 10_000 && (real * real + imaginary * imaginary) / (energy * 80) > 0.7) frames++;
+  }
+  return frames / Math.max(1, Math.floor(samples.length / 160));
+}
+
+/** The two channels of a stereo WAV, 16 bit. */
+function channelsOf(file: Buffer): [Int16Array, Int16Array] {
+  const data = file.indexOf('data') + 8;
+  const frames = Math.floor((file.length - data) / 4);
+  const left = new Int16Array(frames);
+  const right = new Int16Array(frames);
+  for (let i = 0; i < frames; i++) {
+    left[i] = file.readInt16LE(data + 4 * i);
+    right[i] = file.readInt16LE(data + 4 * i + 2);
+  }
+  return [left, right];
+}
+
+describe('the actions', () => {
+  let phone: Phone;
+  let callee: Phone;
+  let own: Tenant;
+
+  before(() => carrierAt(CARRIER));
+  beforeEach(async () => {
+    phone = await Phone.open({ address: CARRIER });
+    callee = await Phone.open({ address: '127.0.0.3' });
+    own = await tenant();
+  });
+  afterEach(async () => {
+    await phone.close();
+    await callee.close();
+    own.server.close();
+  });
+
+  const dial = async (actions: unknown[], more: Partial<Parameters<Phone['call']>[0]> = {}): Promise<Call> => {
+    own.server.answers.set('/answer', actions);
+    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip, ...more });
+    await call.answered();
+    return call;
+  };
+
+  it('send_digits: the far end gets the keys', async () => {
+    const call = await dial([{ send_digits: { digits: '12w#*9A', pause_before_ms: 200 } }, { say: { text: 'All keys were sent.' } }]);
+    await call.heard.waitUntilKeys('12#*9A');
+    await call.heard.waitUntilHears(await spoken('All keys were sent.'));
+    await call.ended();
+    expect((await endedCallTo(own)).status).to.equal('completed');
+  });
+
+  it('mute read: the caller hears nothing until unmute', async () => {
+    const call = await dial([{ mute: { direction: 'read' } }, { say: { text: 'Nobody can hear this sentence.' } }, { unmute: { direction: 'read' } }, { say: { text: 'Everybody can hear this one.' } }]);
+    const heard = await call.heard.waitUntilHears(await spoken('Everybody can hear this one.'));
+    expect(call.heard.silence(0, heard.startMs - 100)).to.equal(true);
+    await call.ended();
+  });
+
+  it('hold: music instead of prompts until resume', async () => {
+    const call = await dial([{ hold: {} }, { say: { text: 'This is said while the caller is on hold.' } }, { resume: {} }, { say: { text: 'Here we are again.' } }]);
+    const back = await call.heard.waitUntilHears(await spoken('Here we are again.'));
+    expect(call.heard.recognises(await spoken('This is said while the caller is on hold.')).fraction).to.be.below(0.5);
+    expect(call.heard.silence(200, back.startMs - 200)).to.equal(false);
+    await call.ended();
+  });
+
+  describe('transfer and bridge', () => {
+    it('transfer to a SIP URI: ringback, then both hear each other; the callee who hangs up ends it', async () => {
+      callee.listen('manual', { sound: () => tone(600) });
+      const call = await dial([{ say: { text: 'Please hold the line.' } }, { type: 'transfer', destination: callee.uri }, { say: { text: 'Never heard.' } }], { sound: tone(900) });
+      const far = await callee.incoming();
+      far.ring();
+      const prompt = await call.heard.waitUntilHears(await spoken('Please hold the line.'));
+      await until(() => call.heard.durationMs > prompt.startMs + 4500, 'some seconds of ringing');
+      expect(call.heard.silence(prompt.startMs + 1500), 'ringback').to.equal(false);
+      far.answer();
+      await call.heard.waitUntilTone(600);
+      await far.heard.waitUntilTone(900);
+      expect(far.receivedText).to.not.match(/x-mv-/i);
+      await far.hangup();
+      expect(await call.ended()).to.include({ by: 'remote' });
+      const record = await endedCallTo(own);
+      expect(record).to.include({ status: 'completed' });
+      expect(record.hangup).to.include({ by: 'callee' });
+      const kinds = (await timeline(record.id, own.key)).map(({ kind }) => kind);
+      expect(kinds).to.include.members(['leg.requested', 'leg.ringing', 'leg.answered', 'leg.ended']);
+    });
+
+    it('transfer: the caller who hangs up ends both legs', async () => {
+      callee.listen('answer');
+      const call = await dial([{ transfer: { to: callee.uri } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(440);
+      await call.hangup();
+      await far.ended();
+      expect((await endedCallTo(own)).hangup).to.include({ by: 'caller' });
+    });
+
+    it('keys pass between the connected legs', async () => {
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ transfer: { destination: callee.uri } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(600);
+      await call.press('17#');
+      await far.heard.waitUntilKeys('17#');
+      await far.hangup();
+      await call.ended();
+    });
+
+    it('mute write: the other side does not hear the caller, who hears it', async () => {
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ mute: { direction: 'write' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(600, 1000);
+      expect(far.heard.tone(900)).to.be.below(0.1);
+      await call.hangup();
+    });
+
+    for (const code of [486, 603, 480, 404, 503]) {
+      it(`transfer: ${code} ends the call failed, with nothing left`, async () => {
+        callee.listen({ refuse: code });
+        const call = await dial([{ transfer: { destination: callee.uri } }, { say: { text: 'Never.' } }]);
+        await call.ended();
+        const record = await endedCallTo(own);
+        expect(record).to.include({ status: 'failed' });
+        expect(record.failure).to.include({ code: 'transfer_unreachable' });
+        expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'transfer_unreachable' });
+        const leg = (await timeline(record.id, own.key)).find(({ kind }) => kind === 'leg.ended');
+        expect(leg).to.include({ reached: false, sipCode: code });
+      });
+    }
+
+    it('bridge: busy falls through to what comes after it', async () => {
+      callee.listen({ refuse: 486 });
+      const call = await dial([{ bridge: { destination: callee.uri } }, { say: { text: 'The line is busy. Please call again.' } }]);
+      await call.heard.waitUntilHears(await spoken('The line is busy. Please call again.'));
+      await call.ended();
+      expect((await endedCallTo(own)).status).to.equal('completed');
+    });
+
+    it('bridge: a phone that rings out is given up after its time', async () => {
+      callee.listen('ring');
+      const call = await dial([{ bridge: { destination: callee.uri, timeout_seconds: 5 } }, { say: { text: 'Nobody has answered.' } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilHears(await spoken('Nobody has answered.'));
+      expect(await far.ended()).to.include({ how: 'cancel' });
+      await call.ended();
+    });
+
+    it('a caller who hangs up while it rings cancels the leg', async () => {
+      callee.listen('ring');
+      const call = await dial([{ transfer: { destination: callee.uri } }]);
+      const far = await callee.incoming();
+      await call.hangup();
+      expect(await far.ended()).to.include({ how: 'cancel' });
+      expect((await endedCallTo(own))).to.include({ status: 'completed' });
+    });
+
+    it("a number goes out through the customer's trunk, as the trunk wants it", async () => {
+      await done('POST', '/v1/trunks', { name: 'out', proxy: callee.address, port: callee.port, number_format: 'plus_less', priority: 1 }, own.key);
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ transfer: { destination: '+15557654321' } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(600);
+      expect(far.invite?.uri).to.match(/^sip:15557654321@/);
+      expect(far.receivedText).to.match(/^From:.*\+15551230001/im).and.match(new RegExp(`^Diversion: <sip:\\${own.number}@`, 'im'));
+      await call.hangup();
+    });
+
+    it('other actions through the API take a caller out of a connected transfer', async () => {
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ transfer: { destination: callee.uri } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(600);
+      await done('POST', `/v1/calls/${(await callTo(own)).id}/actions`, { actions: [{ say: { text: 'You are back with us.' } }] }, own.key);
+      await call.heard.waitUntilHears(await spoken('You are back with us.'));
+      await far.ended();
+      await call.ended();
+      expect((await endedCallTo(own)).hangup).to.include({ by: 'application' });
+    });
+
+    it('the control plane dies while they talk: they go on talking, and the end is told', async () => {
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ transfer: { destination: callee.uri } }]);
+      const far = await callee.incoming();
+      await call.heard.waitUntilTone(600);
+      await crash('control');
+      await ready();
+      await call.heard.waitUntilTone(600, 500);
+      await far.hangup();
+      await call.ended();
+      const record = await endedCallTo(own);
+      expect(record).to.include({ status: 'completed' });
+      expect(record.hangup).to.include({ by: 'callee' });
+    }).timeout(60_000);
+
+    it('the control plane dies while it rings: the leg is answered and connected all the same', async () => {
+      callee.listen('manual', { sound: () => tone(600) });
+      const call = await dial([{ transfer: { destination: callee.uri, timeout_seconds: 60 } }]);
+      const far = await callee.incoming();
+      far.ring();
+      process.kill(await pidOf('control'), 'SIGKILL');
+      far.answer();
+      await call.heard.waitUntilTone(600);
+      await ready();
+      await far.hangup();
+      await call.ended();
+      expect((await endedCallTo(own))).to.include({ status: 'completed' });
+    }).timeout(60_000);
+  });
+
+  describe('recording', () => {
+    const audioOf = (id: string, key = own.key) => audio(`/v1/recordings/${id}/audio`, key);
+
+    it('start_recording keeps both sides apart, across a transfer, and is completed when the call ends', async () => {
+      callee.listen('answer', { sound: () => tone(600) });
+      const call = await dial([{ start_recording: {} }, { say: { text: 'This call is being recorded.' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
+      await callee.incoming();
+      await call.heard.waitUntilTone(600, 1000);
+      await call.hangup();
+      const { id } = await endedCallTo(own);
+      const completed = await own.server.webhook(id, 'recording.completed');
+      const started = await own.server.webhook(id, 'recording.started');
+      expect(started.data).to.include({ id: `rec_${id}`, status: 'started' });
+      expect(completed.data).to.include({ id: `rec_${id}`, status: 'completed', storage_type: 'local' });
+      expect(completed.data.duration_seconds).to.be.greaterThan(2);
+      const file = await audioOf(`rec_${id}`);
+      const [left, right] = channelsOf(file.body);
+      expect(toneShare(left, 900), 'the caller on the left').to.be.greaterThan(0.8);
+      expect(toneShare(left, 600)).to.be.below(0.05);
+      expect(toneShare(right, 600), 'the callee on the right').to.be.greaterThan(0.1);
+      expect(toneShare(right, 900)).to.be.below(0.05);
+      const list = await done('GET', `/v1/calls/${id}/recordings`, undefined, own.key);
+      expect(list).to.include({ count: 1 });
+      const other = await tenant();
+      expect((await audioOf(`rec_${id}`, other.key)).status).to.equal(404);
+      other.server.close();
+      await done('DELETE', `/v1/recordings/rec_${id}`, undefined, own.key);
+      expect((await audioOf(`rec_${id}`)).status).to.equal(404);
+    });
+
+    it('is started and stopped through the API while the call goes on', async () => {
+      const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The recording is over.' } }], { sound: tone(900) });
+      const { id } = await until(async () => {
+        const live = await callTo(own);
+        return live.status === 'in_progress' && live;
+      }, 'the call to be in progress');
+      const control = async (action: string) => ((await done('POST', `/v1/calls/${id}/recordings`, { action }, own.key)).data as { recording: Json }).recording;
+      expect(await control('start')).to.include({ id: `rec_${id}`, status: 'started', file_url: '' });
+      expect(await control('start')).to.include({ id: `rec_${id}` });
+      const since = call.heard.durationMs;
+      await until(() => call.heard.durationMs > since + 1200, 'more than a second to be recorded');
+      expect(await control('stop')).to.include({ id: `rec_${id}` });
+      await own.server.webhook(id, 'recording.completed');
+      await call.press('1');
+      await call.heard.waitUntilHears(await spoken('The recording is over.'));
+      await call.ended();
+      const [left] = channelsOf((await audioOf(`rec_${id}`)).body);
+      expect(toneShare(left, 900)).to.be.greaterThan(0.8);
+    });
+
+    it('goes on while the control plane is dead, and is completed by its next life', async () => {
+      const call = await dial([{ start_recording: {} }, { pause: { seconds: 60 } }], { sound: tone(900) });
+      const { id } = await callTo(own);
+      await own.server.webhook(id, 'recording.started');
+      await crash('control');
+      await ready();
+      await call.hangup();
+      await endedCallTo(own);
+      const completed = await own.server.webhook(id, 'recording.completed');
+      expect(completed.data.duration_seconds).to.be.greaterThan(1);
+      expect(readWav((await audioOf(`rec_${id}`)).body).rate).to.equal(8000);
+    }).timeout(60_000);
+  });
+});
