@@ -150,7 +150,7 @@ export class DeliveryWorker {
     let begun = 0;
     try {
       const wanted = [...taken].map(([applicationId, slots]) => ({ applicationId, count: slots.length }));
-      for (const delivery of await store.claim(wanted, now, new Date(time + (this.#o.leaseMs ?? 30_000)))) {
+      for (const delivery of await store.claim(wanted, now, new Date(time + (this.#o.leaseMs ?? 15_000)))) {
         const slot = taken.get(delivery.applicationId)?.pop();
         if (!slot) continue; // cannot be: no more are claimed than asked for
         this.#begin(delivery, slot);

@@ -7,7 +7,7 @@ const CARRIER = '127.0.0.2';
 const LONG = 'While you listen to this long announcement, somebody kills the control plane, and nobody on the telephone should ever notice anything of it at all.';
 
 describe('when a part dies', function () {
-  this.timeout(60_000);
+  this.timeout(80_000);
   let phone: Phone;
   let own: Tenant;
 
@@ -40,7 +40,7 @@ describe('when a part dies', function () {
     expect(record).to.include({ id, status: 'completed' });
     expect(record.hangup).to.include({ by: 'application' });
     expect(record.variables).to.deep.equal({ kept: 'yes' });
-    await own.server.webhook(id, 'call.completed');
+    await own.server.webhook(id, 'call.completed', 40_000);
     expect(new Set(own.server.of(id).map(({ event }) => event))).to.deep.equal(new Set(['call.created', 'call.answered', 'call.completed']));
     expect((await timeline(id, own.key)).map(({ kind }) => kind)).to.include('flow.resumed');
     expect(own.server.requests).to.have.length(1);
@@ -59,7 +59,7 @@ describe('when a part dies', function () {
     await call.press('34');
     await call.heard.waitUntilHears(await spoken('These were four digits.'));
     await call.ended();
-    expect((await own.server.webhook(id, 'call.gathered')).data).to.include({ digits: '1234', status: 'completed' });
+    expect((await own.server.webhook(id, 'call.gathered', 40_000)).data).to.include({ digits: '1234', status: 'completed' });
   });
 
   it('the control plane, and the caller hangs up meanwhile: the call is ended by the next life', async () => {
@@ -73,7 +73,7 @@ describe('when a part dies', function () {
     await instance.start('control');
     const record = await endedCallTo(own);
     expect(record).to.include({ id, status: 'completed' });
-    await own.server.webhook(id, 'call.completed');
+    await own.server.webhook(id, 'call.completed', 40_000);
   });
 
   it('the control plane: webhook numbers get 503 with Retry-After at once, reject and unknown numbers are unaffected, sip numbers go on', async () => {
