@@ -66,8 +66,9 @@ export class EventReceiver {
 
 /** Keys waiting to be sent; far more than a person would dial. */
 const MAX_PENDING = 512;
-const GAP_FRAMES = 5;
 const END_PACKETS = 3;
+/** Behind the two repetitions of the end: 60 ms from the end of a key to the next one, as FreeSWITCH has it with our configuration. */
+const GAP_FRAMES = 1;
 
 /** What the sender wants in the place of the next audio frame. */
 export interface EventPacket {
