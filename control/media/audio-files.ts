@@ -4,6 +4,7 @@ import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-f
 import { WavError } from '../lib/wav.ts';
 import { FileCache, type FileCacheOptions } from './file-cache.ts';
 import { MediaError } from './media.ts';
+import { Mp3Error, mp3ToTelephoneWav } from './mp3.ts';
 import { telephoneWav } from './telephone-wav.ts';
 
 export interface AudioFilesOptions extends Omit<FileCacheOptions, 'folder' | 'maxBytes'> {
@@ -73,7 +74,7 @@ export class AudioFiles {
 
   async #fetch(url: string, known: Known | undefined): Promise<FetchReply> {
     const { fetch, maxFileBytes, timeoutMs } = this.#options;
-    const headers: Record<string, string> = { accept: 'audio/wav, audio/x-wav, audio/*;q=0.5' };
+    const headers: Record<string, string> = { accept: 'audio/wav, audio/x-wav, audio/mpeg, audio/*;q=0.5' };
     if (known?.etag) headers['if-none-match'] = known.etag;
     else if (known?.lastModified) headers['if-modified-since'] = known.lastModified;
     try {
@@ -85,10 +86,10 @@ export class AudioFiles {
   }
 
   async #convert(url: string, { body, headers }: FetchReply): Promise<Buffer> {
-    if (isMp3(body, headers['content-type'])) throw new MediaError(`${url} is an MP3 file, which is not supported yet: use WAV`);
     try {
-      return await telephoneWav(body);
+      return await (isMp3(body, headers['content-type']) ? mp3ToTelephoneWav(body) : telephoneWav(body));
     } catch (error) {
+      if (error instanceof Mp3Error) throw new MediaError(`${url} cannot be played as MP3: ${error.message}`);
       if (error instanceof WavError) throw new MediaError(`${url} cannot be played: ${error.message}`);
       throw error;
     }

@@ -57,6 +57,21 @@ describe("customers' audio files", () => {
     expect([rate, samples.length, samples[4000]]).to.deep.equal([8000, 8000, 1000]);
   });
 
+  it('may be MP3, by whatever name and type', async () => {
+    const mp3 = await readFile(join(import.meta.dirname, 'tone-1000.mp3'));
+    answer = (request, response) => response.setHeader('Content-Type', request.url === '/a' ? 'audio/mpeg' : 'application/octet-stream').end(mp3);
+    const cache = files();
+    const paths = await Promise.all([cache.file(`${base}/a`), cache.file(`${base}/b.mp3`), cache.file(`${base}/c.wav`)]);
+    expect(new Set(paths).size).to.equal(1);
+    const { rate, samples } = readWav(await readFile(paths[0]));
+    expect(rate).to.equal(8000);
+    expect(samples.length).to.be.within(8000, 9000);
+    const second = samples.subarray(400, 7600);
+    const crossings = second.reduce((count, sample, i) => count + Number(i > 0 && sample >= 0 !== (second[i - 1] ?? 0) >= 0), 0);
+    expect(crossings / (second.length / 8000)).to.be.within(1980, 2020);
+    expect(Math.max(...second)).to.be.within(8000, 11_000);
+  });
+
   it('are fetched once for all who ask within a minute', async () => {
     const cache = files();
     const paths = await Promise.all([cache.file(`${base}/a.wav`), cache.file(`${base}/a.wav`)]);
@@ -115,9 +130,9 @@ describe("customers' audio files", () => {
 
   it('that cannot be played are refused with the reason', async () => {
     const bodies: [string, Buffer | string, string, string][] = [
-      ['/mp3', Buffer.from([0xff, 0xfb, 0x90, 0x64, 0, 0]), 'application/octet-stream', 'MP3'],
-      ['/id3', 'ID3\u0004', 'application/octet-stream', 'MP3'],
-      ['/type', 'anything', 'audio/mpeg', 'MP3'],
+      ['/mp3', Buffer.from([0xff, 0xfb, 0x90, 0x64, 0, 0]), 'application/octet-stream', 'cannot be played as MP3: there is no audio in it'],
+      ['/id3', 'ID3\u0004', 'application/octet-stream', 'cannot be played as MP3'],
+      ['/type', 'anything', 'audio/mpeg', 'cannot be played as MP3'],
       ['/html', '<html></html>', 'text/html', 'not a WAV file'],
       ['/cut', audio(1).subarray(0, 40), 'audio/wav', 'without audio'],
     ];
