@@ -30,8 +30,11 @@ export function dialString({ uuid, of, uris, from, headers, timeoutSeconds, kama
   for (const [name, value] of variables) {
     if (!/^[\w-]+$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
   }
-  return `{^^~${variables.map(([name, value]) => `${name}=${value}`).join('~')}}sofia/minivoice/leg@${kamailio}`;
+  return `{^^~${variables.map(([name, value]) => `${name}=${value}`).join('~')}}sofia/minivoice/${userOf(uris[0] ?? '')}@${kamailio}`;
 }
+
+/** Whom the leg's To names: where it goes is in X-MV-Targets. */
+const userOf = (uri: string): string => /^sips?:([\w+.-]+)@/.exec(uri)?.[1] ?? 'leg';
 
 /** The uuid of the leg that a dial string of ours makes. */
 export const legOf = (argument: string): string | undefined => /[~{]origination_uuid=([\w-]+)/.exec(argument)?.[1];

@@ -3,7 +3,7 @@ import { Phone, type Call } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
 import { readWav } from '../support/wav.ts';
-import { audio, callTo, carrierAt, crash, done, endedCallTo, pidOf, ready, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
+import { audio, callTo, carrierAt, crash, done, endedCallTo, inside, pidOf, ready, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
 
 const CARRIER = '127.0.0.2';
 
@@ -98,6 +98,8 @@ describe('the actions', () => {
       await call.heard.waitUntilTone(600);
       await far.heard.waitUntilTone(900);
       expect(far.receivedText).to.not.match(/x-mv-/i);
+      expect(far.receivedText, "the media node's address").to.not.contain(inside.media);
+      expect(far.receivedText).to.match(new RegExp(`^From: [^\\r]*<sip:\\+15551230001@${sip.host}:${sip.port}>`, 'm'));
       await far.hangup();
       expect(await call.ended()).to.include({ by: 'remote' });
       const record = await endedCallTo(own);
