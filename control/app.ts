@@ -246,9 +246,10 @@ export function createApp(config: Config, logger: Logger): App {
       await listener.close();
       decisions.stop();
       await media.stop();
-      const left = await journal.close(ms / 2);
+      await recordings.close(ms / 4); // It waits for commits, so before the journal.
+      const left = await journal.close(ms / 4);
       if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
-      await Promise.all([worker.stop(ms / 2), recordings.close(ms / 2)]);
+      await worker.stop(ms / 2);
       guardedFetch.close();
       redis.disconnect();
       subscriber.disconnect();

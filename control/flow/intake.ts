@@ -31,8 +31,10 @@ export class Intake {
     this.#options = options;
   }
 
-  /** Takes up the calls an earlier life of this process has left, then all channels that need instructions. */
-  /** @param adopted called when the calls left by an earlier life are known again, before any channel is taken. */
+  /**
+   * Takes up the calls an earlier life of this process has left, then all channels that need instructions.
+   * @param adopted called in between: the calls are known again, and no channel has been taken yet.
+   */
   async start(adopted: () => Promise<void>): Promise<void> {
     const { calls, stored, media, instance } = this.#options;
     const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
