@@ -68,6 +68,7 @@ export class Room {
   readonly #sum = new Int32Array(FRAME_SAMPLES);
   readonly #heard = new Int16Array(FRAME_SAMPLES);
   #mixed = -1;
+  #over = false;
 
   constructor(name: string, onEmpty: () => void) {
     this.name = name;
@@ -102,7 +103,9 @@ export class Room {
     this.#mixed = -1;
     member.options.onOut();
     if (member.options.endsRoom) for (const other of this.members) this.leave(other);
-    if (this.#members.size === 0) this.#onEmpty();
+    if (this.#members.size > 0 || this.#over) return;
+    this.#over = true;
+    this.#onEmpty();
   }
 
   /** The sum of all others, valid until the next is asked for. */

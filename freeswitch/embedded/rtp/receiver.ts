@@ -18,6 +18,7 @@ export class AudioReceiver {
   #sequence = -1;
   #at = -1;
   #sounding = false;
+  #copied = false;
 
   /** The payload of one packet, from `start` to `end` of `data`. One that was overtaken is too late and left out. */
   packet(sequence: number, data: Buffer, start: number, end: number): void {
@@ -25,22 +26,42 @@ export class AudioReceiver {
     if (this.#sequence >= 0 && behind < 100) return;
     this.#sequence = sequence;
     const from = Math.max(start, end - LONGEST);
-    for (let i = from; i < end; i++) this.#ring[this.#head++ & MASK] = data[i] ?? 0;
-    if (this.#head - this.#tail > LONGEST) this.#tail = this.#head - PREFILL;
+    const at = this.#head & MASK;
+    const first = data.copy(this.#ring, at, from, Math.min(end, from + SIZE - at));
+    if (from + first < end) data.copy(this.#ring, 0, from + first, end);
+    this.#head += end - from;
+    if (this.#head - this.#tail > LONGEST) {
+      this.#tail = this.#head - PREFILL;
+      // What was the frame of this moment is no longer before the tail.
+      this.#sounding &&= this.#copied;
+    }
+  }
+
+  /** Moves on to the frame of this moment: to be called for each, also while nobody listens. */
+  advance(number: number): void {
+    if (number === this.#at) return;
+    this.#at = number;
+    this.#sounding = this.#next();
+    this.#copied = false;
   }
 
   /** The frame of this moment, the same however often it is asked for; undefined when there is none. Valid until the next. */
   frame(number: number): Buffer | undefined {
-    if (number !== this.#at) {
-      this.#at = number;
-      this.#sounding = this.#next();
+    this.advance(number);
+    if (!this.#sounding) return undefined;
+    if (!this.#copied) {
+      const at = (this.#tail - FRAME_SAMPLES) & MASK;
+      const first = this.#ring.copy(this.#frame, 0, at, at + FRAME_SAMPLES);
+      if (first < FRAME_SAMPLES) this.#ring.copy(this.#frame, first, 0, FRAME_SAMPLES - first);
+      this.#copied = true;
     }
-    return this.#sounding ? this.#frame : undefined;
+    return this.#frame;
   }
 
   /** What is waiting is of another stream, or another law. */
   flush(): void {
     this.#tail = this.#head;
+    this.#sounding = false;
     this.#filling = true;
     this.#sequence = -1;
   }
@@ -50,7 +71,7 @@ export class AudioReceiver {
     if (waiting < FRAME_SAMPLES) this.#filling = true;
     else if (waiting >= PREFILL) this.#filling = false;
     if (this.#filling) return false;
-    for (let i = 0; i < FRAME_SAMPLES; i++) this.#frame[i] = this.#ring[this.#tail++ & MASK] ?? 0;
+    this.#tail += FRAME_SAMPLES;
     return true;
   }
 }

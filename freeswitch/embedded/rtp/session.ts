@@ -167,7 +167,7 @@ export class RtpSession implements Ticker {
     const packet = this.#ring[this.#ringAt] ?? this.#ring[0];
     if (!agreement || !packet) return;
     // Taken whether anybody listens or not: who begins to later hears what is said then.
-    this.#audio.frame(this.#clock.frame);
+    this.#audio.advance(this.#clock.frame);
     this.#fill(packet);
     this.filter?.pass(packet, HEADER, this.#clock.frame);
     const event = agreement.eventPayload === undefined || this.events.idle ? undefined : this.events.next();

@@ -5,19 +5,12 @@ import { AccessList } from '../../../freeswitch/embedded/access-list.ts';
 import { InboundLeg } from '../../../freeswitch/embedded/channel/inbound-leg.ts';
 import { FrameClock } from '../../../freeswitch/embedded/rtp/clock.ts';
 import { PortRange } from '../../../freeswitch/embedded/rtp/ports.ts';
-import { parseMessage, SipSyntaxError, type SipMessage } from '../../../freeswitch/embedded/sip/message.ts';
+import { parseMessage, SipSyntaxError } from '../../../freeswitch/embedded/sip/message.ts';
 import type { ServerTransaction } from '../../../freeswitch/embedded/sip/server-transaction.ts';
 import { Transactions } from '../../../freeswitch/embedded/sip/transactions.ts';
-import { SipTransport, type Peer } from '../../../freeswitch/embedded/sip/transport.ts';
+import type { Peer } from '../../../freeswitch/embedded/sip/transport.ts';
 import { UserAgent } from '../../../freeswitch/embedded/sip/user-agent.ts';
-
-/** A transport that keeps what is sent. */
-class FakeTransport extends SipTransport {
-  readonly sent: { message: SipMessage; peer: Peer }[] = [];
-  override send(message: SipMessage | Buffer, peer: Peer): void {
-    this.sent.push({ message: Buffer.isBuffer(message) ? parseMessage(message) : message, peer });
-  }
-}
+import { FakeTransport } from './fake-transport.ts';
 
 const PEER: Peer = { transport: 'udp', address: '10.0.0.2', port: 5060 };
 
