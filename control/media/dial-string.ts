@@ -28,7 +28,7 @@ export function dialString({ uuid, of, uris, from, headers, timeoutSeconds, kama
     ...Object.entries({ ...headers, 'X-MV-Targets': uris.map(escaped).join('|') }).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
   ];
   for (const [name, value] of variables) {
-    if (!/^[\w-]+$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
+    if (!/^[\w-]*[A-Za-z0-9]$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
   }
   return `{^^~${variables.map(([name, value]) => `${name}=${value}`).join('~')}}sofia/minivoice/${userOf(uris[0] ?? '')}@${kamailio}`;
 }

@@ -7,8 +7,8 @@ import { ChannelGone, MediaError } from './media.ts';
 import { dumpChannel } from './node-commands.ts';
 
 /** How long an application that was told to end takes at most, in ms, and how often it is told. */
-const STOP_MS = 1000;
-const STOP_TRIES = 5;
+const STOP_MS = 500;
+const STOP_TRIES = 10;
 
 interface Run {
   /** Our name for it, which its completion carries; undefined for one that an earlier process has started. */
