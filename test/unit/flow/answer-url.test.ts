@@ -23,6 +23,7 @@ describe('the answer_url exchange', () => {
   let fallbackUrl: string | undefined;
   let webhookSecrets: string[];
   let allowPrivate: boolean;
+  let names: Record<string, string[]> | undefined;
 
   beforeEach(async () => {
     seen = [];
@@ -30,6 +31,7 @@ describe('the answer_url exchange', () => {
     fallbackUrl = undefined;
     webhookSecrets = [];
     allowPrivate = true;
+    names = undefined;
     answer = (_request, response) => response.end(JSON.stringify(HELLO));
     server = createServer((request, response) => {
       let body = '';
@@ -53,7 +55,7 @@ describe('the answer_url exchange', () => {
   });
 
   const ask = async (more: Partial<Question> = {}): Promise<unknown> => {
-    const fetch = createGuardedFetch({ allowPrivate });
+    const fetch = createGuardedFetch({ allowPrivate, ...(names && { resolve: (host: string) => Promise.resolve(names?.[host] ?? []) }) });
     const answerUrl = new AnswerUrl({ calls, fetch, applicationOf: () => ({ fallbackUrl, webhookSecrets }), now: () => new Date(1_700_000_000_000) });
     try {
       return await answerUrl.ask({ call, url: `${base}/answer?menu=1`, method: 'GET', gathered: undefined, signal: new AbortController().signal, ...more });
@@ -164,6 +166,12 @@ describe('the answer_url exchange', () => {
     answer = (_request, response) => response.writeHead(302, { location: 'http://10.0.0.1/internal' }).end();
     await failure();
     expect(noted('answer_url.failed')[0]).to.include({ error: 'forbidden_address' });
+  });
+
+  it('a name that resolves to a private address fails, and nothing is connected to', async () => {
+    names = { 'inside.example.com': ['192.168.1.1'], 'both.example.com': ['93.184.216.34', '10.0.0.1'] };
+    for (const host of Object.keys(names)) await failure({ url: `http://${host}/answer` });
+    expect(noted('answer_url.failed').map(({ error }) => error)).to.deep.equal(['forbidden_address', 'forbidden_address']);
   });
 
   it('outside the development profile loopback is a private address too', async () => {
