@@ -69,9 +69,3 @@ const FROM_SIP: Readonly<Record<number, string>> = {
 export function sipToCause(status: number): string {
   return FROM_SIP[status] ?? 'NORMAL_UNSPECIFIED';
 }
-
-/** The Reason header field (RFC 3326) that goes with a cause. */
-export function reasonHeader(cause: string): string {
-  const number = causeNumber(cause);
-  return `${number > 0 && number < 128 ? 'Q.850' : 'SIP'};cause=${number};text="${cause}"`;
-}

@@ -40,8 +40,8 @@ export class MediaNode implements EslTarget {
   readonly load = new LoadFigures();
   readonly maxSessions: number;
   readonly globals: ReadonlyMap<string, string>;
-  /** New calls are refused, those that are up go on. */
-  paused = false;
+  /** New calls are refused, or no second legs are called; those that are up go on. */
+  readonly paused = { inbound: false, outbound: false };
   stopping = false;
   onShutdownRequested: () => void = () => {};
   readonly #config: NodeConfig;
@@ -71,7 +71,7 @@ export class MediaNode implements EslTarget {
     this.#transactions = new Transactions(this.#transport, STANDARD_TIMERS, log);
     this.#ua = new UserAgent(this.#transactions, new AccessList(config.sip.allow), log);
     this.#ua.onInvite = (transaction) => this.#onInvite(transaction);
-    this.#ua.hasRoom = () => this.#hasRoom();
+    this.#ua.hasRoom = () => this.#hasRoom('inbound');
     this.#esl = new EslServer({
       ip: config.esl.ip, port: config.esl.port, password: config.esl.password, allow: new AccessList(config.esl.allow), hub: this.hub, target: this, log,
     });
@@ -113,12 +113,12 @@ export class MediaNode implements EslTarget {
     return this.channels.get(uuid)?.executor.enqueue(message);
   }
 
-  #hasRoom(): boolean {
-    return !this.stopping && !this.paused && this.channels.size < this.maxSessions;
+  #hasRoom(direction: 'inbound' | 'outbound'): boolean {
+    return !this.stopping && !this.paused[direction] && this.channels.size < this.maxSessions;
   }
 
   #onInvite(transaction: ServerTransaction): void {
-    if (!this.#hasRoom()) {
+    if (!this.#hasRoom('inbound')) {
       this.#ua.reply(transaction, 503, { toTag: this.#ua.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });
       return;
     }
@@ -153,7 +153,7 @@ export class MediaNode implements EslTarget {
   }
 
   #place(dial: DialString, by: Channel): Placed | string {
-    if (!this.#hasRoom()) return 'SWITCH_CONGESTION';
+    if (!this.#hasRoom('outbound')) return 'SWITCH_CONGESTION';
     const uuid = dial.variables.get('origination_uuid');
     if (uuid !== undefined && (this.channels.has(uuid) || !/^[\w-]{1,64}$/.test(uuid))) return 'NORMAL_TEMPORARY_FAILURE';
     const number = dial.variables.get('origination_caller_id_number') ?? by.profile.number;

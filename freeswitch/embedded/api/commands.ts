@@ -135,6 +135,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   ...AUDIO_COMMANDS,
 };
 
+const DIRECTIONS = ['inbound', 'outbound'] as const;
+
 function fsctl(node: MediaNode, argument: string): string {
   const [command, value] = words(argument, 2);
   switch (command) {
@@ -142,11 +144,11 @@ function fsctl(node: MediaNode, argument: string): string {
       return `+OK max sessions: ${node.maxSessions}\n`;
     case 'pause':
     case 'resume':
-      // "inbound", or nothing, or "outbound", which this node does not do.
-      if (value !== 'outbound') node.paused = command === 'pause';
+      // "inbound", "outbound", or nothing for both.
+      for (const direction of DIRECTIONS) if (value === undefined || value === direction) node.paused[direction] = command === 'pause';
       return '+OK\n';
     case 'pause_check':
-      return String(node.paused && value !== 'outbound');
+      return String(DIRECTIONS.every((direction) => node.paused[direction] || (value !== undefined && value !== direction)));
     case 'hupall':
       return COMMANDS.hupall?.(node, value ?? '') as string;
     case 'shutdown':

@@ -1,4 +1,4 @@
-import { causeToSip, reasonHeader } from '../causes.ts';
+import { causeToSip } from '../causes.ts';
 import type { RtpSession } from '../rtp/session.ts';
 import { Dialog } from '../sip/dialog.ts';
 import type { SipRequest } from '../sip/message.ts';
@@ -81,8 +81,8 @@ export class InboundLeg implements CalledLeg, Leg {
   /** Ends the answered call, once its ACK is in, and refuses one that is not answered yet. */
   end({ cause, status, reason }: Farewell): string {
     if (this.#state === 'early') {
-      const headers: [string, string][] = [['Reason', reasonHeader(cause)]];
-      this.#ua.reply(this.invite, status ?? causeToSip(cause), { toTag: this.dialog.localTag, reason: reason || undefined, headers });
+      // Without a Reason header: its text would be FreeSWITCH's own vocabulary, and the configuration keeps it in.
+      this.#ua.reply(this.invite, status ?? causeToSip(cause), { toTag: this.dialog.localTag, reason: reason || undefined });
       this.#end();
       return 'send_refuse';
     }

@@ -207,6 +207,18 @@ for (const transport of ['udp', 'tcp'] as const) {
       expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': leg }))['Hangup-Cause']).to.equal('NORMAL_CLEARING');
     });
 
+    it('still calls second legs when it takes no new calls, unless it is told not to', async () => {
+      bob.listen({ refuse: 486 });
+      await esl.api('fsctl pause inbound');
+      expect((await bridge()).variable_originate_disposition).to.equal('USER_BUSY');
+      await esl.api('fsctl pause');
+      expect(await esl.api('fsctl pause_check')).to.equal('true');
+      expect((await bridge()).variable_originate_disposition).to.equal('SWITCH_CONGESTION');
+      await esl.api('fsctl resume');
+      await bob.incoming();
+      await commandsRun();
+    });
+
     it('calls nobody by a string that says nobody', async () => {
       for (const [to, cause] of [['', 'DESTINATION_OUT_OF_ORDER'], ['a@[::1]:99', 'INVALID_URL']] as const) {
         expect((await bridge({ to })).variable_originate_disposition).to.equal(cause);

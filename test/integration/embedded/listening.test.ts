@@ -138,6 +138,20 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     expect(names.indexOf('RECORD_STOP')).to.be.within(0, names.indexOf('CHANNEL_HANGUP_COMPLETE') - 1);
   });
 
+  it('has the files complete when it is told to end', async () => {
+    const other = await NodeProcess.start();
+    const itsEsl = await EslClient.connect(other.eslPort, EVENTS);
+    const path = join(folder, 'farewell.wav');
+    const { call, uuid } = await talk(other, itsEsl, phone, 440);
+    await itsEsl.api(`uuid_setvar ${uuid} RECORD_STEREO true`);
+    await itsEsl.api(`uuid_record ${uuid} start ${path}`);
+    const from = call.heard.packets;
+    await call.heard.until(() => call.heard.packets > from + 20 || undefined, 'something to record');
+    await other.stop();
+    itsEsl.close();
+    expect(share(readStereo(path).left.slice(1600), 440)).to.be.above(0.9);
+  });
+
   it('says so when it cannot record', async () => {
     const { uuid } = it1;
     expect(await esl.api(`uuid_record ${uuid} start /proc/none/a.wav`)).to.equal('-ERR Cannot record session!\n');
