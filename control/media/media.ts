@@ -125,7 +125,8 @@ export interface Channel {
   conference(room: string, options: ConferenceOptions): Promise<void>;
   /**
    * Records both directions into a file: WAV, 8 kHz, stereo, what the caller says left and what the caller hears right.
-   * Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node finishes the file then.
+   * Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node has finished the file
+   * by the time `ended` tells of that. There is no file when it is stopped within a moment.
    * @param file absolute path that ends in `.wav`, on the node; resolves when the node has begun to write it.
    */
   startRecording(file: string): Promise<void>;

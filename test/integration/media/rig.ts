@@ -2,12 +2,14 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { EslConnection } from '../../../control/media/esl/connection.ts';
 import type { ParkedChannel } from '../../../control/media/media.ts';
+import { listChannels } from '../../../control/media/node-commands.ts';
 import { Heard } from '../../support/ear.ts';
 import { Phone, type Call } from '../../support/phone.ts';
 import { tone, type SoundSource } from '../../support/sound.ts';
 import { Control } from './control.ts';
-import { EslProxy, TestNode } from './nodes.ts';
+import { EslProxy, PASSWORD, TestNode } from './nodes.ts';
 
 export interface Caller {
   call: Call;
@@ -68,12 +70,30 @@ export class Rig {
     }
   }
 
-  /** Ends the calls of a test. */
+  /** Ends the calls of a test. @throws Error when the node has a channel or a room left after that. */
   async clear(): Promise<void> {
     for (const { channel } of this.control.parked) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
     await Promise.all(this.control.parked.map(({ channel }) => channel.ended));
     await this.control.media.stop();
+    await this.#empty();
     this.control = this.#newControl();
+  }
+
+  async #empty(): Promise<void> {
+    const connection = await EslConnection.open({
+      host: this.node.host, port: this.node.eslPort, password: PASSWORD, events: [], maxPending: 10, openMs: 3000, commandMs: 3000, keepAliveMs: 60_000,
+      onEvent: () => undefined, onClose: () => undefined,
+    });
+    try {
+      for (const until = Date.now() + 3000; ; ) {
+        const left = [...(await listChannels(connection)), ...(await connection.api('conference list')).split('\n').filter((line) => line.startsWith('Conference'))];
+        if (left.length === 0) return;
+        if (Date.now() > until) throw new Error(`left on the node: ${left.join(', ')}`);
+        await setImmediate();
+      }
+    } finally {
+      connection.close();
+    }
   }
 
   async close(): Promise<void> {
