@@ -114,7 +114,7 @@ export class Flow {
     const { calls, states } = this.#services;
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
-    if (adopted && channel.answered && call.status === 'ringing') calls.answered(call);
+    if (adopted && channel.answered && call.status === 'ringing') calls.answered(call, channel.answeredAt);
     if (adopted) void this.#services.recorder.resumed(call, channel);
     if (saved) {
       this.#state = saved;
@@ -254,7 +254,7 @@ export class Flow {
   #finish(end: ChannelEnd): void {
     const { calls } = this.#services;
     // It may have ended in the moment between its answer and the record of that.
-    if (this.#channel?.answered && !this.call.answeredAt) calls.answered(this.call, end.at);
+    if (this.#channel?.answered && !this.call.answeredAt) calls.answered(this.call, this.#channel.answeredAt);
     const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
     if (end.by === 'node') {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });

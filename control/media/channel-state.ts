@@ -24,6 +24,12 @@ export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: st
 
 export const isAnswered = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'answered';
 
+/** When the node answered the channel, by its own clock (µs since the epoch; 0 while unanswered). */
+export function answeredAt(channel: ChannelHeaders): Date | undefined {
+  const micros = Number(channel['Caller-Channel-Answered-Time'] ?? 0);
+  return micros > 0 ? new Date(micros / 1000) : undefined;
+}
+
 /** An event that was made while the channel was already being torn down: what it says of an application is no verdict on it. */
 export const isHangingUp = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'hangup' || channel['Channel-State'] === 'CS_HANGUP';
 

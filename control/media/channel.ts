@@ -3,7 +3,7 @@ import { deferred } from '../lib/deferred.ts';
 import { Bridge } from './bridge.ts';
 import { asMediaError, CARRIED_OUT_MS, ChannelCommands, isLost, within, type ChannelNode } from './channel-commands.ts';
 import { ChannelSound } from './channel-sound.ts';
-import { endOf, isAnswered, type ChannelHeaders } from './channel-state.ts';
+import { answeredAt, endOf, isAnswered, type ChannelHeaders } from './channel-state.ts';
 import { Conference } from './conference.ts';
 import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
@@ -27,7 +27,7 @@ export class FreeSwitchChannel implements Channel {
   readonly #listeners = new Set<(digit: Digit) => void>();
   /** Resolves when it is known whether the channel is ever answered. */
   readonly #decided = deferred<void>();
-  #answered = false;
+  #answeredAt: Date | undefined;
   #hangup: HangupCause | undefined;
   #refusal: number | undefined;
 
@@ -41,20 +41,24 @@ export class FreeSwitchChannel implements Channel {
     this.#bridge = new Bridge(node, this.#commands);
     this.#conference = new Conference(this.#commands);
     this.ended = this.#commands.ended;
-    if (isAnswered(headers)) this.answeredByNode();
+    if (isAnswered(headers)) this.answeredByNode(headers);
   }
 
   get answered(): boolean {
-    return this.#answered;
+    return this.#answeredAt !== undefined;
+  }
+
+  get answeredAt(): Date | undefined {
+    return this.#answeredAt;
   }
 
   async answer(): Promise<void> {
     this.#commands.check();
-    for (let attempt = 1; !this.#answered; attempt++) {
+    for (let attempt = 1; !this.answered; attempt++) {
       try {
         await this.#commands.run((connection) => connection.bgapi(`uuid_answer ${this.uuid}`, randomUUID(), CARRIED_OUT_MS));
         await within(CARRIED_OUT_MS, this.#decided.promise, 'the node did not answer the call');
-        if (!this.#answered) this.#commands.check();
+        if (!this.answered) this.#commands.check();
       } catch (error) {
         // Whether the node has heard us is known when it is ready again; answering is then asked for anew, not repeated blindly.
         if (!isLost(error) || attempt === 2) throw asMediaError(error);
@@ -74,7 +78,7 @@ export class FreeSwitchChannel implements Channel {
   async refuse(sipCode: number): Promise<void> {
     this.#commands.check();
     if (!Number.isInteger(sipCode) || sipCode < 400 || sipCode > 699) throw new MediaError(`${sipCode} refuses nothing`);
-    if (this.#answered) throw new MediaError('an answered call cannot be refused');
+    if (this.answered) throw new MediaError('an answered call cannot be refused');
     this.#refusal = sipCode;
     await this.#insist((connection) => this.#respond(connection, sipCode));
     await within(CARRIED_OUT_MS, this.ended, 'the node did not refuse the call');
@@ -148,9 +152,9 @@ export class FreeSwitchChannel implements Channel {
     await keys;
   }
 
-  /** CHANNEL_ANSWER. */
-  answeredByNode(): void {
-    this.#answered = true;
+  /** CHANNEL_ANSWER, or what the node says of a channel that it answered while we were away. */
+  answeredByNode(headers: ChannelHeaders): void {
+    this.#answeredAt ??= answeredAt(headers) ?? new Date();
     this.#decided.resolve();
   }
 
@@ -168,7 +172,7 @@ export class FreeSwitchChannel implements Channel {
 
   /** CHANNEL_HANGUP_COMPLETE. */
   hungUp(event: ChannelHeaders): void {
-    this.#end(endOf(event, this.#answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal));
+    this.#end(endOf(event, this.answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal));
   }
 
   /** The node has died, or has no such channel any more and never told its end. */
@@ -193,11 +197,11 @@ export class FreeSwitchChannel implements Channel {
    * asked for and has not happened is asked for again here, where it is known that it has not.
    */
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
-    if (isAnswered(channel)) this.answeredByNode();
+    if (isAnswered(channel)) this.answeredByNode(channel);
     this.#playbacks.refresh(channel, connection);
     void this.#bridge.refresh(channel, connection);
     void this.#conference.refresh(channel, connection);
-    const late = this.#hangup ? this.#kill(connection, this.#hangup) : this.#refusal && !this.#answered && this.#respond(connection, this.#refusal);
+    const late = this.#hangup ? this.#kill(connection, this.#hangup) : this.#refusal && !this.answered && this.#respond(connection, this.#refusal);
     if (late) late.catch(() => undefined); // If this is lost as well, there is the next time.
   }
 
@@ -231,6 +235,6 @@ export class FreeSwitchChannel implements Channel {
   /** The node would send early media to a caller who has no answer yet. */
   #needAnswered(): void {
     this.#commands.check();
-    if (!this.#answered) throw new MediaError('the call is not answered yet');
+    if (!this.answered) throw new MediaError('the call is not answered yet');
   }
 }

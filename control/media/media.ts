@@ -81,6 +81,8 @@ export interface Channel {
   /** Name of the media node, `host:sip-port`. */
   readonly node: string;
   readonly answered: boolean;
+  /** By the node's clock: the answer may be older than our knowing of it. */
+  readonly answeredAt: Date | undefined;
   /** Settles when the channel has ended; never rejects. */
   readonly ended: Promise<ChannelEnd>;
 

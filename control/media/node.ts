@@ -164,7 +164,7 @@ export class MediaNode implements ChannelNode {
       case 'CHANNEL_PROGRESS_MEDIA':
         return leg?.('ringing');
       case 'CHANNEL_ANSWER':
-        return leg ? leg('answered') : channel?.answeredByNode();
+        return leg ? leg('answered') : channel?.answeredByNode(headers);
       case 'CHANNEL_EXECUTE_COMPLETE':
         return channel?.completed(headers);
       case 'CHANNEL_HANGUP_COMPLETE':

@@ -8,6 +8,7 @@ export class FakeChannel implements Channel {
   /** Everything that was asked of it, in order. */
   readonly asked: string[] = [];
   answered = false;
+  answeredAt: Date | undefined;
   /** Prompts end at once unless this is set; then `finishPlaying` ends them. */
   holdPlaying = false;
   #playing: ((how: 'finished' | 'stopped') => void) | undefined;
