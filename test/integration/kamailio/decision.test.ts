@@ -111,6 +111,7 @@ describe('A decision of the control plane', () => {
     const from = carrier.received.length;
     for (let i = 0; i < 4; i++) carrier.send(text, edge.sip);
     await carrier.until(() => carrier.received.slice(from).filter((reply) => codeOf(reply) === 100).length >= 4 || undefined, 'four times 100');
+    await edge.control.until(() => edge.control.routes.find((route) => route.sip_call_id === callId), 'the request');
     decide({ action: 'reject', code: 480, reason: 'Temporarily Unavailable' });
     await carrier.until(() => carrier.received.slice(from).find((reply) => codeOf(reply) === 480), 'the refusal');
     expect(edge.control.routes.filter((route) => route.sip_call_id === callId)).to.have.length(1);

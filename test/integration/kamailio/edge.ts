@@ -156,6 +156,10 @@ export class Edge {
 
   #spawn(script: string): ChildProcess {
     const child = spawn(path.join(REPOSITORY, script), { env: { ...process.env, ...this.#environment }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    // A test run that is interrupted takes its processes with it.
+    const follow = (): void => void (child.pid && child.exitCode === null && child.signalCode === null && process.kill(-child.pid, 'SIGKILL'));
+    process.once('exit', follow);
+    child.once('close', () => process.off('exit', follow));
     const keep = (chunk: Buffer): void => void (this.#log += chunk.toString());
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);

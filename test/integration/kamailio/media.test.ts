@@ -257,8 +257,8 @@ describe('Media nodes behind the SIP edge', () => {
     await edge.control.notice('failed', atOnce.callId);
   });
 
-  it('may not place calls yet', async () => {
+  it('place no call that says not where to', async () => {
     const refused = await first.call({ to: '+4930111111', from: NUMBER.webhook, via: edge.sip });
-    expect((await refused.final()).code).to.equal(501);
+    expect((await refused.final()).code).to.equal(403);
   });
 });

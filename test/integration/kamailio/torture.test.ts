@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ADDRESS, Edge } from './edge.ts';
+import { ADDRESS, Edge, NUMBER } from './edge.ts';
 import { codeOf, overTcp, RawSip, requestText } from './raw-sip.ts';
 import { INVALID, LAYERS } from './torture/invalid.ts';
 import { VALID } from './torture/valid.ts';
@@ -40,6 +40,20 @@ describe('The torture messages of RFC 4475 at the SIP edge', () => {
     it(`${section} ${name}: ${what} gets ${wanted}`, async () => {
       expect(await answersTo(trunk, bytes)).to.deep.equal(wanted === 'silence' ? [] : [wanted]);
       expect(edge.alive).to.equal(true);
+    });
+  }
+
+  const faults: [what: string, code: number, change: (text: string) => string][] = [
+    ['a Content-Length larger than the message', 400, (text) => text.replace('Content-Length: 0', 'Content-Length: 9999')],
+    ['another method in CSeq', 400, (text) => text.replace('CSeq: 1 INVITE', 'CSeq: 1 OPTIONS')],
+    ['a CSeq out of range', 400, (text) => text.replace('CSeq: 1 INVITE', 'CSeq: 36893488147419103232 INVITE')],
+    ['Max-Forwards of zero', 483, (text) => text.replace('Max-Forwards: 70', 'Max-Forwards: 0')],
+    ['Proxy-Require with an unknown value', 420, (text) => text.replace('Max-Forwards: 70', 'Max-Forwards: 70\r\nProxy-Require: foldAndStaple')],
+  ];
+  for (const [what, code, change] of faults) {
+    it(`an INVITE to a number that is served, but with ${what}, gets ${code} before anybody is asked`, async () => {
+      expect(codeOf(await trunk.ask(change(requestText(trunk, { user: NUMBER.webhook })), edge.sip))).to.equal(code);
+      expect(edge.control.routes).to.be.empty;
     });
   }
 

@@ -6,7 +6,7 @@ export const INVALID: TortureMessage[] = [
     'INVITE sip:user@example.com SIP/2.0', 'To: sip:j.user@example.com', 'From: sip:caller@example.net;tag=134161461246', 'Max-Forwards: 7', 'Call-ID: badinv01.0ha0isndaksdjasdf3234nas',
     'CSeq: 8 INVITE', 'Via: SIP/2.0/UDP 192.0.2.15;;,;,,', 'Contact: "Joe" <sip:joe@example.org>;;;;', 'Content-Length: @length', 'Content-Type: application/sdp',
   ], SHORT_SDP),
-  message('3.1.2.2', 'clerr', 'a Content-Length larger than the message', 400, [
+  message('3.1.2.2', 'clerr', 'a Content-Length larger than the message, to nobody', 404, [
     'INVITE sip:user@example.com SIP/2.0', 'Max-Forwards: 80', 'To: sip:j.user@example.com', 'From: sip:caller@example.net;tag=93942939o2', 'Contact: <sip:caller@hungry.example.net>',
     'Call-ID: clerr.0ha0isndaksdjweiafasdk3', 'CSeq: 8 INVITE', 'Via: SIP/2.0/UDP host5.example.com;branch=z9hG4bK-39234-23523', 'Content-Type: application/sdp', 'Content-Length: 9999',
   ], SHORT_SDP),
@@ -26,7 +26,7 @@ export const INVALID: TortureMessage[] = [
     'INVITE sip:user@example.com SIP/2.0', 'To: "Mr. J. User <sip:j.user@example.com>', 'From: sip:caller@example.net;tag=93334', 'Max-Forwards: 10', 'Call-ID: quotbal.aksdj',
     'Contact: <sip:caller@host59.example.net>', 'CSeq: 8 INVITE', 'Via: SIP/2.0/UDP 192.0.2.59:5050;branch=z9hG4bKkdjuw39234', 'Content-Type: application/sdp', 'Content-Length: @length',
   ], SHORT_SDP),
-  message('3.1.2.7', 'ltgtruri', '<> around the Request-URI', 400, [
+  message('3.1.2.7', 'ltgtruri', '<> around the Request-URI', 404, [
     'INVITE <sip:user@example.com> SIP/2.0', 'To: sip:user@example.com', 'From: sip:caller@example.net;tag=39291', 'Max-Forwards: 23', 'Call-ID: ltgtruri.1@192.0.2.5', 'CSeq: 1 INVITE',
     'Via: SIP/2.0/UDP 192.0.2.5', 'Contact: <sip:caller@host5.example.net>', 'Content-Type: application/sdp', 'Content-Length: @length',
   ], SHORT_SDP),
