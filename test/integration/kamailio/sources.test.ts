@@ -67,15 +67,20 @@ describe('Who may call in at the SIP edge', () => {
     const insistent = await RawSip.open('127.0.0.66');
     try {
       for (let i = 0; i < 200; i++) insistent.send(requestText(insistent, { user: NUMBER.webhook }), edge.sip);
-      await operator.ask(requestText(operator, { user: NUMBER.unknown }), edge.sip);
-      const answered = insistent.received.length;
+      // Several workers read the socket: all of it has been seen once nothing more has come of it while each of them was kept busy.
+      const settled = async (): Promise<number> => {
+        for (let before = -1; before !== insistent.received.length;) {
+          before = insistent.received.length;
+          for (let i = 0; i < 20; i++) await operator.ask(requestText(operator, { user: NUMBER.unknown }), edge.sip);
+        }
+        return insistent.received.length;
+      };
+      const answered = await settled();
       expect(answered).to.be.lessThan(60);
       const bans = JSON.stringify(await edge.rpc('htable.dump', ['bans']));
       expect(bans).to.include('127.0.0.66');
       insistent.send(requestText(insistent, { method: 'OPTIONS' }), edge.sip);
-      // Kamailio has seen it once it has answered a later one.
-      await operator.ask(requestText(operator, { user: NUMBER.unknown }), edge.sip);
-      expect(insistent.received.length).to.equal(answered);
+      expect(await settled()).to.equal(answered);
     } finally {
       insistent.close();
     }
