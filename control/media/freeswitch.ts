@@ -1,6 +1,6 @@
 import type { Logger } from '../lib/logger.ts';
 import { ESL_TIMINGS } from './esl/client.ts';
-import type { Media, MediaNodeStatus, ParkedChannel } from './media.ts';
+import { MediaError, type Dialing, type Media, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
 import { MediaNode, type NodeAddress, type NodeTimings } from './node.ts';
 
 export interface FreeSwitchMediaOptions {
@@ -42,6 +42,10 @@ export class FreeSwitchMedia implements Media {
   stop(): Promise<void> {
     for (const node of this.#nodes) node.stop();
     return Promise.resolve();
+  }
+
+  originate(request: OriginateRequest): Promise<Dialing> {
+    return Promise.reject(new MediaError(`${request.uuid} cannot be placed`));
   }
 
   nodes(): MediaNodeStatus[] {

@@ -11,11 +11,14 @@ export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'N
 
 /** How a channel ended. */
 export interface ChannelEnd {
-  /** `caller`: the far end sent BYE or CANCEL. `platform`: we did. `node`: the media node died or lost the channel. */
+  /**
+   * `caller`: the far end, whom it was that called, sent BYE or CANCEL, or refused our call. `platform`: we did, or the
+   * ring timeout. `node`: the media node died or lost the channel.
+   */
   by: 'caller' | 'platform' | 'node';
   /** FreeSWITCH hangup cause; `MEDIA_NODE_LOST` when the node died. */
   cause: string;
-  /** The final SIP code of the leg where there was one. */
+  /** The final SIP code of the leg where there was one: what a caller of ours got, or what the called party sent. */
   sipCode?: number;
   at: Date;
 }
@@ -53,6 +56,8 @@ export interface LegRequest {
   onRinging?(): void;
   /** The leg has answered and is connected from now on. */
   onAnswered?(uuid: string): void;
+  /** The trunk the leg goes over, as Kamailio has told; before `onRinging` or `onAnswered`, and again when it has become another. */
+  onTrunk?(id: string): void;
 }
 
 /** What became of a second leg. */
@@ -72,6 +77,42 @@ export interface ConferenceOptions {
   mute: boolean;
   /** The room ends for everybody when the caller leaves it. */
   endOnExit: boolean;
+}
+
+/** An outbound call to be placed. */
+export interface OriginateRequest {
+  /** The channel's uuid, made by whoever asks: known before the node has heard of it. */
+  uuid: string;
+  /** SIP URIs to be tried one after the other, by Kamailio. */
+  uris: readonly string[];
+  /** The number shown as the caller: E.164. */
+  from: string;
+  /** How long it may take until the answer, in s; counted from the request. Then the call ends with the cause `NO_ANSWER`. */
+  ringSeconds: number;
+  /**
+   * Further headers of the INVITE, `X-MV-*`: at least `X-MV-Call-ID`. They stay with the channel, so that whoever finds
+   * it later has them. `X-MV-Targets` is made of `uris`.
+   */
+  headers: Readonly<Record<string, string>>;
+}
+
+/** How far an outbound call is that is not answered yet. */
+export interface Ringing {
+  /** Resolves when the far end rings for the first time (180, 183). Never when it answers or ends without having rung. */
+  readonly ringing: Promise<void>;
+  /** Resolves with true when the far end has answered and the channel takes commands; with false when it has ended before. Never rejects. */
+  readonly answered: Promise<boolean>;
+  /** The trunk that rings, then the one that has answered, as Kamailio has told; undefined while it has not, and for a plain SIP URI. */
+  trunkId(): string | undefined;
+}
+
+/**
+ * A channel of ours that is being rung. `parked.channel.hangup(cause)` cancels it, at any moment. `parked.channel.ended`
+ * tells how it ended: `sipCode` is the far end's (or Kamailio's, where there is nobody), none when it rang out
+ * (`NO_ANSWER`) or was cancelled. `parked.dialog` is filled as the dialog comes to be.
+ */
+export interface Dialing extends Ringing {
+  parked: ParkedChannel;
 }
 
 /** One leg on a media node. Every method throws ChannelGone once the channel has ended, and MediaError when the node refuses. */
@@ -148,6 +189,8 @@ export interface Adopted {
   /** A second leg: whether it had answered by then, and a promise for whether it ever does. */
   bridging?: { connected: boolean; answered: Promise<boolean>; finished: Promise<LegResult> };
   conferencing?: { finished: Promise<void> };
+  /** An outbound call that is not answered yet. It is announced this one time: `answered` tells when it is. */
+  dialing?: Ringing;
 }
 
 /** A channel that a node has parked and that waits for instructions. */
@@ -155,8 +198,8 @@ export interface ParkedChannel {
   channel: Channel;
   /** The `X-MV-*` headers of the INVITE, names in lower case without the prefix: `call-id`, `from`, `to`, … */
   headers: Readonly<Record<string, string>>;
-  /** SIP dialog of the leg, as Kamailio knows it too. */
-  dialog: { callId: string; fromTag: string; toTag: string };
+  /** SIP dialog of the leg, as Kamailio knows it too. Of an outbound call the `fromTag` is ours, and the `toTag` empty until the answer. */
+  readonly dialog: Readonly<{ callId: string; fromTag: string; toTag: string }>;
   /**
    * Set when the channel was found on the node instead of announced by it (this process has restarted, or its
    * connection has): what was going on then, and a promise for its end. At most one of them is set.
@@ -176,6 +219,13 @@ export interface Media {
   /** Connects to every node and keeps connected. `onParked` gets every call that needs instructions, adopted ones included. */
   start(onParked: (parked: ParkedChannel) => void): void;
   stop(): Promise<void>;
+  /**
+   * Places a call, on the connected node with the fewest channels. Resolves once a node has made the channel, which is
+   * not announced to `onParked`. When the connection to the node ends before that is known, it resolves as well, and the
+   * channel ends (by `node`) unless the node turns out to have it: a call is never placed twice.
+   * @throws MediaError when no node can.
+   */
+  originate(request: OriginateRequest): Promise<Dialing>;
   nodes(): MediaNodeStatus[];
   /**
    * Resolves when every node that can be reached has been asked which channels it has, so that a call this process
