@@ -1,58 +1,96 @@
-import { isPublicAddress } from '../lib/guarded-fetch.ts';
+import { isIP } from 'node:net';
+import { isPublicAddress } from '../lib/addresses.ts';
 import { isE164 } from '../lib/e164.ts';
 import { sipHost } from '../lib/sip-uri.ts';
 import type { Call } from '../calls/call.ts';
 import type { LegRequest } from '../media/media.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from './directory.ts';
-import { isIP } from 'node:net';
+import { writtenFor } from './number-format.ts';
 
 export type LegRoute = Pick<LegRequest, 'uris' | 'from' | 'headers'>;
 
+/** What of a call says who is calling. */
+type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;
+
 /**
- * Where a second leg goes: a SIP URI as it is, a number through the customer's trunks in their order, its own before the
- * operator's. Rating and limits of the leg belong here, too.
+ * Where an outbound call or a second leg goes: to a SIP URI as it is, or to a number through trunks. Kamailio tries the
+ * targets one after the other; what differs between their trunks is in headers that are lists beside `X-MV-Targets`:
+ * `X-MV-Trunks` (ids), `X-MV-Callers` (the calling number as the trunk wants it), `X-MV-Diversions` (a number or nothing).
  */
 export class Legs {
   readonly #directory: Directory;
   readonly #allowPrivate: boolean;
+  readonly #random: () => number;
 
   /** @param options.allowPrivate the development profile: SIP URIs may name private addresses. */
-  constructor({ directory, allowPrivate }: { directory: Directory; allowPrivate: boolean }) {
+  constructor({ directory, allowPrivate, random = Math.random }: { directory: Directory; allowPrivate: boolean; random?: () => number }) {
     this.#directory = directory;
     this.#allowPrivate = allowPrivate;
+    this.#random = random;
+  }
+
+  /**
+   * The active trunks that take a number of this customer's calls, in the order they are to be tried: those known to be
+   * down last, the customer's own before the operator's, by priority, and by lot among equals, with their weights.
+   * @param trunkId this one alone, if it is there and the customer may use it.
+   */
+  trunksFor(customerId: string, trunkId?: string): Trunk[] {
+    return [...this.#directory.trunks()]
+      .filter((trunk) => trunk.isActive && (trunk.customerId === undefined || trunk.customerId === customerId) && (trunkId === undefined || trunk.id === trunkId))
+      // The greatest of random^(1/weight) belongs to each with the probability of its weight (Efraimidis and Spirakis).
+      .map((trunk) => ({ trunk, lot: this.#random() ** (1 / trunk.weight) }))
+      .sort(({ trunk: a, lot: lotOfA }, { trunk: b, lot: lotOfB }) =>
+        Number(a.status === 'down') - Number(b.status === 'down') || Number(a.customerId === undefined) - Number(b.customerId === undefined) || a.priority - b.priority || lotOfB - lotOfA)
+      .map(({ trunk }) => trunk);
+  }
+
+  /**
+   * The way of a number through these trunks, in their order. An outbound call shows its own `from`, or the trunk's number;
+   * a second leg of an inbound call shows what the trunk's rule says.
+   * @param from E.164, named by the customer for this leg: shown instead, except by a trunk that always shows the same number.
+   */
+  via(trunks: readonly Trunk[], call: Caller, number: string, from?: string): LegRoute {
+    const callers = trunks.map((trunk) => callerIdOf(trunk, call, from));
+    const diversions = trunks.map((_, index) => (call.direction === 'inbound' && callers[index] === call.from ? call.to : ''));
+    return {
+      uris: trunks.map((trunk) => uriOf(trunk, number)),
+      from: callers[0] ?? from ?? call.from,
+      headers: {
+        'X-MV-Call-ID': call.id,
+        'X-MV-Trunks': trunks.map(({ id }) => id).join('|'),
+        'X-MV-Callers': trunks.map((trunk, index) => writtenFor(trunk, shown(callers[index]))).join('|'),
+        // A carrier that is shown a stranger's number is told whose call it is (RFC 5806).
+        ...(diversions.some((diverting) => diverting !== '') && { 'X-MV-Diversions': diversions.join('|') }),
+      },
+    };
+  }
+
+  /** The way to a SIP URI, which no trunk has a part in. @returns undefined where the address is not public. */
+  sipUri(call: Caller, uri: string, from?: string): LegRoute | undefined {
+    const host = sipHost(uri)?.replace(/^\[|\]$/g, '');
+    if (host === undefined || (!this.#allowPrivate && isIP(host) !== 0 && !isPublicAddress(host))) return undefined;
+    return { uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } };
   }
 
   /** @returns undefined where there is no way: no trunk that could take the number, or an address that is not public. */
-  route(call: Call, destination: string, from: string | undefined): LegRoute | undefined {
-    const headers = { 'X-MV-Call-ID': call.id };
-    if (!isE164(destination)) {
-      const host = sipHost(destination)?.replace(/^\[|\]$/g, '');
-      if (host === undefined || (!this.#allowPrivate && isIP(host) !== 0 && !isPublicAddress(host))) return undefined;
-      return { uris: [destination], from: from ?? call.from, headers };
-    }
-    const trunks = [...this.#directory.trunks()]
-      .filter((trunk) => trunk.isActive && (trunk.customerId === undefined || trunk.customerId === call.customerId))
-      .sort((a, b) => Number(a.customerId === undefined) - Number(b.customerId === undefined) || a.priority - b.priority || b.weight - a.weight);
-    const [first] = trunks;
-    if (!first) return undefined;
-    return { uris: trunks.map((trunk) => uriOf(trunk, destination)), from: from ?? callerIdOf(first, call), headers: { ...headers, ...diversionOf(first, call) } };
+  route(call: Caller & Pick<Call, 'customerId'>, destination: string, from: string | undefined): LegRoute | undefined {
+    if (!isE164(destination)) return this.sipUri(call, destination, from);
+    const trunks = this.trunksFor(call.customerId);
+    return trunks.length === 0 ? undefined : this.via(trunks, call, destination, from);
   }
 }
 
 function uriOf(trunk: Trunk, number: string): string {
-  const user = trunk.numberFormat === 'e164' ? number : number.slice(1);
-  return `sip:${user}@${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;
+  return `sip:${writtenFor(trunk, number)}@${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;
 }
 
 /** The number a trunk wants to see: the caller's own, the customer's that was dialled, or always the same one. */
-function callerIdOf(trunk: Trunk, call: Call): string {
+function callerIdOf(trunk: Trunk, call: Caller, from: string | undefined): string {
   if (trunk.callerId === 'fixed' && trunk.callerIdNumber) return trunk.callerIdNumber;
-  return trunk.callerId === 'did' ? ownNumber(call) : call.from;
+  if (from !== undefined) return from;
+  return trunk.callerId === 'did' && call.direction === 'inbound' ? call.to : call.from;
 }
 
-/** A carrier that is shown a stranger's number is told whose call it is (RFC 5806). */
-const diversionOf = (trunk: Trunk, call: Call): Record<string, string> =>
-  trunk.callerId === 'passthrough' && call.direction === 'inbound' ? { Diversion: `<sip:${ownNumber(call)}@minivoice.invalid>;reason=unconditional` } : {};
-
-const ownNumber = (call: Call): string => (call.direction === 'inbound' ? call.to : call.from);
+/** A caller who is no number may be called anything: what cannot stand in the list is left as the media node writes it. */
+const shown = (caller = ''): string => (/^[\w+.-]+$/.test(caller) ? caller : '');

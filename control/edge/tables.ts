@@ -1,6 +1,6 @@
-import { getCountryCallingCode, isSupportedCountry } from 'libphonenumber-js/max';
 import { rejectCode, sipTargets, type Did } from '../dids/schema.ts';
 import type { Directory } from './directory.ts';
+import { callingCodeOf } from './number-format.ts';
 
 /** The hash tables of Kamailio that the control plane fills: `kamailio/routes` says how each is read. */
 export type TableName = 'dids' | 'sip_targets' | 'trunks';
@@ -14,8 +14,7 @@ export function tablesOf(directory: Directory): Tables {
   for (const did of directory.dids()) addNumber(tables, directory, did);
   for (const trunk of directory.trunks()) {
     if (!trunk.isActive || !trunk.inboundIp) continue;
-    const callingCode = trunk.country && isSupportedCountry(trunk.country) ? getCountryCallingCode(trunk.country) : '';
-    tables.trunks.set(trunk.inboundIp, `${trunk.id};${trunk.customerId ?? '*'};${callingCode}`);
+    tables.trunks.set(trunk.inboundIp, `${trunk.id};${trunk.customerId ?? '*'};${callingCodeOf(trunk.country)}`);
   }
   return tables;
 }
