@@ -15,6 +15,9 @@ export interface Application {
    * where deliveries are not signed. Decrypted when first read: read it when signing, and do not copy it.
    */
   readonly webhookSecrets: readonly string[];
+  /** Limits of its outbound calls, inside those of its customer; undefined: none of its own. */
+  readonly maxCps: number | undefined;
+  readonly maxConcurrent: number | undefined;
   readonly status: 'active' | 'disabled';
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -27,6 +30,10 @@ const answerMethod = z.enum(['GET', 'POST']);
 const status = z.enum(['active', 'disabled']);
 const webhookSecret = z.string().min(8).max(256).regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
 
+// An application can only ever use what its customer may, so its own limits are the customer's to set.
+const maxCps = z.int().min(1).max(10_000).describe('outbound calls per second of this application, inside the limit of the customer');
+const maxConcurrent = z.int().min(1).max(100_000).describe('outbound calls at a time of this application, inside the limit of the customer');
+
 export const applicationCreate = z.strictObject({
   name,
   answer_url: url.optional(),
@@ -34,6 +41,8 @@ export const applicationCreate = z.strictObject({
   fallback_url: url.optional(),
   webhook_url: url.optional(),
   webhook_secret: webhookSecret.optional(),
+  max_cps: maxCps.optional(),
+  max_concurrent: maxConcurrent.optional(),
 }).meta({ id: 'ApplicationCreate' });
 
 /** null takes an optional field away. */
@@ -44,6 +53,8 @@ export const applicationPatch = z.strictObject({
   fallback_url: url.nullable(),
   webhook_url: url.nullable(),
   webhook_secret: webhookSecret.nullable(),
+  max_cps: maxCps.nullable(),
+  max_concurrent: maxConcurrent.nullable(),
   status,
 }).partial().meta({ id: 'ApplicationPatch' });
 
@@ -63,6 +74,8 @@ export const applicationReply = z.strictObject({
   answer_method: answerMethod,
   fallback_url: z.string().optional(),
   webhook_url: z.string().optional(),
+  max_cps: maxCps.optional(),
+  max_concurrent: maxConcurrent.optional(),
   status,
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),
@@ -84,6 +97,8 @@ export const toJson = (application: Application): z.input<typeof applicationRepl
   answer_method: application.answerMethod,
   fallback_url: application.fallbackUrl,
   webhook_url: application.webhookUrl,
+  max_cps: application.maxCps,
+  max_concurrent: application.maxConcurrent,
   status: application.status,
   created_at: rfc3339(application.createdAt),
   updated_at: rfc3339(application.updatedAt),

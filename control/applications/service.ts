@@ -47,6 +47,8 @@ export class ApplicationService {
       answerMethod: body.answer_method,
       fallbackUrl: body.fallback_url,
       webhookUrl: body.webhook_url,
+      maxCps: body.max_cps,
+      maxConcurrent: body.max_concurrent,
       status: 'active',
       createdAt: now,
       updatedAt: now,
@@ -81,6 +83,8 @@ export class ApplicationService {
       ...(body.answer_url !== undefined && { answerUrl: body.answer_url ?? undefined }),
       ...(body.fallback_url !== undefined && { fallbackUrl: body.fallback_url ?? undefined }),
       ...(body.webhook_url !== undefined && { webhookUrl: body.webhook_url ?? undefined }),
+      ...(body.max_cps !== undefined && { maxCps: body.max_cps ?? undefined }),
+      ...(body.max_concurrent !== undefined && { maxConcurrent: body.max_concurrent ?? undefined }),
     }, body.webhook_secret);
     await onChange({ room: 'applications', id });
     return this.get(customerId, id);

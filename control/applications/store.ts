@@ -13,6 +13,8 @@ interface Row {
   webhook_secret: string | null;
   previous_webhook_secret: string | null;
   previous_webhook_secret_until: Date | null;
+  max_cps: number | null;
+  max_concurrent: number | null;
   status: Application['status'];
   created_at: Date;
   updated_at: Date;
@@ -26,7 +28,7 @@ interface KeyRow {
 }
 
 /** What the API may change of an application; a field that is left out stays. */
-export type ApplicationChange = Partial<Pick<Application, 'name' | 'answerUrl' | 'answerMethod' | 'fallbackUrl' | 'webhookUrl' | 'status'>>;
+export type ApplicationChange = Partial<Pick<Application, 'name' | 'answerUrl' | 'answerMethod' | 'fallbackUrl' | 'webhookUrl' | 'maxCps' | 'maxConcurrent' | 'status'>>;
 
 /** Whom an API key stands for. */
 export interface KeyOwner {
@@ -77,6 +79,8 @@ export class ApplicationStore {
         fallback_url: application.fallbackUrl ?? null,
         webhook_url: application.webhookUrl ?? null,
         webhook_secret: this.#seal(application.id, webhookSecret),
+        max_cps: application.maxCps ?? null,
+        max_concurrent: application.maxConcurrent ?? null,
         status: application.status,
         created_at: application.createdAt,
         updated_at: application.updatedAt,
@@ -94,6 +98,8 @@ export class ApplicationStore {
     if ('answerUrl' in change) row.answer_url = change.answerUrl ?? null;
     if ('fallbackUrl' in change) row.fallback_url = change.fallbackUrl ?? null;
     if ('webhookUrl' in change) row.webhook_url = change.webhookUrl ?? null;
+    if ('maxCps' in change) row.max_cps = change.maxCps ?? null;
+    if ('maxConcurrent' in change) row.max_concurrent = change.maxConcurrent ?? null;
     if (webhookSecret !== undefined) {
       row.webhook_secret = this.#seal(id, webhookSecret);
       row.previous_webhook_secret = null;
@@ -171,6 +177,8 @@ export class ApplicationStore {
         previous ??= open(row.previous_webhook_secret);
         return [current, previous];
       },
+      maxCps: row.max_cps ?? undefined,
+      maxConcurrent: row.max_concurrent ?? undefined,
       status: row.status,
       createdAt: row.created_at,
       updatedAt: row.updated_at,

@@ -67,6 +67,18 @@ describe('applications', () => {
     expect(same.body).to.include({ name: 'x', answer_url: 'https://new.example.com/' });
   });
 
+  it('have limits of their own where they are given any, and lose them again', async () => {
+    const { key } = await api.customer();
+    const { body } = await api.send('POST', '/v1/applications', { key, body: { name: 'x', max_cps: 3, max_concurrent: 20 } });
+    expect(body).to.include({ max_cps: 3, max_concurrent: 20 });
+    const changed = await api.send('PATCH', `/v1/applications/${body.id}`, { key, body: { max_cps: null } });
+    expect(changed.body).to.include({ max_concurrent: 20 }).and.to.not.have.property('max_cps');
+    for (const wrong of [{ max_cps: 0 }, { max_cps: 1.5 }, { max_concurrent: -1 }, { max_concurrent: '5' }]) {
+      const { status, body: { error } } = await api.send('PATCH', `/v1/applications/${body.id}`, { key, body: wrong });
+      expect([status, error.code, error.details[0].path]).to.deep.equal([400, 'invalid_request', Object.keys(wrong)[0]]);
+    }
+  });
+
   it('take URLs that can be asked, and name the field of one that cannot', async () => {
     const { key, applicationId } = await api.customer();
     for (const url of [
