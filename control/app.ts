@@ -6,6 +6,8 @@ import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
 import { Calls } from './calls/calls.ts';
+import { callEvents } from './calls/event-schemas.ts';
+import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
 import { CallService } from './calls/service.ts';
@@ -34,6 +36,7 @@ import { FlowStates } from './flow/state.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
+import type { EventDoc } from './http/openapi.ts';
 import { createApi } from './http/server.ts';
 import type { Change } from './lib/changes.ts';
 import { connectDatabase, migrate } from './lib/database.ts';
@@ -46,6 +49,7 @@ import { AudioFiles } from './media/audio-files.ts';
 import { EspeakEngine } from './media/espeak.ts';
 import { FreeSwitchMedia } from './media/freeswitch.ts';
 import { Prompts } from './media/speech.ts';
+import { recordingEvents } from './recordings/event-schemas.ts';
 import { LocalStorage } from './recordings/local-storage.ts';
 import { recordingRoutes } from './recordings/routes.ts';
 import { S3Storage } from './recordings/s3-storage.ts';
@@ -204,6 +208,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
     ],
+    events: Object.values({ ...callEvents, ...recordingEvents } satisfies Record<CallEvent, EventDoc>),
     authenticator,
     idempotency: createIdempotency(db, secrets),
     readiness: [

@@ -183,7 +183,7 @@ export class Calls {
     if (event) {
       const count = (call.eventCounts[event.name] ?? 0) + 1;
       call.eventCounts = { ...call.eventCounts, [event.name]: count };
-      if (call.applicationId && this.#hasWebhook(call.applicationId)) {
+      if (call.applicationId) {
         const key = `${call.id}:${event.name}${count > 1 ? `:${count}` : ''}`;
         outbox.push({
           id: this.#ids.next('whd'),
@@ -193,6 +193,8 @@ export class Calls {
           seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
           customerId: call.customerId,
           applicationId: call.applicationId,
+          // Without a webhook it is kept all the same, for the live stream.
+          status: this.#hasWebhook(call.applicationId) ? 'pending' : 'none',
           body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
           createdAt: at,
         });

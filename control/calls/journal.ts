@@ -128,8 +128,9 @@ export class Journal {
     await store.transaction(async (trx) => {
       await store.save(trx, calls);
       await store.addToTimeline(trx, batch.flatMap((change) => change.timeline));
-      await enqueue(trx, batch.flatMap((change) => change.outbox));
       for (const change of batch) await change.also?.(trx);
+      // Last: the live stream waits for events that have their position and are not committed yet.
+      await enqueue(trx, batch.flatMap((change) => change.outbox));
     });
   }
 }

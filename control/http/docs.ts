@@ -24,13 +24,14 @@ interface Operation {
   tags?: string[];
   security?: Record<string, string[]>[];
   parameters?: { name: string; in: string; required?: boolean; schema?: Schema; description?: string }[];
-  requestBody?: { content: Record<string, { schema: Schema }> };
+  requestBody?: { content: Record<string, { schema: Schema; example?: unknown }> };
   responses: Record<string, { description: string; content?: Record<string, { schema: Schema }> }>;
 }
 
 interface Document {
   info: { title: string; version: string; description?: string };
   paths: Record<string, Record<string, Operation>>;
+  webhooks?: Record<string, Record<string, Operation>>;
   components?: { schemas?: Record<string, Schema> };
 }
 
@@ -46,6 +47,7 @@ export function docsPage(openApi: OpenApiDocument): string {
 <h1>${escape(document.info.title)} <small>${escape(document.info.version)}</small></h1>
 <p>${escape(document.info.description ?? '')} The same as data: <a href="/openapi.json">openapi.json</a>.</p>
 ${sections.join('\n')}
+${eventsHtml(document)}
 <h2>Errors</h2><table><tr><th>code<th>status<th>message${errors.join('')}</table></html>`;
 }
 
@@ -62,6 +64,18 @@ ${inputs.length > 0 ? `<table>${inputs.join('')}</table>` : ''}
 ${body ? `<h4>Body</h4>${fieldsHtml(body, document)}` : ''}
 <h4>Reply ${status ?? ''}</h4>${reply ? fieldsHtml(reply, document) : `<p>${escape(Object.keys(success?.content ?? {})[0] ?? 'No body')}.</p>`}
 <h4>Refusals</h4><ul>${refusals.join('')}</ul></details>`;
+}
+
+/** What is sent to a webhook_url and over the live stream: an example of each, and its fields. */
+function eventsHtml(document: Document): string {
+  const events = Object.entries(document.webhooks ?? {}).map(([event, item]) => {
+    const { summary, parameters = [], requestBody } = item.post ?? { responses: {} };
+    const { schema = {}, example } = requestBody?.content['application/json'] ?? {};
+    const headers = parameters.map((p) => `<tr><td><code>${escape(p.name)}</code><td>${code(p.description ?? p.schema?.description)}`);
+    return `<details><summary><code>${escape(event)}</code> ${code(summary)}</summary>
+<pre>${escape(JSON.stringify(example, null, 2))}</pre><h4>Headers</h4><table>${headers.join('')}</table><h4>Body</h4>${fieldsHtml(schema, document)}</details>`;
+  });
+  return events.length === 0 ? '' : `<h2>Events</h2><p>Sent by POST to the application's <code>webhook_url</code>, and live over <code>GET /v1/events</code>.</p>${events.join('')}`;
 }
 
 function fieldsHtml(schema: Schema, document: Document): string {
@@ -102,4 +116,4 @@ const code = (text: string | undefined): string => escape(text ?? '').replaceAll
 
 const STYLE = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 summary{cursor:pointer;padding:.3rem 0}details[open]{border-left:3px solid #8888;padding-left:1rem}small{opacity:.6}h4{margin:.8rem 0 .2rem}
-table{border-collapse:collapse;width:100%}td,th{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}code{font-size:.9em}`;
+table{border-collapse:collapse;width:100%}td,th{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}code{font-size:.9em}pre{overflow:auto}`;

@@ -4,6 +4,15 @@ import { ERRORS, type ErrorCode } from '../lib/errors.ts';
 import { groupBy } from '../lib/group-by.ts';
 import type { Endpoint } from './endpoint.ts';
 
+/** What is sent to a customer's webhook_url of its own accord: an entry of the document's `webhooks`. */
+export interface EventDoc {
+  event: string;
+  summary: string;
+  /** The whole body, strict. */
+  schema: z.ZodType;
+  example: unknown;
+}
+
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
 export const errorSchema = z.strictObject({
@@ -34,6 +43,14 @@ export function errorCodes(endpoint: Endpoint): ErrorCode[] {
 const idempotencyKey = z.string().min(1).max(255).optional()
   .describe('makes a retry safe: the same key with the same body gets the stored answer for 24 hours');
 
+const eventHeaders = z.object({
+  'X-MiniVoice-Event': z.string().describe('as `event` in the body'),
+  'X-MiniVoice-Event-Id': z.string().describe('the same on every attempt: what has come twice is known by it'),
+  'X-MiniVoice-Attempt': z.string().describe('1 for the first'),
+  'X-MiniVoice-Timestamp': z.string().optional().describe('Unix seconds, new on every attempt; only with a webhook secret'),
+  'X-MiniVoice-Signature': z.string().optional().describe('`v1=` and the hex HMAC-SHA256 of timestamp, a dot and the raw body; two of them, comma-separated, while a secret is rotating'),
+});
+
 const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
   if (produces !== undefined) return z.object({ Range: z.string().optional().describe('`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`: one range (RFC 9110 §14)') });
   return method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined;
@@ -42,7 +59,9 @@ const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
 const NOTES: Record<string, string> = { 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
 
 /** The OpenAPI 3.1 document of these endpoints, made from the very schemas that validate their requests. */
-export function openApiDocument(endpoints: readonly Endpoint[], { version, publicUrl }: { version: string; publicUrl?: string }): OpenApiDocument {
+export function openApiDocument(
+  endpoints: readonly Endpoint[], { version, publicUrl, events = [] }: { version: string; publicUrl?: string; events?: readonly EventDoc[] },
+): OpenApiDocument {
   const registry = new OpenAPIRegistry();
   const security = {
     customer: registry.registerComponent('securitySchemes', 'ApplicationKey', { type: 'http', scheme: 'bearer', description: 'API key of an application, `mv_live_…`' }),
@@ -69,11 +88,20 @@ export function openApiDocument(endpoints: readonly Endpoint[], { version, publi
       },
     });
   }
+  for (const { event, summary, schema, example } of events) {
+    registry.registerWebhook({
+      method: 'post', path: event, operationId: `event_${event.replaceAll('.', '_')}`, tags: ['Events'], summary, security: [], request: {
+        headers: eventHeaders,
+        body: { required: true, content: { 'application/json': { schema, example } } },
+      },
+      responses: { '2XX': { description: 'Taken; anything else is tried again' } },
+    });
+  }
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
     info: { title: 'MiniVoice API', version, description: 'Every object of a customer is seen by that customer only. Times are RFC 3339 in UTC; fields that are not known are left out.', license: { name: 'MIT', identifier: 'MIT' } },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [...new Set(endpoints.map((e) => e.tag))].map((name) => ({ name })),
+    tags: [...new Set([...endpoints.map((e) => e.tag), ...(events.length > 0 ? ['Events'] : [])])].map((name) => ({ name })),
   });
 }
 

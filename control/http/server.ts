@@ -11,11 +11,13 @@ import { errorReply, type Reply } from './errors.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
 import type { Idempotency } from './idempotency.ts';
 import { timeRequests, type Registry } from './metrics.ts';
-import { openApiDocument } from './openapi.ts';
+import { openApiDocument, type EventDoc } from './openapi.ts';
 import { requestIds } from './request-id.ts';
 
 export interface ApiDependencies {
   endpoints: readonly Endpoint[];
+  /** What customers are sent, for the documentation. */
+  events?: readonly EventDoc[];
   authenticator: Authenticator;
   idempotency: Idempotency;
   readiness: readonly ReadinessCheck[];

@@ -12,6 +12,8 @@ export interface OutboxRow {
   seq: number;
   customerId: string;
   applicationId: string;
+  /** `none` where the application has no webhook: kept for the live stream, delivered nowhere. Default `pending`. */
+  status?: 'pending' | 'none';
   /** The exact JSON that is signed and sent. */
   body: string;
   createdAt: Date;
@@ -27,8 +29,8 @@ const INSERT = `INSERT INTO webhook_deliveries
  */
 export async function enqueue(trx: Knex.Transaction, rows: readonly OutboxRow[]): Promise<void> {
   if (rows.length === 0) return;
-  const values = rows.map((row) => [
-    row.id, row.eventId, row.event, row.callId ?? null, row.seq, row.customerId, row.applicationId, row.body, 'pending', 0, row.createdAt, row.createdAt,
+  const values = rows.map(({ status = 'pending', ...row }) => [
+    row.id, row.eventId, row.event, row.callId ?? null, row.seq, row.customerId, row.applicationId, row.body, status, 0, status === 'pending' ? row.createdAt : null, row.createdAt,
   ]);
   await trx.raw(INSERT, [values] as unknown as Knex.RawBinding[]);
 }

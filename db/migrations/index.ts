@@ -1,12 +1,14 @@
 import type { Knex } from 'knex';
 import * as first from './001_first_tables.ts';
 import * as recordings from './002_recordings.ts';
+import * as webhooks from './005_webhooks.ts';
 import * as limits from './006_limits.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
   '001_first_tables': first,
   '002_recordings': recordings,
+  '005_webhooks': webhooks,
   '006_limits': limits,
 };
 

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Instance } from '../../cli/instance.ts';
+import { checkEvent } from '../support/events.ts';
 import type { HostPort } from '../support/sip-message.ts';
 
 /** The running instance that `./minivoice test e2e` gives. */
@@ -101,6 +102,8 @@ export class CustomerServer {
   base = '';
   /** So many webhooks are answered with 500 and not kept. */
   refuseWebhooks = 0;
+  /** What came that the documentation does not describe so. */
+  #undocumented: unknown;
 
   private constructor() {
     this.#server = createServer((request, response) => {
@@ -124,6 +127,7 @@ export class CustomerServer {
 
   /** Webhooks of one call, in the order in which they came. */
   of(callId: string): Webhook[] {
+    if (this.#undocumented) throw this.#undocumented;
     return this.webhooks.filter(({ call }) => call.id === callId);
   }
 
@@ -136,6 +140,11 @@ export class CustomerServer {
     if (url.pathname === '/webhooks') {
       if (this.refuseWebhooks-- > 0) return void response.writeHead(500).end();
       const payload = JSON.parse(body.toString('utf8')) as Omit<Webhook, 'headers' | 'signed'>;
+      try {
+        checkEvent(payload);
+      } catch (error) {
+        this.#undocumented ??= error;
+      }
       this.webhooks.push({ ...payload, headers: request.headers, signed: this.#signed(request, body) });
       response.writeHead(204).end();
       return;

@@ -1,0 +1,18 @@
+import { callEvents } from '../../control/calls/event-schemas.ts';
+import type { EventDoc } from '../../control/http/openapi.ts';
+import { recordingEvents } from '../../control/recordings/event-schemas.ts';
+
+/** Every event as it is documented, by name. */
+export const EVENTS: Readonly<Record<string, EventDoc>> = { ...callEvents, ...recordingEvents };
+
+/**
+ * Holds what was really sent against the documentation: every field is documented, and as it says.
+ * @throws Error saying what does not match
+ */
+export function checkEvent(body: unknown): void {
+  const event = (body as { event?: unknown }).event;
+  const documented = typeof event === 'string' ? EVENTS[event] : undefined;
+  if (!documented) throw new Error(`the event ${String(event)} is not documented`);
+  const result = documented.schema.safeParse(body);
+  if (!result.success) throw new Error(`${String(event)} is not as documented: ${result.error.message}\n${JSON.stringify(body)}`);
+}
