@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
-import type { ChannelCommands, ChannelNode, LegNews } from './channel-commands.ts';
-import { isAnswered, type ChannelHeaders } from './channel-state.ts';
+import type { ChannelCommands, ChannelNode, LegListener } from './channel-commands.ts';
+import { isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
 import { dialString, legOf } from './dial-string.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
@@ -21,7 +21,7 @@ export class Bridge {
   #interrupted = false;
   /** Of the leg there is now. */
   #connected = false;
-  #onNews: (news: LegNews) => void = () => undefined;
+  #onNews: LegListener = () => undefined;
 
   constructor(node: ChannelNode, commands: ChannelCommands) {
     this.#node = node;
@@ -39,7 +39,10 @@ export class Bridge {
     const leg = randomUUID();
     const argument = dialString({ ...request, uuid: leg, of: this.#commands.uuid, kamailio: this.#node.kamailio });
     let rang = false;
-    return this.#follow(leg, (news) => {
+    let trunk: string | undefined;
+    return this.#follow(leg, (news, headers) => {
+      const via = trunkOf(headers);
+      if (via !== undefined && via !== trunk) request.onTrunk?.((trunk = via));
       if (news === 'ringing' && !rang && !this.#connected) {
         rang = true;
         request.onRinging?.();
@@ -67,7 +70,8 @@ export class Bridge {
       answered.resolve(true);
     }, () => this.#application.adopt(argument), connected);
     finished.then(({ reached }) => answered.resolve(reached), () => answered.resolve(false));
-    return { connected, answered: answered.promise, finished };
+    const trunkId = trunkOf(leg);
+    return { connected, answered: answered.promise, finished, ...(trunkId !== undefined && { trunkId }) };
   }
 
   /** Ends the leg, ringing or connected. */
@@ -88,7 +92,7 @@ export class Bridge {
     this.#application.abandon();
   }
 
-  async #follow(leg: string, onNews: (news: LegNews) => void, application: () => Promise<ChannelHeaders | undefined>, connected = false): Promise<LegResult> {
+  async #follow(leg: string, onNews: LegListener, application: () => Promise<ChannelHeaders | undefined>, connected = false): Promise<LegResult> {
     this.#interrupted = false;
     this.#connected = connected;
     this.#onNews = onNews;
@@ -104,7 +108,7 @@ export class Bridge {
   /** Also tells of an answer that was missed. */
   async #legIsThere(connection: EslConnection, leg: string): Promise<boolean> {
     const channel = await dumpChannel(connection, leg);
-    if (channel && isAnswered(channel)) this.#onNews('answered');
+    if (channel && isAnswered(channel)) this.#onNews('answered', channel);
     return channel !== undefined || channelExists(connection, leg);
   }
 

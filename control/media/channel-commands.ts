@@ -1,10 +1,12 @@
 import { deferred } from '../lib/deferred.ts';
+import type { ChannelHeaders } from './channel-state.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import { ChannelGone, MediaError, type ChannelEnd } from './media.ts';
 
 /** What a node tells of a second leg. */
 export type LegNews = 'ringing' | 'answered';
+export type LegListener = (news: LegNews, leg: ChannelHeaders) => void;
 
 /** What a channel needs of its node. */
 export interface ChannelNode {
@@ -14,7 +16,7 @@ export interface ChannelNode {
   /** Resolves with the connection, once there is one and the node's channels are known. @throws when the node is given up. */
   ready(): Promise<EslConnection>;
   /** Calls the listener with the news of a second leg, by its uuid; returns the way to stop that. */
-  followLeg(uuid: string, listener: (news: LegNews) => void): () => void;
+  followLeg(uuid: string, listener: LegListener): () => void;
 }
 
 /** How long a node that has accepted an answer or a refusal may take to carry it out, in ms. */

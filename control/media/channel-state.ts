@@ -24,6 +24,17 @@ export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: st
 
 export const isAnswered = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'answered';
 
+/** A call that we have placed ourselves. */
+export const isOutbound = (channel: ChannelHeaders): boolean => channel['Call-Direction'] === 'outbound';
+
+/** The far end has rung, or sent early media. */
+export const rangBefore = (channel: ChannelHeaders): boolean =>
+  Number(channel['Caller-Channel-Progress-Time'] ?? 0) > 0 || Number(channel['Caller-Channel-Progress-Media-Time'] ?? 0) > 0;
+
+/** The trunk that Kamailio has named in its replies to a call of ours: in the final one, or else in the last provisional one. */
+export const trunkOf = (channel: ChannelHeaders): string | undefined =>
+  (channel['variable_sip_rh_X-MV-Trunk'] ?? channel['variable_sip_ph_X-MV-Trunk'])?.trim() || undefined;
+
 /** When the node answered the channel, by its own clock (µs since the epoch; 0 while unanswered). */
 export function answeredAt(channel: ChannelHeaders): Date | undefined {
   const micros = Number(channel['Caller-Channel-Answered-Time'] ?? 0);
@@ -63,16 +74,26 @@ const NODE_CAUSES = new Set(['SYSTEM_SHUTDOWN', 'CRASH', 'NORMAL_CIRCUIT_CONGEST
 export function endOf(channel: ChannelHeaders, answered: boolean, ours: boolean, refusedWith?: number): ChannelEnd {
   const cause = channel['Hangup-Cause'] ?? channel.variable_hangup_cause ?? 'UNKNOWN';
   const disposition = channel.variable_sip_hangup_disposition;
-  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && (cause === 'ORIGINATOR_CANCEL' || (answered && cause === 'NORMAL_CLEARING'));
+  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && !isOutbound(channel) && (cause === 'ORIGINATOR_CANCEL' || (answered && cause === 'NORMAL_CLEARING'));
   const by = byCaller ? 'caller' : NODE_CAUSES.has(cause) && !ours ? 'node' : 'platform';
   const micros = Number(channel['Caller-Channel-Hangup-Time']);
   const at = micros > 0 ? new Date(micros / 1000) : new Date();
-  return { by, cause, sipCode: finalCode(channel, { cause, answered, byCaller, refusedWith }), at };
+  const sipCode = answered ? 200 : isOutbound(channel) ? codeOfCallee(channel) : codeToCaller(channel, { cause, byCaller, refusedWith });
+  return { by, cause, sipCode, at };
 }
 
-function finalCode(channel: ChannelHeaders, end: { cause: string; answered: boolean; byCaller: boolean; refusedWith?: number | undefined }): number | undefined {
-  if (end.answered) return 200;
+/** Whether the far end of a call of ours has said goodbye so quickly that the node never came to tell of its answer. */
+export const answeredAndGone = (channel: ChannelHeaders): boolean => isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_bye';
+
+const statusOf = (channel: ChannelHeaders): number =>
+  Number(channel.variable_sip_term_status ?? /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1]);
+
+function codeOfCallee(channel: ChannelHeaders): number | undefined {
+  return channel.variable_sip_hangup_disposition === 'recv_refuse' && statusOf(channel) >= 300 ? statusOf(channel) : undefined;
+}
+
+function codeToCaller(channel: ChannelHeaders, end: { cause: string; byCaller: boolean; refusedWith?: number | undefined }): number | undefined {
   if (end.byCaller) return 487;
-  const told = Number(channel.variable_sip_term_status ?? /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1]);
+  const told = statusOf(channel);
   return end.refusedWith ?? (told >= 300 ? told : REFUSED_WITH[end.cause]);
 }

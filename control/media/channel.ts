@@ -3,8 +3,9 @@ import { deferred } from '../lib/deferred.ts';
 import { Bridge } from './bridge.ts';
 import { asMediaError, CARRIED_OUT_MS, ChannelCommands, isLost, within, type ChannelNode } from './channel-commands.ts';
 import { ChannelSound } from './channel-sound.ts';
-import { answeredAt, endOf, isAnswered, type ChannelHeaders } from './channel-state.ts';
+import { answeredAndGone, answeredAt, dialogOf, endOf, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
 import { Conference } from './conference.ts';
+import type { Progress } from './dialing.ts';
 import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
 import {
@@ -18,6 +19,8 @@ export class FreeSwitchChannel implements Channel {
   readonly uuid: string;
   readonly node: string;
   readonly ended: Promise<ChannelEnd>;
+  /** Of an outbound call that was not answered when it became known. */
+  readonly progress: Progress | undefined;
   readonly #commands: ChannelCommands;
   readonly #playbacks: Playbacks;
   readonly #sound: ChannelSound;
@@ -27,13 +30,17 @@ export class FreeSwitchChannel implements Channel {
   readonly #listeners = new Set<(digit: Digit) => void>();
   /** Resolves when it is known whether the channel is ever answered. */
   readonly #decided = deferred<void>();
+  /** The last that the node has told of it. */
+  #told: ChannelHeaders;
   #answeredAt: Date | undefined;
   #hangup: HangupCause | undefined;
   #refusal: number | undefined;
 
-  constructor(node: ChannelNode, headers: ChannelHeaders) {
+  /** @param progress given for an outbound call that is still being placed. */
+  constructor(node: ChannelNode, headers: ChannelHeaders, progress?: Progress) {
     this.uuid = headers['Unique-ID'] ?? '';
     this.node = node.name;
+    this.#told = headers;
     this.#commands = new ChannelCommands(node, this.uuid);
     this.#playbacks = new Playbacks(this.#commands);
     this.#sound = new ChannelSound(this.#commands);
@@ -42,6 +49,17 @@ export class FreeSwitchChannel implements Channel {
     this.#conference = new Conference(this.#commands);
     this.ended = this.#commands.ended;
     if (isAnswered(headers)) this.answeredByNode(headers);
+    this.progress = progress;
+    progress?.told(headers);
+  }
+
+  /** The SIP dialog, as far as the node has told. */
+  get dialog(): { callId: string; fromTag: string; toTag: string } {
+    return dialogOf(this.#told);
+  }
+
+  get trunkId(): string | undefined {
+    return this.progress?.trunkId() ?? trunkOf(this.#told);
   }
 
   get answered(): boolean {
@@ -152,6 +170,14 @@ export class FreeSwitchChannel implements Channel {
     await keys;
   }
 
+  /** An event of the channel's with all of its variables. */
+  tell(headers: ChannelHeaders): void {
+    if (!this.progress?.pending) return;
+    this.#told = headers;
+    if (isAnswered(headers)) this.answeredByNode(headers);
+    this.progress.told(headers);
+  }
+
   /** CHANNEL_ANSWER, or what the node says of a channel that it answered while we were away. */
   answeredByNode(headers: ChannelHeaders): void {
     this.#answeredAt ??= answeredAt(headers) ?? new Date();
@@ -172,7 +198,11 @@ export class FreeSwitchChannel implements Channel {
 
   /** CHANNEL_HANGUP_COMPLETE. */
   hungUp(event: ChannelHeaders): void {
-    this.#end(endOf(event, this.answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal));
+    this.progress?.ended(event);
+    const answered = this.answered || answeredAndGone(event);
+    const end = endOf(event, answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal);
+    if (answered) this.#answeredAt ??= end.at;
+    this.#end(end);
   }
 
   /** The node has died, or has no such channel any more and never told its end. */
@@ -197,10 +227,16 @@ export class FreeSwitchChannel implements Channel {
    * asked for and has not happened is asked for again here, where it is known that it has not.
    */
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
+    this.tell(channel);
     if (isAnswered(channel)) this.answeredByNode(channel);
     this.#playbacks.refresh(channel, connection);
     void this.#bridge.refresh(channel, connection);
     void this.#conference.refresh(channel, connection);
+    this.endIfAsked(connection);
+  }
+
+  /** Gives the command that ends the channel again where one was given: it came before the channel was there, or was lost. */
+  endIfAsked(connection: EslConnection): void {
     const late = this.#hangup ? this.#kill(connection, this.#hangup) : this.#refusal && !this.answered && this.#respond(connection, this.#refusal);
     if (late) late.catch(() => undefined); // If this is lost as well, there is the next time.
   }
@@ -224,6 +260,7 @@ export class FreeSwitchChannel implements Channel {
   }
 
   #end(end: ChannelEnd): void {
+    this.progress?.ended();
     this.#commands.end(end);
     this.#decided.resolve();
     this.#listeners.clear();

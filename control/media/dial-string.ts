@@ -1,4 +1,4 @@
-import { MediaError, type LegRequest } from './media.ts';
+import { MediaError, type LegRequest, type OriginateRequest } from './media.ts';
 
 export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' | 'timeoutSeconds'> {
   /** The uuid the leg gets. */
@@ -14,13 +14,42 @@ export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' 
  * all that means something in there: in a URI they can be written as escapes, and elsewhere they have no business.
  * @throws MediaError when a header cannot be sent.
  */
-export function dialString({ uuid, of, uris, from, headers, timeoutSeconds, kamailio }: DialedLeg): string {
+export function dialString({ of, timeoutSeconds, ...leg }: DialedLeg): string {
+  return placed({ ...leg, seconds: timeoutSeconds, more: [['mv_leg_of', of]] });
+}
+
+/** How long an outbound call that has been answered waits for instructions, in s: then nobody is there who would give any. */
+const ORPHAN_SECONDS = 30;
+
+/**
+ * The command that places an outbound call and parks it when it is answered. What the dialplan gives to a call that comes
+ * in is given here as well: see freeswitch/conf/dialplan. Words of a command are separated by spaces, unless in quotes.
+ * @throws MediaError when a header cannot be sent.
+ */
+export function originateCommand({ uuid, uris, from, headers, ringSeconds, kamailio }: OriginateRequest & { kamailio: string }): string {
+  const call = placed({ uuid, uris, from, headers, kamailio, seconds: ringSeconds, quoted: true, more: [
+    ['hangup_after_bridge', 'false'],
+    ['continue_on_fail', 'true'],
+    // Taken back by whoever takes the call, by the uuid.
+    ['api_on_answer', `sched_hangup +${ORPHAN_SECONDS} ${uuid} NORMAL_TEMPORARY_FAILURE`],
+  ] });
+  return `originate ${call} &park()`;
+}
+
+interface Placed extends Pick<DialedLeg, 'uuid' | 'uris' | 'from' | 'headers' | 'kamailio'> {
+  seconds: number;
+  more: [string, string][];
+  /** Values that hold a space are put in quotes. */
+  quoted?: boolean;
+}
+
+function placed({ uuid, uris, from, headers, kamailio, seconds, more, quoted = false }: Placed): string {
   if (uris.length === 0) throw new MediaError('a leg needs a target');
   const variables: [string, string][] = [
     ['origination_uuid', uuid],
-    ['mv_leg_of', of],
+    ...more,
     // The node counts whole seconds of the clock, so that up to one of them is missing.
-    ['originate_timeout', String(Math.ceil(timeoutSeconds) + 1)],
+    ['originate_timeout', String(Math.ceil(seconds) + 1)],
     // The caller hears our ringback, whatever the far end sends before it answers.
     ['ignore_early_media', 'true'],
     ['origination_caller_id_number', from],
@@ -30,7 +59,8 @@ export function dialString({ uuid, of, uris, from, headers, timeoutSeconds, kama
   for (const [name, value] of variables) {
     if (!/^[\w-]*[A-Za-z0-9]$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
   }
-  return `{^^~${variables.map(([name, value]) => `${name}=${value}`).join('~')}}sofia/minivoice/${userOf(uris[0] ?? '')}@${kamailio}`;
+  const text = (value: string): string => (quoted && value.includes(' ') ? `'${value}'` : value);
+  return `{^^~${variables.map(([name, value]) => `${name}=${text(value)}`).join('~')}}sofia/minivoice/${userOf(uris[0] ?? '')}@${kamailio}`;
 }
 
 /** Whom the leg's To names: where it goes is in X-MV-Targets. */

@@ -9,6 +9,8 @@ export interface FreeSwitchMediaOptions {
   password: string;
   /** Where the nodes send second legs: `host:port` of a Kamailio. */
   kamailio: string;
+  /** This control process, as `X-MV-Owner` names it. */
+  owner?: string;
   logger: Logger;
   timings?: Partial<NodeTimings>;
 }
@@ -21,11 +23,12 @@ export class FreeSwitchMedia implements Media {
   readonly #nodes: MediaNode[];
   #onParked: (parked: ParkedChannel) => void = () => undefined;
 
-  constructor({ nodes, password, kamailio, logger, timings }: FreeSwitchMediaOptions) {
+  constructor({ nodes, password, kamailio, owner, logger, timings }: FreeSwitchMediaOptions) {
     this.#nodes = nodes.map((address) => new MediaNode({
       address,
       password,
       kamailio,
+      owner,
       timings: { ...TIMINGS, ...timings },
       logger: logger.child({ node: address.name }),
       onParked: (parked) => this.#onParked(parked),
@@ -44,8 +47,18 @@ export class FreeSwitchMedia implements Media {
     return Promise.resolve();
   }
 
-  originate(request: OriginateRequest): Promise<Dialing> {
-    return Promise.reject(new MediaError(`${request.uuid} cannot be placed`));
+  async originate(request: OriginateRequest): Promise<Dialing> {
+    const nodes = this.#nodes.map((node) => ({ node, ...node.status() })).filter(({ connected }) => connected).sort((a, b) => a.channels - b.channels);
+    let refusal = new MediaError('no media node is connected');
+    for (const { node } of nodes) {
+      try {
+        return await node.originate(request);
+      } catch (error) {
+        if (!(error instanceof MediaError)) throw error;
+        refusal = error;
+      }
+    }
+    throw refusal;
   }
 
   nodes(): MediaNodeStatus[] {

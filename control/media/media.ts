@@ -100,7 +100,10 @@ export interface OriginateRequest {
 export interface Ringing {
   /** Resolves when the far end rings for the first time (180, 183). Never when it answers or ends without having rung. */
   readonly ringing: Promise<void>;
-  /** Resolves with true when the far end has answered and the channel takes commands; with false when it has ended before. Never rejects. */
+  /**
+   * Resolves with true when the far end has answered and the channel takes commands; with false when it has ended before,
+   * be it between the two: `channel.answered` tells then. Never rejects.
+   */
   readonly answered: Promise<boolean>;
   /** The trunk that rings, then the one that has answered, as Kamailio has told; undefined while it has not, and for a plain SIP URI. */
   trunkId(): string | undefined;
@@ -186,11 +189,13 @@ export interface Channel {
 /** What a channel did when it was found on a node. The promises fail as those of the methods that began it do. */
 export interface Adopted {
   playing?: { source: string; finished: Promise<'finished' | 'stopped'> };
-  /** A second leg: whether it had answered by then, and a promise for whether it ever does. */
-  bridging?: { connected: boolean; answered: Promise<boolean>; finished: Promise<LegResult> };
+  /** A second leg: whether it had answered by then, a promise for whether it ever does, and the trunk as far as it was known. */
+  bridging?: { connected: boolean; answered: Promise<boolean>; trunkId?: string; finished: Promise<LegResult> };
   conferencing?: { finished: Promise<void> };
   /** An outbound call that is not answered yet. It is announced this one time: `answered` tells when it is. */
   dialing?: Ringing;
+  /** The trunk of an outbound call that is answered. */
+  trunkId?: string;
 }
 
 /** A channel that a node has parked and that waits for instructions. */

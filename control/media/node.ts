@@ -1,15 +1,18 @@
 import type { Logger } from '../lib/logger.ts';
-import { dialogOf, ownHeaders, type ChannelHeaders } from './channel-state.ts';
+import { isAnswered, isOutbound, ownHeaders, type ChannelHeaders } from './channel-state.ts';
 import { FreeSwitchChannel } from './channel.ts';
-import type { ChannelNode, LegNews } from './channel-commands.ts';
+import type { ChannelNode, LegListener } from './channel-commands.ts';
+import { originateCommand } from './dial-string.ts';
+import { isParked, Progress } from './dialing.ts';
 import { doingNow, type Doing } from './doing.ts';
 import { EslClient, type EslTimings } from './esl/client.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import type { EslEvent } from './esl/events.ts';
 import { deferred, type Deferred } from '../lib/deferred.ts';
-import type { Digit, MediaNodeStatus, ParkedChannel } from './media.ts';
+import { MediaError, type Dialing, type Digit, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
 import { channelExists, dumpChannel, listChannels, nodeVersion } from './node-commands.ts';
+import { Placements } from './placements.ts';
 
 export interface NodeAddress {
   /** `host:sip-port` */
@@ -31,15 +34,19 @@ export interface NodeOptions {
   address: NodeAddress;
   password: string;
   kamailio: string;
+  /** This control process, as `X-MV-Owner` names it: what a node guards calls of others against is left in place. */
+  owner: string | undefined;
   timings: NodeTimings;
   logger: Logger;
   onParked: (parked: ParkedChannel) => void;
 }
 
 const EVENTS = [
-  'CHANNEL_PARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT',
+  'CHANNEL_OUTGOING', 'CHANNEL_PARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT',
 ];
 const MAX_PENDING = 10_000;
+/** How much longer than it may ring the command of an outbound call may run, in s. */
+const JOB_SECONDS = 60;
 /** Channels asked about at once. */
 const DUMPS = 16;
 
@@ -53,7 +60,8 @@ export class MediaNode implements ChannelNode {
   readonly #client: EslClient;
   readonly #channels = new Map<string, FreeSwitchChannel>();
   /** Who wants the news of a second leg, by the leg's uuid. */
-  readonly #legs = new Map<string, (news: LegNews) => void>();
+  readonly #legs = new Map<string, LegListener>();
+  readonly #placements = new Placements();
   readonly #asked = deferred<void>();
   /** `away`: it may have channels we do not know. `given-up`: it has none any more. */
   #state: 'away' | 'ready' | 'given-up' = 'away';
@@ -122,7 +130,34 @@ export class MediaNode implements ChannelNode {
     return waiting.promise;
   }
 
-  followLeg(uuid: string, listener: (news: LegNews) => void): () => void {
+  /**
+   * Places a call. @throws MediaError when the node is not there, or has refused: it has no channel of that uuid then.
+   */
+  async originate(request: OriginateRequest): Promise<Dialing> {
+    const { uuid, ringSeconds } = request;
+    const command = originateCommand({ ...request, kamailio: this.kamailio });
+    const own = ownHeaders(Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [`variable_sip_h_${name}`, value])));
+    if (!own) throw new MediaError('an outbound call needs the header X-MV-Call-ID');
+    const connection = this.#connection;
+    if (this.#state !== 'ready' || !connection) throw new MediaError(`media node ${this.name} is out of reach`);
+    if (this.#channels.has(uuid)) throw new MediaError(`there is a channel ${uuid} already`);
+    const progress = new Progress(() => void this.#disarm(uuid));
+    const channel = new FreeSwitchChannel(this, { 'Unique-ID': uuid, 'Call-Direction': 'outbound' }, progress);
+    this.#channels.set(uuid, channel);
+    const gone = (): void => {
+      this.#channels.delete(uuid);
+      channel.lost();
+    };
+    try {
+      await this.#placements.place(connection, uuid, command, (ringSeconds + JOB_SECONDS) * 1000, gone);
+    } catch (error) {
+      gone();
+      throw error;
+    }
+    return { parked: parkedChannel(channel, own), ringing: progress.ringing, answered: progress.answered, trunkId: () => channel.trunkId };
+  }
+
+  followLeg(uuid: string, listener: LegListener): () => void {
     this.#legs.set(uuid, listener);
     return () => this.#legs.delete(uuid);
   }
@@ -157,14 +192,22 @@ export class MediaNode implements ChannelNode {
     const leg = this.#legs.get(uuid);
     if (this.#endedMeanwhile && !channel && !leg && /^CHANNEL_(PROGRESS|ANSWER|EXECUTE_COMPLETE)/.test(name)) this.#toldMeanwhile.push(event);
     switch (name) {
+      case 'CHANNEL_OUTGOING':
+        this.#placements.made(uuid);
+        if (this.#connection) channel?.endIfAsked(this.#connection);
+        return;
       case 'CHANNEL_PARK':
-        if (!channel && !this.#endedMeanwhile?.has(uuid)) this.#add(headers);
+        if (channel) channel.tell(headers);
+        // One of an outbound call that nobody here has placed: an earlier life of this process has.
+        else if (!this.#endedMeanwhile?.has(uuid)) this.#add(headers, isOutbound(headers) ? { doing: undefined } : undefined);
         return;
       case 'CHANNEL_PROGRESS':
       case 'CHANNEL_PROGRESS_MEDIA':
-        return leg?.('ringing');
+        return leg ? leg('ringing', headers) : channel?.tell(headers);
       case 'CHANNEL_ANSWER':
-        return leg ? leg('answered') : channel?.answeredByNode(headers);
+        if (leg) return leg('answered', headers);
+        channel?.answeredByNode(headers);
+        return channel?.tell(headers);
       case 'CHANNEL_EXECUTE_COMPLETE':
         return channel?.completed(headers);
       case 'CHANNEL_HANGUP_COMPLETE':
@@ -181,16 +224,23 @@ export class MediaNode implements ChannelNode {
   #add(headers: ChannelHeaders, found?: { doing: Doing | undefined }): void {
     const own = ownHeaders(headers);
     if (!own) return;
-    const channel = new FreeSwitchChannel(this, headers);
-    this.#channels.set(channel.uuid, channel);
-    const parked: ParkedChannel = { channel, headers: own, dialog: dialogOf(headers) };
+    const uuid = headers['Unique-ID'] ?? '';
+    const disarm = (): void => {
+      const { owner } = this.#options;
+      if (owner === undefined || own.owner === undefined || own.owner === owner) void this.#disarm(uuid);
+    };
+    const progress = isOutbound(headers) && !isParked(headers) ? new Progress(disarm) : undefined;
+    const channel = new FreeSwitchChannel(this, headers, progress);
+    this.#channels.set(uuid, channel);
+    const parked = parkedChannel(channel, own);
     if (found) {
-      parked.adopted = found.doing ? channel.adopt(found.doing) : {};
+      const { trunkId } = channel;
+      parked.adopted = { ...(found.doing && channel.adopt(found.doing)), ...(progress ? { dialing: progress } : trunkId !== undefined && { trunkId }) };
       this.#tellAgain(headers);
       if (found.doing?.application === 'bridge') this.#tellAgain(found.doing.leg);
     }
-    // The dialplan ends a call that nobody takes after 30 s. This one is taken: from here on it is ours to end.
-    if (!channel.answered) void this.#disarm(channel.uuid);
+    // A call that nobody takes ends after 30 s, by the dialplan or by how it was placed. This one is taken: from here on it is ours to end.
+    if (isOutbound(headers) ? isParked(headers) : !isAnswered(headers)) disarm();
     try {
       this.#options.onParked(parked);
     } catch (error) {
@@ -254,7 +304,7 @@ export class MediaNode implements ChannelNode {
   async #compare(connection: EslConnection, missed = false): Promise<void> {
     const ended = (this.#endedMeanwhile = new Set<string>());
     this.#toldMeanwhile = [];
-    const before = [...this.#channels.keys()];
+    const before = [...this.#channels.keys()].filter((uuid) => !this.#placements.has(uuid));
     try {
       const listed = new Set(await listChannels(connection));
       const unlisted = before.filter((uuid) => !listed.has(uuid));
@@ -287,5 +337,7 @@ export class MediaNode implements ChannelNode {
     }
   }
 }
+
+const parkedChannel = (channel: FreeSwitchChannel, headers: Record<string, string>): ParkedChannel => ({ channel, headers, get dialog() { return channel.dialog; } });
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));

@@ -38,7 +38,7 @@ describe('taking up the channels of a media node', () => {
     await media.reconciled;
     expect(node.commands.slice(0, 5)).to.deep.equal([
       'auth secret',
-      'event json BACKGROUND_JOB CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF HEARTBEAT',
+      'event json BACKGROUND_JOB CHANNEL_OUTGOING CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF HEARTBEAT',
       'api version',
       'api show channels as json',
       'api uuid_dump a json',
