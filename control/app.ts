@@ -12,6 +12,8 @@ import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
 import { CallService } from './calls/service.ts';
 import { CallStore } from './calls/store.ts';
+import { Rooms } from './conferences/rooms.ts';
+import { ConferenceService } from './conferences/service.ts';
 import type { Config } from './config.ts';
 import { customerRoutes } from './customers/routes.ts';
 import { CustomerService } from './customers/service.ts';
@@ -124,8 +126,11 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
   const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
+  const conferences = new ConferenceService({ rooms: new Rooms(redis), media, calls, logger });
+  redis.on('ready', () => conferences.announce());
   const flows = new Flows({
     calls,
+    conferences,
     states: new FlowStates(redis, logger),
     ask: (question) => answerUrl.ask(question),
     answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
@@ -188,6 +193,7 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('media_nodes_connected', 'Media nodes this process is connected to', () => media.nodes().filter((node) => node.connected).length);
   gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
   gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
+  gauge('conference_members', 'Callers of this process that are in a conference', () => conferences.members);
   gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
   gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
@@ -236,6 +242,7 @@ export function createApp(config: Config, logger: Logger): App {
       });
       await intake.start(() => recordings.recover());
       changes.start();
+      conferences.start();
       for (const sync of syncs) sync.start();
       dialogs.start();
       worker.start();
@@ -243,6 +250,7 @@ export function createApp(config: Config, logger: Logger): App {
     async stop(ms) {
       decisions.drain();
       changes.stop();
+      conferences.stop();
       dialogs.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();

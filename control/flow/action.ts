@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
-import type { Adopted, Channel, HangupCause, LegRequest } from '../media/media.ts';
+import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, LegRequest } from '../media/media.ts';
 import type { FlowState } from './state.ts';
 
 /** One action of a payload, ready to run. */
@@ -28,6 +28,24 @@ export interface Recorder {
   resumed(call: Call, channel: Channel): Promise<void>;
 }
 
+/** Who knows where rooms are. */
+export interface Conferences {
+  /**
+   * Takes the caller into a room of the call's application, wherever the others are, and resolves when he is out of it.
+   * @param stay.began called each time the caller is on the way in.
+   * @param stay.adopted the stay that an earlier life of this process has begun.
+   */
+  stay(call: Call, channel: Channel, stay: ConferenceStay): Promise<ConferenceEnd>;
+}
+
+export interface ConferenceStay extends Pick<ConferenceOptions, 'mute' | 'endOnExit'> {
+  room: string;
+  /** Aborted when the caller is not to enter any more. */
+  signal: AbortSignal;
+  began(): void;
+  adopted?: Adopted['conferencing'];
+}
+
 /** What an action may use. It reaches the caller through `channel` and nothing else. */
 export interface FlowContext {
   readonly call: Call;
@@ -41,6 +59,7 @@ export interface FlowContext {
   /** A customer's audio as a file that the media node can play. */
   fetchAudio(url: string): Promise<string>;
   readonly recorder: Recorder;
+  readonly conferences: Conferences;
   /** The way to a second leg, or undefined where there is none. */
   routeLeg(call: Call, destination: string, from: string | undefined): Pick<LegRequest, 'uris' | 'from' | 'headers'> | undefined;
   /** Asks the customer's server for the next actions. @throws FlowFailure */
@@ -57,6 +76,8 @@ export interface Resumed {
   finished?: Promise<unknown>;
   /** A second leg that still rings, or is connected. */
   leg?: Adopted['bridging'];
+  /** A room that the caller is still in. */
+  conference?: Adopted['conferencing'];
 }
 
 /** One action of the answer_url language: its schema and what it does. */

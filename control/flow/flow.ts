@@ -19,6 +19,7 @@ export interface FlowServices {
   fetchAudio: FlowContext['fetchAudio'];
   routeLeg: FlowContext['routeLeg'];
   recorder: FlowContext['recorder'];
+  conferences: FlowContext['conferences'];
   logger: Logger;
 }
 
@@ -118,8 +119,8 @@ export class Flow {
     if (adopted) void this.#services.recorder.resumed(call, channel);
     if (saved) {
       this.#state = saved;
-      resumed = { finished: adopted.playing?.finished, leg: adopted.bridging };
-      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined, leg: adopted.bridging !== undefined });
+      resumed = { finished: adopted.playing?.finished, leg: adopted.bridging, conference: adopted.conferencing };
+      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined, leg: adopted.bridging !== undefined, conference: adopted.conferencing !== undefined });
     } else {
       if (adopted) await channel.interrupt();
       this.#state.steps = await this.#orReplaced(this.#first ?? this.#askFirst());
@@ -159,7 +160,7 @@ export class Flow {
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
-    const { calls, states, speak, fetchAudio, routeLeg, recorder, ask } = this.#services;
+    const { calls, states, speak, fetchAudio, routeLeg, recorder, conferences, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
@@ -188,6 +189,7 @@ export class Flow {
         fetchAudio,
         routeLeg,
         recorder,
+        conferences,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
       }, resumed);

@@ -2,6 +2,7 @@ import type { ErrorDetail } from '../lib/errors.ts';
 import { detailsOf, pathOf, plainWords } from '../lib/zod-path.ts';
 import type { Action, Step } from './action.ts';
 import { bridge } from './actions/bridge.ts';
+import { conference } from './actions/conference.ts';
 import { gather } from './actions/gather.ts';
 import { hangup } from './actions/hangup.ts';
 import { hold, resume } from './actions/hold.ts';
@@ -18,7 +19,7 @@ import { transfer } from './actions/transfer.ts';
 
 /** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
 export const ACTIONS = new Map<string, Action<unknown>>(
-  [bridge, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, stopRecording, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+  [bridge, conference, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, stopRecording, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */

@@ -36,19 +36,24 @@ export class Bridge {
 
   async run(request: LegRequest): Promise<LegResult> {
     this.#application.check();
-    const leg = randomUUID();
-    const argument = dialString({ ...request, uuid: leg, of: this.#commands.uuid, kamailio: this.#node.kamailio });
+    return this.dial(dialString({ ...request, uuid: randomUUID(), of: this.#commands.uuid, kamailio: this.#node.kamailio }), request);
+  }
+
+  /** Runs a leg by its dial string. */
+  async dial(argument: string, { onRinging, onAnswered, onTrunk }: Pick<LegRequest, 'onRinging' | 'onAnswered' | 'onTrunk'> = {}): Promise<LegResult> {
+    this.#application.check();
+    const leg = legOf(argument) ?? '';
     let rang = false;
     let trunk: string | undefined;
     return this.#follow(leg, (news, headers) => {
       const via = trunkOf(headers);
-      if (via !== undefined && via !== trunk) request.onTrunk?.((trunk = via));
+      if (via !== undefined && via !== trunk) onTrunk?.((trunk = via));
       if (news === 'ringing' && !rang && !this.#connected) {
         rang = true;
-        request.onRinging?.();
+        onRinging?.();
       } else if (news === 'answered' && !this.#connected) {
         this.#connected = true;
-        request.onAnswered?.(leg);
+        onAnswered?.(leg);
       }
     }, () => {
       // A leg that sends no final code leaves the one of the leg before it behind.
@@ -72,6 +77,11 @@ export class Bridge {
     finished.then(({ reached }) => answered.resolve(reached), () => answered.resolve(false));
     const trunkId = trunkOf(leg);
     return { connected, answered: answered.promise, finished, ...(trunkId !== undefined && { trunkId }) };
+  }
+
+  /** The leg there is has answered. */
+  get connected(): boolean {
+    return this.#connected;
   }
 
   /** Ends the leg, ringing or connected. */

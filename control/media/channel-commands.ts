@@ -17,6 +17,17 @@ export interface ChannelNode {
   ready(): Promise<EslConnection>;
   /** Calls the listener with the news of a second leg, by its uuid; returns the way to stop that. */
   followLeg(uuid: string, listener: LegListener): () => void;
+  /** Another media node, or this one, by name; undefined for one there is not. */
+  peer(name: string): Peer | undefined;
+}
+
+/** What a channel needs of another node, whose room its caller is in. */
+export interface Peer {
+  /** It has been out of reach for so long that nothing on it counts any more. */
+  readonly givenUp: boolean;
+  ready(): Promise<EslConnection>;
+  /** Calls the listener whenever the node has come back from being out of reach, or is given up; returns the way to stop that. */
+  watch(listener: () => void): () => void;
 }
 
 /** How long a node that has accepted an answer or a refusal may take to carry it out, in ms. */

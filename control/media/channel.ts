@@ -9,9 +9,10 @@ import type { Progress } from './dialing.ts';
 import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
 import {
-  MediaError, type Adopted, type Channel, type ChannelEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
+  MediaError, type Adopted, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
 } from './media.ts';
 import { Playbacks } from './playbacks.ts';
+import { placeOf } from './relay.ts';
 import { SentKeys } from './sent-keys.ts';
 
 /** A channel of a FreeSWITCH node: turns the calls of the media interface into commands, and events into their results. */
@@ -46,7 +47,7 @@ export class FreeSwitchChannel implements Channel {
     this.#sound = new ChannelSound(this.#commands);
     this.#keys = new SentKeys(this.#commands);
     this.#bridge = new Bridge(node, this.#commands);
-    this.#conference = new Conference(this.#commands);
+    this.#conference = new Conference(node, this.#commands, this.#bridge);
     this.ended = this.#commands.ended;
     if (isAnswered(headers)) this.answeredByNode(headers);
     this.progress = progress;
@@ -145,9 +146,9 @@ export class FreeSwitchChannel implements Channel {
     return this.#bridge.run(leg);
   }
 
-  async conference(room: string, options: ConferenceOptions): Promise<void> {
+  async conference(room: string, options: ConferenceOptions): Promise<ConferenceEnd> {
     this.#needAnswered();
-    await this.#conference.run(room, options);
+    return this.#conference.run(room, options);
   }
 
   async startRecording(file: string): Promise<void> {
@@ -216,9 +217,10 @@ export class FreeSwitchChannel implements Channel {
       case 'playback':
         return { playing: { source: doing.argument, finished: this.#playbacks.adopt(doing.argument) } };
       case 'bridge':
+        if (placeOf(doing.argument)) return { conferencing: this.#conference.adoptRelay(doing.argument, doing.leg) };
         return { bridging: this.#bridge.adopt(doing.argument, doing.leg) };
       case 'conference':
-        return { conferencing: { finished: this.#conference.adopt(doing.argument) } };
+        return { conferencing: this.#conference.adopt(doing.argument) };
     }
   }
 

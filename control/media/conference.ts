@@ -1,40 +1,56 @@
-import { createHash } from 'node:crypto';
-import type { ChannelCommands } from './channel-commands.ts';
+import type { Bridge } from './bridge.ts';
+import type { ChannelCommands, ChannelNode } from './channel-commands.ts';
 import type { ChannelHeaders } from './channel-state.ts';
 import type { EslConnection } from './esl/connection.ts';
-import { EslError } from './esl/errors.ts';
 import { LastingApplication } from './lasting-application.ts';
-import type { ConferenceOptions } from './media.ts';
+import type { Adopted, ConferenceEnd, ConferenceOptions } from './media.ts';
+import { Relay } from './relay.ts';
+import { hangUpMember, members, roomName } from './room-commands.ts';
 
-/** A caller in a room of the node. */
+/** A caller in a room, of the channel's own node or, by a relay, of another. */
 export class Conference {
+  readonly #node: ChannelNode;
   readonly #application: LastingApplication;
+  readonly #relay: Relay;
+  #interrupted = false;
 
-  constructor(commands: ChannelCommands) {
+  constructor(node: ChannelNode, commands: ChannelCommands, bridge: Bridge) {
+    this.#node = node;
+    this.#relay = new Relay(node, commands, bridge);
     this.#application = new LastingApplication({
       commands,
       name: 'conference',
       runs: async (connection, argument) => (await memberId(connection, argument, commands.uuid)) !== undefined,
       end: async (connection, argument) => {
         const id = await memberId(connection, argument, commands.uuid);
-        if (id !== undefined) await unlessRefused(connection.api(`conference ${roomOf(argument)} hup ${id}`));
+        if (id !== undefined) await hangUpMember(connection, roomOf(argument), id);
       },
     });
   }
 
-  async run(room: string, { mute, endOnExit }: ConferenceOptions): Promise<void> {
+  async run(room: string, options: ConferenceOptions): Promise<ConferenceEnd> {
+    this.#application.check();
+    const { mute, endOnExit, node = this.#node.name } = options;
+    if (node !== this.#node.name) return this.#relay.run(room, node, options);
     const flags = [...(mute ? ['mute'] : []), ...(endOnExit ? ['endconf'] : [])];
-    await this.#application.run(`${roomName(room)}@default${flags.length > 0 ? `+flags{${flags.join('|')}}` : ''}`);
+    return this.#follow(this.#application.run(`${roomName(room)}@default${flags.length > 0 ? `+flags{${flags.join('|')}}` : ''}`));
   }
 
   /** Takes over a conference that an earlier control process has begun. */
-  adopt(argument: string): Promise<void> {
-    const finished = this.#application.adopt(argument).then(() => undefined);
+  adopt(argument: string): NonNullable<Adopted['conferencing']> {
+    const finished = this.#follow(this.#application.adopt(argument));
     finished.catch(() => undefined); // Nobody may be waiting for it when the channel ends.
-    return finished;
+    return { node: this.#node.name, finished };
   }
 
+  /** The same where the room is on another node. @param leg what the node says of the leg to it. */
+  adoptRelay(argument: string, leg: ChannelHeaders): NonNullable<Adopted['conferencing']> {
+    return this.#relay.adopt(argument, leg);
+  }
+
+  /** A relay is a bridge, and stopped as one. */
   stop(): Promise<void> {
+    this.#interrupted = true;
     return this.#application.stop();
   }
 
@@ -49,25 +65,16 @@ export class Conference {
   abandon(): void {
     this.#application.abandon();
   }
+
+  async #follow(application: Promise<unknown>): Promise<ConferenceEnd> {
+    this.#interrupted = false;
+    await application;
+    return this.#interrupted ? 'left' : 'over';
+  }
 }
 
 /** The number a channel has in the room, or undefined when it is not in there. The channel's own variable keeps an old one. */
-export async function memberId(connection: EslConnection, argument: string, uuid: string): Promise<string | undefined> {
-  const list = await unlessRefused(connection.api(`conference ${roomOf(argument)} list`));
-  return list?.split('\n').map((line) => line.split(';')).find((fields) => fields[2] === uuid)?.[0];
-}
-
-/** A name as the node's commands take it. */
-export const roomName = (room: string): string => (/^[A-Za-z0-9._-]{1,160}$/.test(room) ? room : createHash('sha256').update(room).digest('hex'));
+export const memberId = async (connection: EslConnection, argument: string, uuid: string): Promise<string | undefined> =>
+  (await members(connection, roomOf(argument))).find((member) => member.uuid === uuid)?.id;
 
 const roomOf = (argument: string): string => argument.split('@', 1)[0] ?? '';
-
-/** The room, or the member, is not there any more. */
-async function unlessRefused(reply: Promise<string>): Promise<string | undefined> {
-  try {
-    return await reply;
-  } catch (error) {
-    if (error instanceof EslError && error.kind === 'refused') return undefined;
-    throw error;
-  }
-}

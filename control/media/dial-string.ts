@@ -18,6 +18,11 @@ export function dialString({ of, timeoutSeconds, ...leg }: DialedLeg): string {
   return placed({ ...leg, seconds: timeoutSeconds, more: [['mv_leg_of', of]] });
 }
 
+/** The same for a leg into a room on another node: its way is in its headers. */
+export function roomString({ of, timeoutSeconds, ...leg }: Omit<DialedLeg, 'uris'>): string {
+  return rendered({ ...leg, user: 'room', seconds: timeoutSeconds, more: [['mv_leg_of', of]] });
+}
+
 /** How long an outbound call that has been answered waits for instructions, in s: then nobody is there who would give any. */
 const ORPHAN_SECONDS = 30;
 
@@ -36,15 +41,21 @@ export function originateCommand({ uuid, uris, from, headers, ringSeconds, kamai
   return `originate ${call} &park()`;
 }
 
-interface Placed extends Pick<DialedLeg, 'uuid' | 'uris' | 'from' | 'headers' | 'kamailio'> {
+interface Rendered extends Pick<DialedLeg, 'uuid' | 'from' | 'headers' | 'kamailio'> {
+  /** Whom the leg's To names. */
+  user: string;
   seconds: number;
   more: [string, string][];
   /** Values that hold a space are put in quotes. */
   quoted?: boolean;
 }
 
-function placed({ uuid, uris, from, headers, kamailio, seconds, more, quoted = false }: Placed): string {
+function placed({ uris, headers, ...leg }: Omit<Rendered, 'user'> & Pick<DialedLeg, 'uris'>): string {
   if (uris.length === 0) throw new MediaError('a leg needs a target');
+  return rendered({ ...leg, headers: { ...headers, 'X-MV-Targets': uris.map(escaped).join('|') }, user: userOf(uris[0] ?? '') });
+}
+
+function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted = false }: Rendered): string {
   const variables: [string, string][] = [
     ['origination_uuid', uuid],
     ...more,
@@ -54,16 +65,16 @@ function placed({ uuid, uris, from, headers, kamailio, seconds, more, quoted = f
     ['ignore_early_media', 'true'],
     ['origination_caller_id_number', from],
     ['origination_caller_id_name', from],
-    ...Object.entries({ ...headers, 'X-MV-Targets': uris.map(escaped).join('|') }).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
+    ...Object.entries(headers).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
   ];
   for (const [name, value] of variables) {
     if (!/^[\w-]*[A-Za-z0-9]$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
   }
   const text = (value: string): string => (quoted && value.includes(' ') ? `'${value}'` : value);
-  return `{^^~${variables.map(([name, value]) => `${name}=${text(value)}`).join('~')}}sofia/minivoice/${userOf(uris[0] ?? '')}@${kamailio}`;
+  return `{^^~${variables.map(([name, value]) => `${name}=${text(value)}`).join('~')}}sofia/minivoice/${user}@${kamailio}`;
 }
 
-/** Whom the leg's To names: where it goes is in X-MV-Targets. */
+/** Where the leg goes is in X-MV-Targets; its To names whom. */
 const userOf = (uri: string): string => /^sips?:([\w+.-]+)@/.exec(uri)?.[1] ?? 'leg';
 
 /** The uuid of the leg that a dial string of ours makes. */

@@ -1,7 +1,9 @@
 import type { Logger } from '../lib/logger.ts';
+import { within, type Peer } from './channel-commands.ts';
 import { ESL_TIMINGS } from './esl/client.ts';
 import { MediaError, type Dialing, type Media, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
 import { MediaNode, type NodeAddress, type NodeTimings } from './node.ts';
+import { members, roomName } from './room-commands.ts';
 
 export interface FreeSwitchMediaOptions {
   nodes: readonly NodeAddress[];
@@ -14,6 +16,9 @@ export interface FreeSwitchMediaOptions {
   logger: Logger;
   timings?: Partial<NodeTimings>;
 }
+
+/** How long a node may take to say who is in a room, in ms. */
+const ROOM_MS = 1000;
 
 const TIMINGS: NodeTimings = { ...ESL_TIMINGS, graceMs: 5000, sweepMs: 30_000, settleMs: 500 };
 
@@ -32,6 +37,7 @@ export class FreeSwitchMedia implements Media {
       timings: { ...TIMINGS, ...timings },
       logger: logger.child({ node: address.name }),
       onParked: (parked) => this.#onParked(parked),
+      peer: (name) => this.#nodes.find((node) => node.name === name),
     }));
     this.reconciled = Promise.all(this.#nodes.map((node) => node.asked)).then(() => undefined);
   }
@@ -65,6 +71,13 @@ export class FreeSwitchMedia implements Media {
     return this.#nodes.map((node) => node.status());
   }
 
+  /** Asks the nodes that are connected, and waits a second for each at most. */
+  async roomAt(room: string): Promise<string | undefined> {
+    const connected = this.#nodes.filter((node) => node.status().connected);
+    const has = await Promise.all(connected.map((node) => within(ROOM_MS, hasRoom(node, room), 'no answer').catch(() => false)));
+    return connected[has.indexOf(true)]?.name;
+  }
+
   mayHave(uuid: string): boolean {
     return this.#nodes.some((node) => node.mayHave(uuid));
   }
@@ -77,3 +90,5 @@ export class FreeSwitchMedia implements Media {
     };
   }
 }
+
+const hasRoom = async (node: Peer, room: string): Promise<boolean> => (await members(await node.ready(), roomName(room))).length > 0;

@@ -77,7 +77,15 @@ export interface ConferenceOptions {
   mute: boolean;
   /** The room ends for everybody when the caller leaves it. */
   endOnExit: boolean;
+  /** The name of the node that has the room; the channel's own when it is not given. */
+  node?: string | undefined;
 }
+
+/**
+ * How the stay in a room ended, with the caller still there. `over`: the room has ended. `left`: it was interrupted.
+ * Only of a room on another node: `unreachable`, the caller could not be connected to it; `lost`, that node has died.
+ */
+export type ConferenceEnd = 'over' | 'left' | 'unreachable' | 'lost';
 
 /** An outbound call to be placed. */
 export interface OriginateRequest {
@@ -164,11 +172,12 @@ export interface Channel {
    */
   bridge(leg: LegRequest): Promise<LegResult>;
   /**
-   * Takes the caller, who must be answered, into a room of this node, made when it is not there. Music while nobody
-   * else is in it. Resolves when the caller is out of it again and still there: the room has ended, or `interrupt`.
+   * Takes the caller, who must be answered, into a room, made when it is not there. Music while nobody else is in it.
+   * A room on another node is reached by a leg between the nodes, through Kamailio: all that can be done on a channel
+   * works there too. Resolves when the caller is out of the room again and still there.
    * @param room any text; rooms of the same text on the same node are the same.
    */
-  conference(room: string, options: ConferenceOptions): Promise<void>;
+  conference(room: string, options: ConferenceOptions): Promise<ConferenceEnd>;
   /**
    * Records both directions into a file: WAV, 8 kHz, stereo, what the caller says left and what the caller hears right.
    * Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node has finished the file
@@ -191,7 +200,8 @@ export interface Adopted {
   playing?: { source: string; finished: Promise<'finished' | 'stopped'> };
   /** A second leg: whether it had answered by then, a promise for whether it ever does, and the trunk as far as it was known. */
   bridging?: { connected: boolean; answered: Promise<boolean>; trunkId?: string; finished: Promise<LegResult> };
-  conferencing?: { finished: Promise<void> };
+  /** `node` has the room. */
+  conferencing?: { node: string; finished: Promise<ConferenceEnd> };
   /** An outbound call that is not answered yet. It is announced this one time: `answered` tells when it is. */
   dialing?: Ringing;
   /** The trunk of an outbound call that is answered. */
@@ -237,6 +247,8 @@ export interface Media {
    * knows from the database and that no node has is known to be over.
    */
   readonly reconciled: Promise<void>;
+  /** The name of a connected node that has a room of this name now, with somebody in it. */
+  roomAt(room: string): Promise<string | undefined>;
   /** Whether any node still has, or may have, this channel (a node out of reach "may have" it until it is given up). */
   mayHave(uuid: string): boolean;
 }

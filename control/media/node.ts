@@ -1,7 +1,7 @@
 import type { Logger } from '../lib/logger.ts';
 import { isAnswered, isOutbound, ownHeaders, type ChannelHeaders } from './channel-state.ts';
 import { FreeSwitchChannel } from './channel.ts';
-import type { ChannelNode, LegListener } from './channel-commands.ts';
+import type { ChannelNode, LegListener, Peer } from './channel-commands.ts';
 import { originateCommand } from './dial-string.ts';
 import { isParked, Progress } from './dialing.ts';
 import { doingNow, type Doing } from './doing.ts';
@@ -39,6 +39,8 @@ export interface NodeOptions {
   timings: NodeTimings;
   logger: Logger;
   onParked: (parked: ParkedChannel) => void;
+  /** The node of this name. */
+  peer: (name: string) => Peer | undefined;
 }
 
 const EVENTS = [
@@ -51,7 +53,7 @@ const JOB_SECONDS = 60;
 const DUMPS = 16;
 
 /** One media node: its connection, and every channel on it that carries a call of ours. */
-export class MediaNode implements ChannelNode {
+export class MediaNode implements ChannelNode, Peer {
   readonly name: string;
   readonly kamailio: string;
   /** Settles when the node has been asked for the first time which channels it has, or has been given up. */
@@ -59,6 +61,8 @@ export class MediaNode implements ChannelNode {
   readonly #options: NodeOptions;
   readonly #client: EslClient;
   readonly #channels = new Map<string, FreeSwitchChannel>();
+  /** Who wants to know when the node comes back, or is given up. */
+  readonly #watchers = new Set<() => void>();
   /** Who wants the news of a second leg, by the leg's uuid. */
   readonly #legs = new Map<string, LegListener>();
   readonly #placements = new Placements();
@@ -162,6 +166,24 @@ export class MediaNode implements ChannelNode {
     return () => this.#legs.delete(uuid);
   }
 
+  get givenUp(): boolean {
+    return this.#state === 'given-up';
+  }
+
+  watch(listener: () => void): () => void {
+    const own = (): void => listener(); // The same listener twice is two listeners.
+    this.#watchers.add(own);
+    return () => this.#watchers.delete(own);
+  }
+
+  peer(name: string): Peer | undefined {
+    return this.#options.peer(name);
+  }
+
+  #tellWatchers(): void {
+    for (const watcher of [...this.#watchers]) watcher();
+  }
+
   #away(): void {
     clearTimeout(this.#sweep);
     this.#connection = undefined;
@@ -183,6 +205,7 @@ export class MediaNode implements ChannelNode {
     for (const channel of lost) channel.lost();
     for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error(`media node ${this.name} is out of reach`));
     this.#asked.resolve();
+    this.#tellWatchers();
   }
 
   #take(event: EslEvent): void {
@@ -279,6 +302,7 @@ export class MediaNode implements ChannelNode {
       clearTimeout(this.#grace);
       this.#grace = undefined;
       for (const waiting of this.#waiting.splice(0)) waiting.resolve(connection);
+      this.#tellWatchers();
       await pause(timings.settleMs);
       if (this.#connection !== connection) return;
       await this.#compare(connection);

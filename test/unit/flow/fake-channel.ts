@@ -1,5 +1,5 @@
 import { deferred } from '../../../control/lib/deferred.ts';
-import { ChannelGone, type Channel, type ChannelEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection } from '../../../control/media/media.ts';
+import { ChannelGone, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection } from '../../../control/media/media.ts';
 
 /** A channel without a media node: what is played ends when the test says so. */
 export class FakeChannel implements Channel {
@@ -20,6 +20,7 @@ export class FakeChannel implements Channel {
   legResult: LegResult | undefined;
   /** The leg that was asked for last. */
   leg: LegRequest | undefined;
+  #leaveRoom: ((end: ConferenceEnd) => void) | undefined;
   #endLeg: ((result: LegResult) => void) | undefined;
   /** Set to make the next playback fail. */
   refusePlaying: Error | undefined;
@@ -97,8 +98,16 @@ export class FakeChannel implements Channel {
     this.#endLeg?.(result);
   }
 
-  async conference(room: string, { mute, endOnExit }: ConferenceOptions): Promise<void> {
-    this.#check(`conference ${room} ${String(mute)} ${String(endOnExit)}`);
+  async conference(room: string, { mute, endOnExit, node }: ConferenceOptions): Promise<ConferenceEnd> {
+    this.#check(`conference ${room} ${String(mute)} ${String(endOnExit)}${node === undefined ? '' : ` at ${node}`}`);
+    return new Promise((resolve, reject) => {
+      this.#leaveRoom = resolve;
+      this.#failPlaying = reject;
+    });
+  }
+
+  leaveRoom(end: ConferenceEnd): void {
+    this.#leaveRoom?.(end);
   }
 
   async startRecording(file: string): Promise<void> {
@@ -113,6 +122,7 @@ export class FakeChannel implements Channel {
     this.#check('interrupt');
     this.#playing?.('stopped');
     this.#endLeg?.({ reached: false, cause: 'ORIGINATOR_CANCEL' });
+    this.#leaveRoom?.('left');
   }
 
   get listening(): boolean {

@@ -7,8 +7,9 @@ import { FlowFailure } from '../../../control/flow/action.ts';
 import { Flow, type FlowServices } from '../../../control/flow/flow.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
 import type { FlowState } from '../../../control/flow/state.ts';
+import { deferred } from '../../../control/lib/deferred.ts';
 import { Ids } from '../../../control/lib/ids.ts';
-import { ChannelGone, MediaError, type ParkedChannel } from '../../../control/media/media.ts';
+import { ChannelGone, MediaError, type ConferenceEnd, type ParkedChannel } from '../../../control/media/media.ts';
 import { FakeChannel } from './fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -55,6 +56,10 @@ describe('a flow', () => {
       stop: () => Promise.reject(new Error('recording is not currently started')),
       resumed: () => Promise.resolve(),
     },
+    conferences: { stay: (_call, on, { room, mute, endOnExit, began, adopted }) => {
+      if (!adopted) began();
+      return adopted?.finished ?? on.conference(`app_1-${room}`, { mute, endOnExit });
+    } },
     logger: pino({ enabled: false }),
   });
   const park = (adopted?: ParkedChannel['adopted']): ParkedChannel => ({ channel, headers: {}, dialog: { callId: '', fromTag: '', toTag: '' }, adopted });
@@ -277,6 +282,47 @@ describe('a flow', () => {
     expect(ended[0]?.detail).to.include({ result: 'failed', message: 'recording is not currently started' });
   });
 
+  describe('a conference', () => {
+    const endedWith = () => changes.flatMap((c) => c.timeline).filter((e) => e.kind === 'action.ended' && e.detail.action === 'conference').map((e) => ({ result: e.detail.result, ended: e.detail.ended }));
+
+    for (const [end, told] of [['over', 'room_ended'], ['lost', 'room_unreachable'], ['unreachable', 'room_unreachable']] as const) {
+      it(`that ends ${end} goes on with the next action and tells why`, async () => {
+        const flow = run({ conference: { room: 'sales', mute: true } }, { say: { text: 'after' } });
+        await until(() => channel.asked.length === 2);
+        channel.leaveRoom(end);
+        await flow;
+        expect(channel.asked).to.deep.equal(['answer', 'conference app_1-sales true false', 'play /prompts/after.wav', 'hangup NORMAL_CLEARING']);
+        expect(endedWith()).to.deep.equal([{ result: 'ok', ended: told }]);
+      });
+    }
+
+    it('is left for other actions', async () => {
+      answers['https://example.com/answer'] = [{ type: 'conference', room: 'sales', end_on_exit: true }, { say: { text: 'never' } }];
+      const flow = new Flow(call, services());
+      const running = flow.run(park());
+      await until(() => channel.asked.length === 2);
+      expect(await flow.replace(parseActions({ actions: [{ say: { text: 'out' } }] }))).to.equal(true);
+      await running;
+      expect(channel.asked).to.deep.equal(['answer', 'conference app_1-sales false true', 'interrupt', 'play /prompts/out.wav', 'hangup NORMAL_CLEARING']);
+      expect(endedWith()).to.deep.equal([{ result: 'replaced', ended: 'left' }]);
+    });
+
+    it('ends with the caller who hangs up in it', async () => {
+      const flow = run({ conference: { room: 'sales' } }, { say: { text: 'never' } });
+      await until(() => channel.asked.length === 2);
+      channel.callerHangsUp();
+      await flow;
+      expect(endedWith()).to.deep.equal([{ result: 'hangup', ended: undefined }]);
+      expect(call.hangup?.by).to.equal('caller');
+    });
+
+    for (const bad of [{}, { room: '' }, { room: 'a b' }, { room: 'x'.repeat(65) }, { room: 'a', mute: 'yes' }, { room: 'a', record: true }]) {
+      it(`is refused as ${JSON.stringify(bad).slice(0, 40)}`, () => {
+        expect(() => parseActions({ actions: [{ conference: bad }] })).to.throw(/^actions\[0\]\.conference/);
+      });
+    }
+  });
+
   describe('with a second leg', () => {
     const kinds = () => changes.flatMap((change) => change.timeline.map((entry) => entry.kind)).filter((kind) => kind.startsWith('leg.'));
 
@@ -476,6 +522,32 @@ describe('a flow', () => {
       place([{ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } }], { legAnswered: false });
       await new Flow(call, services()).run(park({}));
       expect(channel.asked).to.include('play /prompts/sorry.wav');
+    });
+
+    it('stays in a conference that goes on, and goes on with the next', async () => {
+      const stay = deferred<ConferenceEnd>();
+      place([{ conference: { room: 'sales' } }, { conference: { room: 'support' } }, { say: { text: 'after' } }], {});
+      const running = new Flow(call, services()).run(park({ conferencing: { node: channel.node, finished: stay.promise } }));
+      stay.resolve('over');
+      await until(() => channel.asked.length === 1);
+      channel.leaveRoom('over');
+      await running;
+      expect(channel.asked).to.deep.equal(['conference app_1-support false false', 'play /prompts/after.wav', 'hangup NORMAL_CLEARING']);
+    });
+
+    it('does not enter a conference again that ended while nobody looked', async () => {
+      place([{ conference: { room: 'sales' } }, { say: { text: 'after' } }], {});
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.deep.equal(['play /prompts/after.wav', 'hangup NORMAL_CLEARING']);
+    });
+
+    it('enters a conference that had not begun', async () => {
+      place([{ conference: { room: 'sales' } }], { begun: -1 });
+      const running = new Flow(call, services()).run(park({}));
+      await until(() => channel.asked.length === 1);
+      channel.leaveRoom('over');
+      await running;
+      expect(channel.asked).to.deep.equal(['conference app_1-sales false false', 'hangup NORMAL_CLEARING']);
     });
 
     it('asks the answer_url again when the place is lost', async () => {
