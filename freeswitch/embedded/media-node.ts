@@ -144,7 +144,11 @@ export class MediaNode implements EslTarget {
     return {
       hub: this.hub, library: this.#library, rooms: this.rooms, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
       sessionId: this.load.sinceStartup + 1,
-      place: (dial, by) => this.#place(dial, by),
+      place: (dial, by) => this.place(dial, by),
+      api: (command) => {
+        const [name = '', ...words] = command.split(' ');
+        void runCommand(this, name, words.join(' '));
+      },
       onGone: (gone) => {
         this.channels.delete(gone.uuid);
         this.#log.info({ uuid: gone.uuid, cause: gone.hangupCause }, 'channel ended');
@@ -152,18 +156,23 @@ export class MediaNode implements EslTarget {
     };
   }
 
-  #place(dial: DialString, by: Channel): Placed | string {
+  /**
+   * Makes a channel that is about to call somebody.
+   * @param by the channel it is for, where there is one. @returns the hangup cause where it cannot be made
+   */
+  place(dial: DialString, by?: Channel): Placed | string {
     if (!this.#hasRoom('outbound')) return 'SWITCH_CONGESTION';
     const uuid = dial.variables.get('origination_uuid');
     if (uuid !== undefined && (this.channels.has(uuid) || !/^[\w-]{1,64}$/.test(uuid))) return 'NORMAL_TEMPORARY_FAILURE';
-    const number = dial.variables.get('origination_caller_id_number') ?? by.profile.number;
+    const number = dial.variables.get('origination_caller_id_number') ?? by?.profile.number ?? '0000000000';
     const leg = new OutboundLeg({
-      uri: dial.uri, peer: dial.peer, from: { number, name: dial.variables.get('origination_caller_id_name') ?? by.profile.name },
-      headers: headersOf(dial.variables), prefer: by.codec ?? 'PCMU',
+      uri: dial.uri, peer: dial.peer, from: { number, name: dial.variables.get('origination_caller_id_name') ?? by?.profile.name ?? '' },
+      headers: headersOf(dial.variables), prefer: by?.codec ?? 'PCMU',
     }, this.#ua, this.#resources);
     const channel = new Channel(leg, calledProfile(leg), 'outbound', this.#context(), uuid);
     for (const [name, value] of dial.variables) channel.variables.set(name, value);
-    channel.variables.set('call_uuid', by.uuid);
+    channel.originated = by !== undefined;
+    if (by) channel.variables.set('call_uuid', by.uuid);
     channel.variables.set('channel_name', channel.profile.channelName);
     channel.variables.set('sip_destination_url', dial.uri);
     this.#take(channel);

@@ -5,6 +5,7 @@ import type { MediaNode } from '../media-node.ts';
 import { AUDIO_COMMANDS, bugList } from './audio-commands.ts';
 import { conferenceCommand } from './conference-command.ts';
 import { NO_CHANNEL, NO_SESSION, words, type Command } from './command.ts';
+import { originate } from './originate.ts';
 import { show } from './show.ts';
 import { statusText, uptime, VERSION_FULL, VERSION_SHORT } from './status.ts';
 
@@ -32,8 +33,15 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     return `+OK hangup all channels matching [${first[0]}]=[${first[1]}]${wanted.length > 1 ? '...' : ''} with cause: ${name}\n`;
   },
   sched_del(node, argument) {
-    return `+OK Deleted: ${node.channels.get(argument.trim())?.answering?.releaseGuard() ? 1 : 0}\n`;
+    return `+OK Deleted: ${node.channels.get(argument.trim())?.guard.release() ? 1 : 0}\n`;
   },
+  sched_hangup(node, argument) {
+    const [seconds = '', uuid, cause] = words(argument, 3);
+    if (!/^\+\d+$/.test(seconds) || !uuid) return '-USAGE: [+]<time> <uuid> [<cause>]\n';
+    node.channels.get(uuid)?.guard.set(Number(seconds) * 1000, parseCause(cause ?? 'ALLOTTED_TIMEOUT'));
+    return '+OK\n';
+  },
+  originate,
 
   uuid_exists: (node, argument) => String(node.channels.has(argument.trim())),
   async uuid_answer(node, argument) {

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { nowMicros } from '../esl/events.ts';
 import type { Channel } from './channel.ts';
 import type { InboundLeg } from './inbound-leg.ts';
 import { NoCommonCodec } from './leg.ts';
+import { park } from './park.ts';
 
 /** A parked call nobody answers or frees ends by itself. */
 const GUARD_MS = 30_000;
@@ -11,7 +11,6 @@ const GUARD_MS = 30_000;
 export class Answering {
   readonly #channel: Channel;
   readonly #leg: InboundLeg;
-  #guard: NodeJS.Timeout | undefined;
   #preAnswering: Promise<boolean> | undefined;
 
   constructor(channel: Channel, leg: InboundLeg) {
@@ -35,25 +34,9 @@ export class Answering {
     }
     const settings = 'hangup_after_bridge=false;continue_on_fail=true;exclude_outgoing_extra_header=^sip_h_';
     await executor.apply('multiset', `^^;${settings};api_on_answer=sched_del ${channel.uuid}`);
-    this.#guard = setTimeout(() => channel.hangup('NORMAL_TEMPORARY_FAILURE'), GUARD_MS);
+    channel.guard.set(GUARD_MS, 'NORMAL_TEMPORARY_FAILURE');
     await executor.apply('ring_ready', undefined);
-    if (channel.down) return;
-    variables.set('current_application', 'park');
-    variables.set('current_application_data', undefined);
-    channel.lastApplication = { name: 'park', data: '' };
-    const park = { Application: 'park', 'Application-UUID': randomUUID() };
-    channel.emit('CHANNEL_EXECUTE', { file: 'switch_core_session.c', fn: 'switch_core_session_exec', line: 2929 }, park);
-    channel.emit('CHANNEL_PARK', { file: 'switch_ivr.c', fn: 'switch_ivr_park', line: 1002 });
-    channel.park = park;
-    executor.park();
-  }
-
-  /** Takes back the guard that would end a call nobody answers. @returns whether it was set */
-  releaseGuard(): boolean {
-    const was = this.#guard !== undefined;
-    clearTimeout(this.#guard);
-    this.#guard = undefined;
-    return was;
+    if (!channel.down) park(channel);
   }
 
   ringReady(): void {
@@ -91,7 +74,7 @@ export class Answering {
     if (channel.answered) return true;
     times.answered = nowMicros();
     times.progressMedia ||= times.answered;
-    this.releaseGuard();
+    channel.guard.release();
     channel.variables.set('endpoint_disposition', 'ANSWER');
     channel.callState = 'EARLY';
     channel.emit('CHANNEL_ANSWER', { file: 'switch_channel.c', fn: 'switch_channel_perform_mark_answered', line: 3850 });

@@ -1,12 +1,14 @@
 import { nowMicros } from '../esl/events.ts';
 import { causeNumber, sipToCause } from '../causes.ts';
 import type { Channel } from './channel.ts';
-import type { CallerProfile } from './invite-variables.ts';
+import { setExtraHeaders, type CallerProfile } from './invite-variables.ts';
 import type { RemoteEnd } from './leg.ts';
 import type { CallingListener, OutboundLeg } from './outbound-leg.ts';
+import { setFailure } from './endings.ts';
 import type { DigitSource } from './digits.ts';
 import type { Digit } from '../rtp/telephone-event.ts';
-import type { SipRequest } from '../sip/message.ts';
+import { parseNameAddr } from '../sip/fields.ts';
+import type { SipRequest, SipResponse } from '../sip/message.ts';
 
 const CHANNEL = 'switch_channel.c';
 
@@ -49,6 +51,12 @@ export class Calling implements CallingListener {
     }
   }
 
+  onResponse({ status, headers }: SipResponse): void {
+    const { variables } = this.#channel;
+    setExtraHeaders(variables, status < 200 ? 'sip_ph_' : 'sip_rh_', headers);
+    if (status < 300) variables.set('sip_to_tag', parseNameAddr(headers.get('to') ?? '')?.params.tag);
+  }
+
   onProgress(early: boolean): void {
     const channel = this.#channel;
     const { times } = channel;
@@ -56,6 +64,7 @@ export class Calling implements CallingListener {
     const first = times.progress === 0 && times.progressMedia === 0;
     if (early && times.progressMedia === 0) {
       times.progressMedia = nowMicros();
+      channel.variables.set('endpoint_disposition', 'EARLY MEDIA');
       channel.emit('CHANNEL_PROGRESS_MEDIA', { file: CHANNEL, fn: 'switch_channel_perform_mark_pre_answered', line: 3586 });
       channel.setCallState('EARLY');
     } else if (!early && times.progress === 0) {
@@ -71,7 +80,7 @@ export class Calling implements CallingListener {
     if (channel.down) return;
     channel.times.answered = nowMicros();
     channel.variables.set('endpoint_disposition', 'ANSWER');
-    this.#tell();
+    channel.runOnAnswer();
     channel.emit('CHANNEL_ANSWER', { file: CHANNEL, fn: 'switch_channel_perform_mark_answered', line: 3846 });
     channel.setCallState('ACTIVE');
     this.onConnected();
@@ -82,8 +91,7 @@ export class Calling implements CallingListener {
     if (channel.down) return;
     const { variables } = channel;
     const cause = sipToCause(status);
-    variables.set('sip_invite_failure_status', status);
-    variables.set('sip_invite_failure_phrase', reason);
+    setFailure(variables, status, reason);
     variables.set('sip_term_status', status);
     variables.set('sip_term_cause', causeNumber(cause));
     variables.set('proto_specific_hangup_cause', `sip:${status}`);
@@ -108,7 +116,6 @@ export class Calling implements CallingListener {
     const { variables } = this.#channel;
     variables.set('sip_call_id', this.#leg.callId);
     variables.set('sip_from_tag', this.#leg.localTag);
-    variables.set('sip_to_tag', this.#leg.remoteTag);
     variables.set('sip_cseq', this.#leg.cseq);
   }
 }

@@ -16,12 +16,13 @@ import type { DialString } from './dial-string.ts';
 import { DigitQueue, type DigitSource } from './digits.ts';
 import { addChannelHeaders, addOtherLegHeaders, addVariables, STATE_NUMBERS, VERBOSE_EVENTS, type CallState, type ChannelState } from './event-headers.ts';
 import { Executor } from './executor.ts';
+import { Guard } from './guard.ts';
 import type { CallerProfile } from './invite-variables.ts';
 import type { Leg, LegListener, RemoteEnd } from './leg.ts';
 import { setMediaVariables, setStatsVariables } from './media-variables.ts';
 import type { Player } from './player.ts';
 import { Recordings } from './recordings.ts';
-import { setRemoteEnd } from './remote-end.ts';
+import { setOwnEnd, setRemoteEnd } from './endings.ts';
 import { setTimeVariables, type ChannelTimes } from './times.ts';
 import { Variables } from './variables.ts';
 
@@ -37,6 +38,8 @@ export interface ChannelContext {
   onGone: (channel: Channel) => void;
   /** Makes a channel that calls somebody for another one; the hangup cause where it cannot be made. */
   place: (dial: DialString, by: Channel) => Placed | string;
+  /** Runs an API command, as `api_on_answer` has one. */
+  api: (command: string) => void;
 }
 
 /** A channel that is about to call somebody. */
@@ -56,6 +59,8 @@ export class Channel implements LegListener {
   readonly audio: ChannelAudio = new ChannelAudio();
   readonly recordings: Recordings = new Recordings(this);
   readonly digits: DigitQueue = new DigitQueue(this);
+  /** Ends a call that nobody takes. */
+  readonly guard: Guard = new Guard((cause) => this.hangup(cause));
   readonly log: Logger;
   readonly library: MediaLibrary;
   readonly rooms: Rooms;
@@ -65,6 +70,8 @@ export class Channel implements LegListener {
   answering: Answering | undefined;
   /** The other leg, from the moment one is called for this channel or by it. */
   other: Channel | undefined;
+  /** This channel was called for the other one. */
+  originated = false;
   /** Audio passes between the two legs. */
   connected = false;
   /** What tells of the park application, once it runs. */
@@ -135,7 +142,7 @@ export class Channel implements LegListener {
   #headers(name: string, origin?: Origin, extra?: EventHeaders): EventHeaders {
     const headers = this.#context.hub.begin(name, origin);
     addChannelHeaders(headers, this);
-    if (this.other) addOtherLegHeaders(headers, this.other, this.direction === 'inbound' ? 'originatee' : 'originator');
+    if (this.other) addOtherLegHeaders(headers, this.other, this.originated ? 'originator' : 'originatee');
     if (VERBOSE_EVENTS.has(name)) addVariables(headers, this);
     return extra ? Object.assign(headers, extra) : headers;
   }
@@ -212,6 +219,12 @@ export class Channel implements LegListener {
     return this.#context.place(dial, this);
   }
 
+  /** Runs what is to be run when the call is answered. */
+  runOnAnswer(): void {
+    const command = this.variables.get('api_on_answer');
+    if (command) this.#context.api(command);
+  }
+
   /** Ends the call with this very SIP code where it is not answered yet. */
   refuse(status: number, reason: string): void {
     this.#refusal = { status, reason };
@@ -240,7 +253,7 @@ export class Channel implements LegListener {
     this.hangupCause = cause;
     this.hungUpByUs = byUs;
     this.stateNumber = STATE_NUMBERS.CS_HANGUP;
-    this.answering?.releaseGuard();
+    this.guard.release();
     this.emit('CHANNEL_HANGUP', { file: 'switch_channel.c', fn: 'switch_channel_perform_hangup', line: 3397 });
     for (const listener of this.#ended.splice(0)) listener();
     void this.#finish().catch((error: unknown) => this.log.error({ err: error, uuid: this.uuid }, 'channel did not end cleanly'));
@@ -253,7 +266,7 @@ export class Channel implements LegListener {
       if (this.park) this.endPark();
       this.times.hungup = nowMicros();
       const { rtp } = this.leg;
-      if (this.hungUpByUs) variables.set('sip_hangup_disposition', this.leg.end({ cause: this.hangupCause, ...this.#refusal }));
+      if (this.hungUpByUs) setOwnEnd(variables, this.leg.end({ cause: this.hangupCause, ...this.#refusal }));
       this.move('CS_HANGUP');
       await this.recordings.stopAll();
       variables.set('hangup_cause', this.hangupCause);

@@ -24,7 +24,7 @@ export function parseDialString(text: string): DialString | { cause: string } {
     }
     for (const pair of list.split(separator)) {
       const at = pair.indexOf('=');
-      if (at > 0) variables.set(pair.slice(0, at).trim(), pair.slice(at + 1));
+      if (at > 0) variables.set(pair.slice(0, at).trim(), pair.slice(at + 1).replace(/^'([^']*)'$/, '$1'));
     }
   }
   const [, profile, target = ''] = /^sofia\/([^/]+)\/(\S+)$/.exec(rest) ?? [];

@@ -1,6 +1,7 @@
 import { parseCSeq, parseNameAddr, parseUri, parseVia } from '../sip/fields.ts';
 import type { ServerTransaction } from '../sip/server-transaction.ts';
 import { nowMicros } from '../esl/events.ts';
+import type { Headers } from '../sip/message.ts';
 import type { Variables } from './variables.ts';
 
 /** Text of a message is latin1 inside; what was UTF-8 on the wire is read as such. */
@@ -29,6 +30,11 @@ export function callerProfile(invite: ServerTransaction): CallerProfile {
     address: source.address,
     channelName: `sofia/minivoice/${number}${number ? '@' : ''}${fromUri?.host ?? source.address}`,
   };
+}
+
+/** Sets the header fields that FreeSWITCH does not know itself. */
+export function setExtraHeaders(variables: Variables, prefix: string, headers: Headers): void {
+  for (const { key, name, value } of headers.list) if (/^(x-|p-|user-to-user$)/.test(key)) variables.set(prefix + name, text(value));
 }
 
 /** Sets what FreeSWITCH's SIP module tells of an INVITE. */
@@ -85,9 +91,7 @@ export function setInviteVariables(variables: Variables, invite: ServerTransacti
   set('sip_via_port', via?.port);
   set('sip_via_rport', via?.params.rport);
   set('max_forwards', headers.get('max-forwards'));
-  for (const header of headers.list) {
-    if (/^(x-|p-|user-to-user$)/.test(header.key)) set(`sip_h_${header.name}`, header.value);
-  }
+  setExtraHeaders(variables, 'sip_h_', headers);
   if (request.body.length > 0) set('switch_r_sdp', request.body.toString('latin1'));
   set('endpoint_disposition', 'DELAYED NEGOTIATION');
   // FreeSWITCH sets it with its first provisional response; here the tag is known at once.

@@ -25,6 +25,8 @@ export interface Destination {
 }
 
 export interface CallingListener extends LegListener {
+  /** Any response but 100, ahead of what is told of it. */
+  onResponse(response: SipResponse): void;
   /** A provisional response; `early` when there is audio from now on. */
   onProgress(early: boolean): void;
   onAnswered(): void;
@@ -134,6 +136,7 @@ export class OutboundLeg implements CallLeg, Leg {
   }
 
   #response(response: SipResponse): void {
+    if (this.#state === 'calling' && response.status > 100) this.#listener?.onResponse(response);
     if (response.status >= 300) this.#refused(response.status, response.reason);
     else if (response.status >= 200) this.#accepted(response);
     else if (this.#state === 'calling' && response.status > 100) {

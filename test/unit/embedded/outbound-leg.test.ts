@@ -33,7 +33,7 @@ class Stack {
       headers: [['X-MV-Call-ID', 'call_1']], prefer: 'PCMA',
     }, this.ua, { ip: '127.0.0.1', ports: new PortRange(start, start + 20), clock: new FrameClock((error) => this.errors.push(error)) });
     this.leg.listen({
-      onProgress: (early) => this.told.push(early ? 'early' : 'ringing'), onAnswered: () => this.told.push('answered'),
+      onResponse: () => {}, onProgress: (early) => this.told.push(early ? 'early' : 'ringing'), onAnswered: () => this.told.push('answered'),
       onRefused: (status) => this.told.push(`refused ${status}`), onRemoteEnd: (how) => this.told.push(how),
       onDigit: ({ digit }) => this.told.push(`key ${digit}`), onMediaChanged: () => {},
     });

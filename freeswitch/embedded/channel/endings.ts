@@ -15,9 +15,18 @@ export function setRemoteEnd(variables: Variables, how: 'bye' | 'cancel', reques
   variables.set('proto_specific_hangup_cause', `sip:${status}`);
   variables.set('sip_term_cause', causeNumber(cause));
   variables.set('sip_hangup_disposition', bye ? 'recv_bye' : 'recv_cancel');
-  if (!bye) {
-    variables.set('sip_invite_failure_status', '487');
-    variables.set('sip_invite_failure_phrase', 'CANCEL');
-  }
+  if (!bye) setFailure(variables, 487, 'CANCEL');
   return cause;
+}
+
+/** Sets what is told of a call this side has ended. @param disposition what was sent */
+export function setOwnEnd(variables: Variables, disposition: string): void {
+  variables.set('sip_hangup_disposition', disposition);
+  if (disposition === 'send_cancel') setFailure(variables, 487, 'CANCEL');
+}
+
+/** What an INVITE that was never answered came to. */
+export function setFailure(variables: Variables, status: number, phrase: string): void {
+  variables.set('sip_invite_failure_status', status);
+  variables.set('sip_invite_failure_phrase', phrase);
 }
