@@ -60,8 +60,12 @@ import { RecordingStore } from './recordings/store.ts';
 import { trunkRoutes } from './trunks/routes.ts';
 import { TrunkService } from './trunks/service.ts';
 import { TrunkStore } from './trunks/store.ts';
+import { DeliveryLogStore } from './webhooks/log-store.ts';
 import { enqueue } from './webhooks/outbox.ts';
+import { webhookRoutes } from './webhooks/routes.ts';
+import { WebhookService } from './webhooks/service.ts';
 import { WebhookStore } from './webhooks/store.ts';
+import type { Endpoint } from './webhooks/deliver.ts';
 import { DeliveryWorker } from './webhooks/worker.ts';
 
 export interface App {
@@ -94,14 +98,17 @@ export function createApp(config: Config, logger: Logger): App {
 
   // Calls, what is told of them, and to whom.
   const webhookStore = new WebhookStore(db);
+  const deliveryLog = new DeliveryLogStore(db);
+  const endpointOf = (id: string): Endpoint | undefined => {
+    if (!directory.loaded) throw new Error('the directory is not loaded yet');
+    const application = directory.application(id);
+    return application?.webhookUrl === undefined ? undefined : { url: application.webhookUrl, secrets: application.webhookSecrets, disabled: application.webhookDisabled !== undefined };
+  };
   const worker = new DeliveryWorker({
     store: webhookStore,
     fetch: guardedFetch.fetch,
-    endpointOf: (id) => {
-      if (!directory.loaded) throw new Error('the directory is not loaded yet');
-      const application = directory.application(id);
-      return application?.webhookUrl === undefined ? undefined : { url: application.webhookUrl, secrets: application.webhookSecrets };
-    },
+    endpointOf,
+    disable: (id, url, reason) => applications.disableWebhook(id, url, reason),
     logger,
   });
   const callStore = new CallStore(db);
@@ -204,13 +211,16 @@ export function createApp(config: Config, logger: Logger): App {
     customerExists: async (id: string) => (await stores.customers.get(id)) !== undefined,
     applicationOwner: async (id: string) => (await stores.applications.get(id))?.customerId,
   };
+  const applications = new ApplicationService({ store: stores.applications, webhooks: deliveryLog, ...services });
+  const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: () => worker.wake(), fetch: guardedFetch.fetch, ids });
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
       ...flowRoutes(callService, flows),
       ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), channelOf: (id) => flows.get(id)?.channel }),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
-      ...applicationRoutes(new ApplicationService({ store: stores.applications, ...services })),
+      ...applicationRoutes(applications),
+      ...webhookRoutes(webhooks),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
     ],

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { rfc3339 } from '../lib/time.ts';
+import type { Health } from '../webhooks/health.ts';
+import { healthReply } from '../webhooks/schema.ts';
 
 /** What drives and hears about calls: the URLs of one program of a customer. */
 export interface Application {
@@ -18,6 +20,8 @@ export interface Application {
   /** Limits of its outbound calls, inside those of its customer; undefined: none of its own. */
   readonly maxCps: number | undefined;
   readonly maxConcurrent: number | undefined;
+  /** Since when nothing is sent to the webhook any more: it has answered 410. */
+  readonly webhookDisabled: { readonly at: Date; readonly reason: string } | undefined;
   readonly status: 'active' | 'disabled';
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -74,6 +78,7 @@ export const applicationReply = z.strictObject({
   answer_method: answerMethod,
   fallback_url: z.string().optional(),
   webhook_url: z.string().optional(),
+  webhook_health: healthReply.optional().describe('where there is a webhook_url'),
   max_cps: maxCps.optional(),
   max_concurrent: maxConcurrent.optional(),
   status,
@@ -89,7 +94,7 @@ export const applicationWithSecretReply = applicationReply.extend({
   webhook_secret: z.string().optional().describe('present when it was generated; shown in this reply only'),
 }).meta({ id: 'ApplicationWithSecret' });
 
-export const toJson = (application: Application): z.input<typeof applicationReply> => ({
+export const toJson = (application: Application, health?: Health): z.input<typeof applicationReply> => ({
   id: application.id,
   customer_id: application.customerId,
   name: application.name,
@@ -97,9 +102,20 @@ export const toJson = (application: Application): z.input<typeof applicationRepl
   answer_method: application.answerMethod,
   fallback_url: application.fallbackUrl,
   webhook_url: application.webhookUrl,
+  webhook_health: application.webhookUrl === undefined ? undefined : healthToJson(application, health),
   max_cps: application.maxCps,
   max_concurrent: application.maxConcurrent,
   status: application.status,
   created_at: rfc3339(application.createdAt),
   updated_at: rfc3339(application.updatedAt),
+});
+
+const healthToJson = ({ webhookDisabled }: Application, health: Health | undefined): z.input<typeof healthReply> => ({
+  state: webhookDisabled ? 'disabled' : health && health.consecutiveFailures > 0 ? 'failing' : 'active',
+  consecutive_failures: health?.consecutiveFailures ?? 0,
+  last_success_at: health?.lastSuccessAt && rfc3339(health.lastSuccessAt),
+  last_failure_at: health?.lastFailureAt && rfc3339(health.lastFailureAt),
+  last_error: health?.lastError,
+  disabled_at: webhookDisabled && rfc3339(webhookDisabled.at),
+  disabled_reason: webhookDisabled?.reason,
 });

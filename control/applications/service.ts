@@ -7,6 +7,7 @@ import { ApiError } from '../lib/errors.ts';
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Application, applicationCreate, applicationPatch } from './schema.ts';
+import type { Health } from '../webhooks/health.ts';
 import type { ApplicationStore } from './store.ts';
 
 export interface ApplicationDependencies {
@@ -16,6 +17,8 @@ export interface ApplicationDependencies {
   onChange: OnChange;
   /** Whether URLs may name loopback addresses: the development profile. */
   allowPrivate: boolean;
+  /** How webhook endpoints have been doing, and that one starts anew. */
+  webhooks?: { health(applicationIds: readonly string[]): Promise<Map<string, Health>>; forgetHealth(applicationId: string): Promise<void> };
   now?: () => Date;
 }
 
@@ -70,6 +73,22 @@ export class ApplicationService {
     return application;
   }
 
+  /** How the webhook endpoints of these have been doing. */
+  async health(applications: readonly Application[]): Promise<Map<string, Health>> {
+    return (await this.#deps.webhooks?.health(applications.map(({ id }) => id))) ?? new Map<string, Health>();
+  }
+
+  /** Stops what is sent to an endpoint that has said it is gone, unless it is another one by now. */
+  async disableWebhook(id: string, url: string, reason: string): Promise<void> {
+    if (await this.#deps.store.disableWebhook(id, url, reason)) await this.#deps.onChange({ room: 'applications', id });
+  }
+
+  async enableWebhook(id: string): Promise<void> {
+    await this.#deps.store.enableWebhook(id);
+    await this.#deps.webhooks?.forgetHealth(id);
+    await this.#deps.onChange({ room: 'applications', id });
+  }
+
   /** @throws ApiError `not_found`, `invalid_request` for a URL that cannot be asked */
   async update(customerId: string, id: string, body: z.output<typeof applicationPatch>): Promise<Application> {
     const { store, onChange } = this.#deps;
@@ -86,6 +105,7 @@ export class ApplicationService {
       ...(body.max_cps !== undefined && { maxCps: body.max_cps ?? undefined }),
       ...(body.max_concurrent !== undefined && { maxConcurrent: body.max_concurrent ?? undefined }),
     }, body.webhook_secret);
+    if (body.webhook_url !== undefined) await this.#deps.webhooks?.forgetHealth(id);
     await onChange({ room: 'applications', id });
     return this.get(customerId, id);
   }

@@ -13,6 +13,8 @@ interface Row {
   webhook_secret: string | null;
   previous_webhook_secret: string | null;
   previous_webhook_secret_until: Date | null;
+  webhook_disabled_at: Date | null;
+  webhook_disabled_reason: string | null;
   max_cps: number | null;
   max_concurrent: number | null;
   status: Application['status'];
@@ -68,7 +70,7 @@ export class ApplicationStore {
   }
 
   /** Stores a new application together with its first key. */
-  async insert(application: Omit<Application, 'webhookSecrets'>, webhookSecret: string | undefined, keyHash: string): Promise<void> {
+  async insert(application: Omit<Application, 'webhookSecrets' | 'webhookDisabled'>, webhookSecret: string | undefined, keyHash: string): Promise<void> {
     await this.#db.transaction(async (tx) => {
       await tx<Row>('applications').insert({
         id: application.id,
@@ -97,7 +99,11 @@ export class ApplicationStore {
     if (change.status !== undefined) row.status = change.status;
     if ('answerUrl' in change) row.answer_url = change.answerUrl ?? null;
     if ('fallbackUrl' in change) row.fallback_url = change.fallbackUrl ?? null;
-    if ('webhookUrl' in change) row.webhook_url = change.webhookUrl ?? null;
+    if ('webhookUrl' in change) {
+      row.webhook_url = change.webhookUrl ?? null;
+      row.webhook_disabled_at = null;
+      row.webhook_disabled_reason = null;
+    }
     if ('maxCps' in change) row.max_cps = change.maxCps ?? null;
     if ('maxConcurrent' in change) row.max_concurrent = change.maxConcurrent ?? null;
     if (webhookSecret !== undefined) {
@@ -106,6 +112,16 @@ export class ApplicationStore {
       row.previous_webhook_secret_until = null;
     }
     await this.#db<Row>('applications').where({ id }).update(row);
+  }
+
+  /** Stops what is sent to this address, if it still is the application's. Returns whether that changed anything. */
+  async disableWebhook(id: string, url: string, reason: string): Promise<boolean> {
+    return (await this.#db<Row>('applications').where({ id, webhook_url: url }).whereNull('webhook_disabled_at')
+      .update({ webhook_disabled_at: this.#now(), webhook_disabled_reason: reason })) > 0;
+  }
+
+  async enableWebhook(id: string): Promise<void> {
+    await this.#db<Row>('applications').where({ id }).update({ webhook_disabled_at: null, webhook_disabled_reason: null });
   }
 
   /** Makes `secret` the current one; the one before it keeps signing until `until`. */
@@ -179,6 +195,7 @@ export class ApplicationStore {
       },
       maxCps: row.max_cps ?? undefined,
       maxConcurrent: row.max_concurrent ?? undefined,
+      webhookDisabled: row.webhook_disabled_at === null ? undefined : { at: row.webhook_disabled_at, reason: row.webhook_disabled_reason ?? '' },
       status: row.status,
       createdAt: row.created_at,
       updatedAt: row.updated_at,

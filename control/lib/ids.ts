@@ -48,6 +48,9 @@ export class Ids {
   }
 }
 
+/** The smallest id that can have been made at or after this time, for ranges of ids. */
+export const firstIdAt = (prefix: IdPrefix, at: Date): string => `${prefix}_${at.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.${String(at.getMilliseconds()).padStart(3, '0')}000000`;
+
 /** The time inside an id, at millisecond precision, or undefined where it holds none. */
 export function timeOfId(id: string): Date | undefined {
   const match = /^[a-z]+_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.(\d{3})\d{6}$/.exec(id);

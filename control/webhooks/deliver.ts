@@ -7,6 +7,8 @@ import type { Attempt, ClaimedDelivery } from './delivery.ts';
 export interface Endpoint {
   url: string;
   secrets: readonly string[];
+  /** It has said that it is gone: nothing is sent to it. */
+  disabled?: boolean;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -16,7 +18,7 @@ const REPLY_READ = 64 * 1024;
 
 /** Sends one delivery once. Never throws. */
 export async function deliver(
-  delivery: ClaimedDelivery, endpoint: Endpoint, { fetch, now, signal }: { fetch: GuardedFetch['fetch']; now: () => Date; signal: AbortSignal },
+  delivery: Pick<ClaimedDelivery, 'event' | 'eventId' | 'attempts' | 'body'>, endpoint: Endpoint, { fetch, now, signal }: { fetch: GuardedFetch['fetch']; now: () => Date; signal: AbortSignal },
 ): Promise<Attempt> {
   const at = now();
   const attempt = delivery.attempts + 1;

@@ -1,3 +1,6 @@
+/** What becomes of an event. `none`: there is no webhook; `disabled`: the endpoint is, and it was given up. */
+export type DeliveryStatus = 'pending' | 'delivered' | 'exhausted' | 'disabled' | 'none';
+
 /** A delivery that this worker alone may attempt, until its lease ends. */
 export interface ClaimedDelivery {
   id: string;
@@ -8,6 +11,8 @@ export interface ClaimedDelivery {
   body: string;
   /** Attempts finished before this one. */
   attempts: number;
+  /** How many of them came before it was last asked for by hand: the schedule begins after these. */
+  scheduledFrom: number;
   createdAt: Date;
   leaseUntil: Date;
 }
@@ -31,3 +36,29 @@ export interface Attempt {
   /** Given up by us, not failed: it does not count. */
   aborted: boolean;
 }
+
+/** A delivery as the API shows it. */
+export interface Delivery {
+  id: string;
+  eventId: string;
+  event: string;
+  callId: string | undefined;
+  customerId: string;
+  applicationId: string;
+  status: DeliveryStatus;
+  attempts: number;
+  nextAttemptAt: Date | undefined;
+  createdAt: Date;
+  deliveredAt: Date | undefined;
+}
+
+export interface DeliveryFilter {
+  applicationId?: string | undefined;
+  customerId?: string | undefined;
+  callId?: string | undefined;
+  event?: string | undefined;
+  status?: DeliveryStatus | undefined;
+}
+
+/** An attempt as it was kept. */
+export type KeptAttempt = Pick<Attempt, 'attempt' | 'at' | 'url' | 'requestHeaders' | 'status' | 'reply' | 'error' | 'tookMs'>;

@@ -1,3 +1,5 @@
+import type { DeliveryStatus } from './delivery.ts';
+
 /** Waits before the second and every later attempt, in seconds: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h. */
 export const RETRY_DELAYS_SECONDS = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400] as const;
 
@@ -5,11 +7,11 @@ const LONGEST_RETRY_AFTER_SECONDS = 86_400;
 
 /** What an attempt makes of its delivery. */
 export type Verdict =
-  | { status: 'delivered' | 'exhausted' | 'disabled' }
+  | { status: Exclude<DeliveryStatus, 'pending'> }
   | { status: 'pending'; nextAttemptAt: Date };
 
 export interface Outcome {
-  /** 1 for the first. */
+  /** 1 for the first, and for the first after a redelivery was asked for. */
   attempt: number;
   /** HTTP status, absent where there was no reply. */
   status: number | undefined;

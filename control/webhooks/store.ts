@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Database } from '../lib/database.ts';
 import type { Attempt, ClaimedDelivery } from './delivery.ts';
+import type { HealthChange } from './health.ts';
 import type { Verdict } from './schedule.ts';
 
 /** A finished attempt and what it makes of the delivery. */
@@ -23,7 +24,7 @@ export interface AttemptEntry {
 }
 
 interface DeliveryRow {
-  id: string; event_id: string; event: string; call_id: string | null; application_id: string; body: string; attempts: number; created_at: Date;
+  id: string; event_id: string; event: string; call_id: string | null; application_id: string; body: string; attempts: number; scheduled_from: number; created_at: Date;
 }
 
 // One application's oldest due rows. A first attempt waits for the first attempts of the call's earlier events.
@@ -33,14 +34,23 @@ const CANDIDATES = `(SELECT d.id FROM webhook_deliveries d
   ORDER BY d.next_attempt_at, d.id LIMIT ?)`;
 
 // By primary key, so that nothing but these rows is locked: inserts of new events never wait for a worker.
-const LOCK = `SELECT id, event_id, event, call_id, application_id, body, attempts, created_at FROM webhook_deliveries FORCE INDEX (PRIMARY)
+const LOCK = `SELECT id, event_id, event, call_id, application_id, body, attempts, scheduled_from, created_at FROM webhook_deliveries FORCE INDEX (PRIMARY)
   WHERE id IN (?) AND status = 'pending' AND next_attempt_at <= ? ORDER BY next_attempt_at, id FOR UPDATE SKIP LOCKED`;
 
 const ADD_ATTEMPTS = `INSERT INTO webhook_attempts
   (delivery_id, call_id, attempt, at, url, request_headers, status, reply, error, took_ms) VALUES ?
   ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)`;
 
-/** The SQL of deliveries. The statement that makes them is in outbox.ts. */
+// The newest success sets the count of failures back to those that came after it.
+const ADD_HEALTH = `INSERT INTO webhook_endpoints (application_id, consecutive_failures, last_success_at, last_failure_at, last_error) VALUES ?
+  ON DUPLICATE KEY UPDATE
+    consecutive_failures = IF(VALUES(last_success_at) IS NULL, consecutive_failures + VALUES(consecutive_failures), VALUES(consecutive_failures)),
+    last_success_at = COALESCE(VALUES(last_success_at), last_success_at),
+    last_failure_at = COALESCE(VALUES(last_failure_at), last_failure_at), last_error = COALESCE(VALUES(last_error), last_error)`;
+
+const GIVEN_UP_AT_ONCE = 500;
+
+/** What the worker does to the tables. The statement that makes deliveries is in outbox.ts, what the API reads in log-store.ts. */
 export class WebhookStore {
   readonly #db: Database;
 
@@ -72,7 +82,7 @@ export class WebhookStore {
     }, { isolationLevel: 'read committed' });
     return rows.map((row) => ({
       id: row.id, eventId: row.event_id, event: row.event, callId: row.call_id ?? undefined, applicationId: row.application_id,
-      body: row.body, attempts: row.attempts, createdAt: row.created_at, leaseUntil,
+      body: row.body, attempts: row.attempts, scheduledFrom: row.scheduled_from, createdAt: row.created_at, leaseUntil,
     }));
   }
 
@@ -105,9 +115,21 @@ export class WebhookStore {
     }
   }
 
-  /** Gives up what an application's endpoint has not taken yet. */
+  /** Gives up what an application's endpoint has not taken yet, in bounded steps. */
   async disablePending(applicationId: string): Promise<void> {
-    await this.#db('webhook_deliveries').where({ status: 'pending', application_id: applicationId }).update({ status: 'disabled', next_attempt_at: null });
+    for (;;) {
+      const [result] = (await this.#db.raw(
+        `UPDATE webhook_deliveries SET status = 'disabled', next_attempt_at = NULL WHERE status = 'pending' AND application_id = ? LIMIT ?`, [applicationId, GIVEN_UP_AT_ONCE],
+      )) as unknown as [{ affectedRows: number }];
+      if (result.affectedRows < GIVEN_UP_AT_ONCE) return;
+    }
+  }
+
+  /** Adds what a batch of attempts has shown of endpoints. */
+  async noteHealth(changes: readonly HealthChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    const values = changes.map((c) => [c.applicationId, c.failures, c.succeededAt ?? null, c.failedAt ?? null, c.error ?? null]);
+    await this.#db.raw(ADD_HEALTH, [values] as unknown as Knex.RawBinding[]);
   }
 
   /** Every attempt for the events of a call, in the order they were made. */

@@ -2,16 +2,19 @@ import { setMaxListeners } from 'node:events';
 import type { GuardedFetch } from '../lib/guarded-fetch.ts';
 import type { Logger } from '../lib/logger.ts';
 import { deliver, type Endpoint } from './deliver.ts';
+import { EndpointHealth } from './health.ts';
 import { judge } from './schedule.ts';
 import { Slots, type Slot, type SlotOutcome } from './slots.ts';
 import type { ClaimedDelivery } from './delivery.ts';
 import type { Finished, WebhookStore } from './store.ts';
 
 export interface DeliveryWorkerOptions {
-  store: Pick<WebhookStore, 'dueTimes' | 'claim' | 'record' | 'handBack' | 'disablePending'>;
+  store: Pick<WebhookStore, 'dueTimes' | 'claim' | 'record' | 'handBack' | 'disablePending' | 'noteHealth'>;
   fetch: GuardedFetch['fetch'];
   /** Where an application's events go; undefined where it has no webhook. Rejecting means "not known right now". */
   endpointOf: (applicationId: string) => Endpoint | undefined | Promise<Endpoint | undefined>;
+  /** An endpoint has answered 410: from now on `endpointOf` says that it is disabled, everywhere. */
+  disable: (applicationId: string, url: string, reason: string) => Promise<void>;
   logger: Logger;
   now?: () => Date;
   random?: () => number;
@@ -48,6 +51,7 @@ export class DeliveryWorker {
   readonly #now: () => Date;
   readonly #concurrency: number;
   readonly #slots: Slots;
+  readonly #health = new EndpointHealth();
   readonly #pollMs: number;
   readonly #giveUp = new AbortController();
   readonly #attempts = new Set<Promise<void>>();
@@ -195,8 +199,8 @@ export class DeliveryWorker {
       this.#unattempted.push({ delivery, dueAt: new Date(known) });
       return undefined;
     }
-    if (!endpoint) {
-      this.#finished.push({ delivery, attempt: undefined, verdict: { status: 'disabled' } });
+    if (!endpoint || endpoint.disabled) {
+      this.#finished.push({ delivery, attempt: undefined, verdict: { status: endpoint ? 'disabled' : 'none' } });
       return undefined;
     }
     const attempt = await deliver(delivery, endpoint, { fetch, now, signal: this.#giveUp.signal });
@@ -205,7 +209,7 @@ export class DeliveryWorker {
       this.#unattempted.push({ delivery, dueAt: finishedAt });
       return undefined;
     }
-    const verdict = judge({ attempt: attempt.attempt, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt }, random());
+    const verdict = judge({ attempt: attempt.attempt - delivery.scheduledFrom, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt }, random());
     this.#finished.push({ delivery, attempt, verdict });
     const away = Math.min(attempt.stayAwaySeconds, LONGEST_PAUSE_SECONDS);
     return { hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS, pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0 };
@@ -235,9 +239,12 @@ export class DeliveryWorker {
   async #writeFinished(): Promise<void> {
     const batch = this.#finished.slice(0, RESULTS_PER_COMMIT);
     if (batch.length === 0) return;
+    // Before the outcome is stored: whatever happens in between, the attempt is made again and finds the endpoint disabled.
+    const gone = new Map(batch.flatMap(({ delivery, attempt }) => (attempt?.status === 410 ? [[delivery.applicationId, attempt.url] as const] : [])));
+    for (const [applicationId, url] of gone) await this.#o.disable(applicationId, url, 'the endpoint answered 410 Gone');
     await this.#o.store.record(batch, this.#now());
-    const gone = new Set(batch.filter(({ attempt }) => attempt?.status === 410).map(({ delivery }) => delivery.applicationId));
-    for (const applicationId of gone) await this.#o.store.disablePending(applicationId);
+    for (const applicationId of gone.keys()) await this.#o.store.disablePending(applicationId);
+    await this.#o.store.noteHealth(this.#health.changes(batch.flatMap(({ delivery, attempt }) => (attempt ? [{ applicationId: delivery.applicationId, attempt }] : []))));
     this.#finished = this.#finished.slice(batch.length);
   }
 

@@ -15,6 +15,7 @@ import type { ReadinessCheck } from '../../../control/http/health.ts';
 import { createIdempotency } from '../../../control/http/idempotency.ts';
 import { createRegistry } from '../../../control/http/metrics.ts';
 import { createApi } from '../../../control/http/server.ts';
+import type { Database } from '../../../control/lib/database.ts';
 import { tellAll, type Change } from '../../../control/lib/changes.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
@@ -22,6 +23,7 @@ import { createSecrets } from '../../../control/lib/secrets.ts';
 import { trunkRoutes } from '../../../control/trunks/routes.ts';
 import { TrunkService } from '../../../control/trunks/service.ts';
 import { TrunkStore } from '../../../control/trunks/store.ts';
+import { DeliveryLogStore } from '../../../control/webhooks/log-store.ts';
 import { createDatabase } from '../webhooks/database.ts';
 import { checkReply, type ApiDocument } from './openapi-check.ts';
 
@@ -43,10 +45,20 @@ export interface Send {
   headers?: Record<string, string>;
 }
 
+export interface RoomParts {
+  db: Database;
+  ids: Ids;
+  now: () => Date;
+  stores: { customers: CustomerStore; applications: ApplicationStore; dids: DidStore; trunks: TrunkStore };
+  applications: ApplicationService;
+}
+
 interface Options {
   /** The production profile, where customers may not name private addresses. */
   production?: boolean;
   endpoints?: Endpoint[];
+  /** More rooms, on the same database; told of every change. */
+  rooms?: (parts: RoomParts) => { endpoints: Endpoint[]; onChange?: (change: Change) => Promise<void> };
   readiness?: ReadinessCheck[];
 }
 
@@ -54,7 +66,7 @@ interface Options {
  * The REST API with its rooms on a database of its own, listening on a free port. Every reply that `send` gets is held
  * against the OpenAPI document.
  */
-export async function startApi({ production = false, endpoints = [], readiness = [] }: Options = {}) {
+export async function startApi({ production = false, endpoints = [], rooms, readiness = [] }: Options = {}) {
   const { db, drop } = await createDatabase();
   const ids = new Ids(0);
   const secrets = createSecrets('5a'.repeat(32));
@@ -64,18 +76,22 @@ export async function startApi({ production = false, endpoints = [], readiness =
   const changes: Change[] = [];
   const stores = { customers: new CustomerStore(db), applications: new ApplicationStore(db, secrets, now), dids: new DidStore(db), trunks: new TrunkStore(db, secrets) };
   const authenticator = createAuthenticator(OPERATOR, (hash) => stores.applications.findKey(hash), () => now().getTime());
-  const onChange = tellAll([() => authenticator.forget(), (change) => void changes.push(change)], logger);
+  const onChange = tellAll([() => authenticator.forget(), (change) => void changes.push(change), (change) => more?.onChange?.(change)], logger);
   const customerExists = async (id: string): Promise<boolean> => (await stores.customers.get(id)) !== undefined;
   const applicationOwner = async (id: string): Promise<string | undefined> => (await stores.applications.get(id))?.customerId;
   const shared = { ids, onChange, customerExists, now };
 
+  const applications = new ApplicationService({ ...shared, store: stores.applications, webhooks: new DeliveryLogStore(db), allowPrivate: !production });
+  const more = rooms?.({ db, ids, now, stores, applications });
+
   const app = createApi({
     endpoints: [
       ...customerRoutes(new CustomerService({ ...shared, store: stores.customers })),
-      ...applicationRoutes(new ApplicationService({ ...shared, store: stores.applications, allowPrivate: !production })),
+      ...applicationRoutes(applications),
       ...didRoutes(new DidService({ ...shared, store: stores.dids, applicationOwner, allowPrivate: !production })),
       ...trunkRoutes(new TrunkService({ ...shared, store: stores.trunks, allowPrivate: !production })),
       ...endpoints,
+      ...(more?.endpoints ?? []),
     ],
     authenticator,
     idempotency: createIdempotency(db, secrets, now),
@@ -111,7 +127,7 @@ export async function startApi({ production = false, endpoints = [], readiness =
   }
 
   return {
-    url, db, stores, changes, document, authenticator, clock, unchecked, send,
+    url, db, ids, stores, changes, document, authenticator, clock, unchecked, send,
     /** As the operator. */
     admin: (method: string, path: string, body?: unknown): Promise<ApiReply> => send(method, `/admin/v1${path}`, { key: OPERATOR, body }),
     /** A new customer with one application and its key. */

@@ -202,7 +202,7 @@ describe('webhook delivery', () => {
     office.pass(10);
     await requests(receiver, 1);
     const rows = await office.until('both to be settled', (all) => all.every((row) => row.status !== 'pending'));
-    expect(rows.map((row) => [row.status, row.attempts])).to.deep.equal([['disabled', 0], ['delivered', 1]]);
+    expect(rows.map((row) => [row.status, row.attempts])).to.deep.equal([['none', 0], ['delivered', 1]]);
   });
 
   it('an event whose application cannot be looked up waits and is not counted as tried', async () => {

@@ -35,7 +35,14 @@ export class PostOffice {
   static async open({ db }: TestDatabase): Promise<PostOffice> {
     await db('webhook_attempts').delete();
     await db('webhook_deliveries').delete();
+    await db('webhook_endpoints').delete();
     return new PostOffice(db);
+  }
+
+  /** What an application's 410 does. */
+  async disable(id: string, url: string): Promise<void> {
+    const endpoint = this.endpoints.get(id);
+    if (endpoint?.url === url) this.endpoints.set(id, { ...endpoint, disabled: true });
   }
 
   now = (): Date => new Date(this.time);
@@ -56,7 +63,8 @@ export class PostOffice {
   worker(options: Partial<DeliveryWorkerOptions> = {}): DeliveryWorker {
     const fetch = createGuardedFetch({ allowPrivate: true });
     const worker = new DeliveryWorker({
-      store: this.store, fetch: fetch.fetch, endpointOf: (id) => this.endpoints.get(id), logger: createLogger('silent'), now: this.now, random: () => 0, pollMs: 50, ...options,
+      store: this.store, fetch: fetch.fetch, endpointOf: (id) => this.endpoints.get(id),
+      disable: async (id, url) => this.disable(id, url), logger: createLogger('silent'), now: this.now, random: () => 0, pollMs: 50, ...options,
     });
     worker.start();
     this.#fetches.push(fetch);

@@ -10,6 +10,7 @@ new DeliveryWorker({
   store: new WebhookStore(connectDatabase(database)),
   fetch: createGuardedFetch({ allowPrivate: true }).fetch,
   endpointOf: () => ({ url, secrets: [] }),
+  disable: () => Promise.resolve(),
   logger: createLogger('silent'),
   leaseMs: Number(lease),
   pollMs: 50,
