@@ -5,6 +5,7 @@ import { Gauge, Histogram } from 'prom-client';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
+import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
 import { callEvents } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
@@ -47,6 +48,7 @@ import { ApiError } from './lib/errors.ts';
 import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { createSecrets } from './lib/secrets.ts';
+import { Limits } from './limits/limits.ts';
 import { AudioFiles } from './media/audio-files.ts';
 import { EspeakEngine } from './media/espeak.ts';
 import { FreeSwitchMedia } from './media/freeswitch.ts';
@@ -114,6 +116,8 @@ export function createApp(config: Config, logger: Logger): App {
   const callStore = new CallStore(db);
   const journal = new Journal({ store: callStore, enqueue, wake: () => worker.wake(), logger });
   const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
+
+  const limits = new Limits({ redis, instance: config.INSTANCE_ID, logger });
 
   // The flow and the media nodes it drives.
   const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, kamailio: config.KAMAILIO_SIP, logger });
@@ -201,6 +205,8 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
   gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
   gauge('conference_members', 'Callers of this process that are in a conference', () => conferences.members);
+  gauge('limit_places', 'Places of calls and second legs that this process holds in limits', () => limits.counters.held);
+  gauge('limit_places_orphaned', 'Places of an earlier life of this process whose calls it has not seen', () => limits.counters.orphans);
   gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
   gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
@@ -230,6 +236,7 @@ export function createApp(config: Config, logger: Logger): App {
     readiness: [
       { name: 'database', check: () => db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')) },
       { name: 'redis', check: () => redis.ping().then(() => undefined) },
+      { name: 'limits', check: () => Promise.resolve(limits.open ? undefined : 'calls in progress are being counted') },
       { name: 'media', check: () => Promise.resolve(media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected') },
       { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : 'no kamailio has its tables') },
     ],
@@ -250,7 +257,13 @@ export function createApp(config: Config, logger: Logger): App {
         server.once('error', reject);
         server.listen(config.HTTP_PORT, config.HTTP_HOST, () => resolve());
       });
-      await intake.start(() => recordings.recover());
+      await intake.start(async () => {
+        await recordings.recover();
+        const going = calls.live().filter(isLive);
+        // A call's second legs are remembered by Redis alone.
+        await limits.start((id) => isLive(calls.get(id)), going.flatMap(({ id, direction, customerId, applicationId, trunkId }) =>
+          (direction === 'outbound' && applicationId ? [{ callId: id, leg: 0, customerId, applicationId, trunkId }] : [])));
+      });
       changes.start();
       conferences.start();
       for (const sync of syncs) sync.start();
@@ -269,6 +282,7 @@ export function createApp(config: Config, logger: Logger): App {
       await listener.close();
       decisions.stop();
       await media.stop();
+      await limits.stop();
       await recordings.close(ms / 4); // It waits for commits, so before the journal.
       const left = await journal.close(ms / 4);
       if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
@@ -280,6 +294,8 @@ export function createApp(config: Config, logger: Logger): App {
     },
   };
 }
+
+const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);
 
 /** Where recordings are kept, and where earlier ones may be. */
 function storagesOf(config: Config): { local: LocalStorage; s3?: S3Storage } {
