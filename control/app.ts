@@ -5,6 +5,13 @@ import { Gauge, Histogram } from 'prom-client';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
+import { Billing } from './billing/billing.ts';
+import { HoldStore } from './billing/holds/store.ts';
+import { ledgerRoutes } from './billing/ledger/routes.ts';
+import { LedgerService } from './billing/ledger/service.ts';
+import { LedgerStore } from './billing/ledger/store.ts';
+import { Rates } from './billing/rates/rates.ts';
+import { RateStore } from './billing/rates/store.ts';
 import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
 import { callEvents } from './calls/event-schemas.ts';
@@ -95,7 +102,9 @@ export function createApp(config: Config, logger: Logger): App {
   const directory = new Directory(stores);
   const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, logger));
   const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
-  const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), redis, subscriber, self: ids.next('req'), logger });
+  const rateStore = new RateStore(db);
+  const rates = new Rates(rateStore);
+  const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), rates, redis, subscriber, self: ids.next('req'), logger });
   const onChange = (change: Change): Promise<void> => changes.announce(change);
 
   // Calls, what is told of them, and to whom.
@@ -117,6 +126,14 @@ export function createApp(config: Config, logger: Logger): App {
   const journal = new Journal({ store: callStore, enqueue, wake: () => worker.wake(), logger });
   const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
 
+  const billing = new Billing({
+    rates,
+    store: new HoldStore(db, ids),
+    customerOf: (id) => directory.customer(id),
+    costs: { settled: (trx, leg, cost) => callStore.settled(trx, leg, cost, { n: ids.number(), at: new Date() }) },
+    holdSeconds: config.HOLD_SECONDS,
+    logger,
+  });
   const limits = new Limits({ redis, instance: config.INSTANCE_ID, logger });
 
   // The flow and the media nodes it drives.
@@ -209,6 +226,8 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('limit_places_orphaned', 'Places of an earlier life of this process whose calls it has not seen', () => limits.counters.orphans);
   gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
   gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
+  gauge('holds_running', 'Legs in progress in this process that money is held for', () => billing.counters.running);
+  gauge('holds_unsettled', 'Legs that have ended and whose hold is not settled yet', () => billing.counters.unsettled);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
 
   const services = {
@@ -229,6 +248,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...webhookRoutes(webhooks),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
+      ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
     ],
     events: Object.values({ ...callEvents, ...recordingEvents } satisfies Record<CallEvent, EventDoc>),
     authenticator,
@@ -252,6 +272,7 @@ export function createApp(config: Config, logger: Logger): App {
     async start() {
       await migrate(db);
       await directory.load();
+      await billing.start();
       await listener.listen(config.EDGE_PORT, config.EDGE_HOST);
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
@@ -284,6 +305,7 @@ export function createApp(config: Config, logger: Logger): App {
       await media.stop();
       await limits.stop();
       await recordings.close(ms / 4); // It waits for commits, so before the journal.
+      await billing.stop(); // It settles what has just ended.
       const left = await journal.close(ms / 4);
       if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
       await worker.stop(ms / 2);

@@ -38,6 +38,7 @@ export const environment = z.object({
   S3_ACCESS_KEY_ID: z.string().min(1).optional().describe('who we are to the S3 service'),
   S3_SECRET_ACCESS_KEY: z.string().min(1).optional().describe('the key that requests to the S3 service are signed with'),
   S3_PATH_STYLE: z.enum(['true', 'false']).default('true').describe('`true`: the bucket is in the path of the address; `false`: it is a part of the host name'),
+  HOLD_SECONDS: z.coerce.number().int().min(2).max(3600).default(60).describe('how many seconds of a call are held from the balance at a time'),
   SPEECH_COMMAND: z.string().default('espeak-ng').describe('the espeak-ng binary'),
   SPEECH_CACHE_MB: z.coerce.number().int().min(1).default(512).describe('prompts kept on disk; the least recently used go first'),
 }).superRefine((config, context) => {

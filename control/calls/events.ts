@@ -1,4 +1,4 @@
-import { rfc3339 } from '../lib/time.ts';
+import { rfc3339, wholeSeconds } from '../lib/time.ts';
 import type { Call } from './call.ts';
 
 export type CallEvent =
@@ -7,12 +7,8 @@ export type CallEvent =
 
 export type RecordingEvent = 'recording.started' | 'recording.completed' | 'recording.failed';
 
-/** Whole seconds from one time to another, begun ones counted: what a carrier bills. */
-const seconds = (from: Date | undefined, to: Date | undefined): number =>
-  from && to ? Math.max(0, Math.ceil((to.getTime() - from.getTime()) / 1000)) : 0;
-
-export const durationSeconds = (call: Call): number => seconds(call.createdAt, call.endedAt);
-export const billsecSeconds = (call: Call): number => seconds(call.answeredAt, call.endedAt);
+export const durationSeconds = (call: Call): number => wholeSeconds(call.createdAt, call.endedAt);
+export const billsecSeconds = (call: Call): number => wholeSeconds(call.answeredAt, call.endedAt);
 
 /** The webhook envelope of contract §5; the `call.instructions` request of §3 has the same shape. */
 export function envelope(call: Call, event: CallEvent | 'call.instructions', at: Date, data: Record<string, unknown>): Record<string, unknown> {

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Database } from '../lib/database.ts';
 import { parseJson } from '../lib/json-column.ts';
+import { formatMicros } from '../lib/money.ts';
 import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
 
 /** One line of a call's story. `n` orders the lines of one call and makes writing one twice harmless. */
@@ -24,13 +25,14 @@ export interface CallFilter {
   until?: Date;
 }
 
+// The cost of a call is not among them: it is written when a leg is settled, and must not be undone by what comes later.
 const COLUMNS = [
   'id', 'customer_id', 'application_id', 'provider_call_id', 'direction', 'from_number', 'to_number', 'status', 'route_mode', 'routing_target',
-  'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'cost_micros', 'cost_currency',
+  'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at',
   'hangup_by', 'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'sip_call_id', 'event_counts',
 ] as const;
 const CHANGING = [
-  'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'cost_micros', 'cost_currency', 'hangup_by',
+  'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'hangup_by',
   'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'media_node', 'event_counts',
 ] as const;
 const UPSERT_HEAD = `INSERT INTO calls (${COLUMNS.join(',')}) VALUES `;
@@ -43,7 +45,7 @@ const fit = (text: string | undefined, length: number): string | null => text?.s
 const rowOf = (call: Call): (string | number | Date | null)[] => [
   call.id, call.customerId, call.applicationId ?? null, fit(call.providerCallId, 64), call.direction, fit(call.from, 255), fit(call.to, 255), call.status, call.routeMode,
   fit(call.routingTarget, 2048), fit(call.answerUrl, 2048), JSON.stringify(call.metadata), JSON.stringify(call.variables), call.createdAt, call.dialingAt ?? null,
-  call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null, call.costMicros?.toString() ?? null, call.costCurrency ?? null,
+  call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null,
   call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
   call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
 ];
@@ -108,6 +110,27 @@ export class CallStore {
     if (entries.length === 0) return;
     const values = entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]);
     await trx.raw(`INSERT INTO call_timeline (call_id,n,at,kind,detail) VALUES ${entries.map(() => '(?,?,?,?,?)').join(',')} ON DUPLICATE KEY UPDATE n=VALUES(n)`, values);
+  }
+
+  /**
+   * Adds what a leg has cost to its call.
+   * @param n orders the timeline's line, see TimelineEntry
+   * @throws Error when the call is not stored yet
+   */
+  async settled(
+    trx: Knex.Transaction, { callId, leg }: { callId: string; leg: number },
+    cost: { amountMicros: bigint; currency: string; billsecSeconds: number; unpaidMicros: bigint }, { n, at }: { n: string; at: Date },
+  ): Promise<void> {
+    // As digits: a bound bigint would be a string, and adding that is floating.
+    const changed = (await trx('calls').where({ id: callId }).update({
+      cost_micros: trx.raw(`COALESCE(cost_micros, 0) + ${cost.amountMicros}`), cost_currency: cost.currency,
+    })) as number;
+    if (changed === 0) throw new Error(`the call ${callId} is not stored yet`);
+    const detail = {
+      leg, amount: formatMicros(cost.amountMicros), currency: cost.currency, billsec_seconds: cost.billsecSeconds,
+      ...(cost.unpaidMicros > 0n && { unpaid_amount: formatMicros(cost.unpaidMicros) }),
+    };
+    await this.addToTimeline(trx, [{ callId, n, at, kind: 'billing.settled', detail }]);
   }
 
   async find(id: string): Promise<Call | undefined> {

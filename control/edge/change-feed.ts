@@ -8,7 +8,7 @@ import type { EdgeSync } from './edge-sync.ts';
 const CHANNEL = 'minivoice:changes';
 /** The reply to an API write waits so long for a Kamailio that does not answer; the heartbeat brings it the change later. */
 const PATIENCE_MS = 800;
-const News = z.object({ from: z.string(), room: z.enum(['customers', 'applications', 'dids', 'trunks']), id: z.string() });
+const News = z.object({ from: z.string(), room: z.enum(['customers', 'applications', 'dids', 'trunks', 'rates']), id: z.string() });
 
 /** Everything is read anew so often, so that a change whose news was lost heals. */
 const RELOAD_MS = 30_000;
@@ -18,6 +18,8 @@ interface Options {
   syncs: readonly EdgeSync[];
   /** What else remembers: the API keys. */
   forget: () => void;
+  /** The prices in memory; `reload` reads them only if they have changed. */
+  rates: { refresh(id: string): Promise<void>; reload(): Promise<void> };
   redis: Redis;
   /** A connection of its own: a subscribed one can do nothing else. */
   subscriber: Redis;
@@ -49,7 +51,8 @@ export class ChangeFeed {
     if (subscriber.status === 'ready') subscribe();
     const tick = (): void => {
       this.#timer = setTimeout(() => {
-        void this.#options.directory.load().then(() => Promise.all(this.#options.syncs.map((sync) => sync.push())), (error: unknown) => {
+        const numbers = this.#options.directory.load().then(() => Promise.all(this.#options.syncs.map((sync) => sync.push())));
+        void Promise.all([numbers, this.#options.rates.reload()]).catch((error: unknown) => {
           logger.warn({ err: error }, 'the directory could not be read anew');
         }).finally(tick);
       }, RELOAD_MS);
@@ -74,6 +77,7 @@ export class ChangeFeed {
   async #apply(change: Change): Promise<void> {
     this.#options.forget();
     try {
+      if (change.room === 'rates') return await this.#options.rates.refresh(change.id);
       const numbers = await this.#options.directory.refresh(change);
       await Promise.all(this.#options.syncs.map((sync) => sync.push(numbers)));
     } catch (error) {

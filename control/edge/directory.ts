@@ -66,6 +66,7 @@ export class Directory {
   }
 
   async #refresh({ room, id }: Change): Promise<string[] | undefined> {
+    if (room === 'rates') return [];
     if (room === 'customers') put(this.#customers, id, await this.#sources.customers.get(id));
     else if (room === 'applications') put(this.#applications, id, await this.#sources.applications.get(id));
     else if (room === 'trunks') put(this.#trunks, id, await this.#sources.trunks.get(id));

@@ -2,7 +2,7 @@ import type { Logger } from './logger.ts';
 
 /** Something an API call has changed or deleted, named so that memories of it (the directory, Kamailio's tables, the key cache) are renewed. */
 export interface Change {
-  room: 'customers' | 'applications' | 'dids' | 'trunks';
+  room: 'customers' | 'applications' | 'dids' | 'trunks' | 'rates';
   id: string;
 }
 

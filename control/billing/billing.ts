@@ -1,0 +1,177 @@
+import type { Customer } from '../customers/schema.ts';
+import { capReached, checkSpendRules } from '../limits/spend-control.ts';
+import { ApiError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { parseMicros } from '../lib/money.ts';
+import { chargeOf, paidSeconds } from './charge.ts';
+import type { LegKey, LegTimes } from './holds/hold.ts';
+import { RunningLegs, type Exhaustion, type Warning } from './holds/running-legs.ts';
+import { Settlements, type Costs } from './holds/settlements.ts';
+import type { HoldStore } from './holds/store.ts';
+import type { Caps } from './ledger/account.ts';
+import type { Direction, Rate } from './rates/rate.ts';
+import type { Rates } from './rates/rates.ts';
+import { isAway } from './sql.ts';
+
+export type { LegKey, LegTimes } from './holds/hold.ts';
+export type { Exhaustion, Warning } from './holds/running-legs.ts';
+export type { Rate } from './rates/rate.ts';
+
+type Spender = Pick<Customer, 'id' | 'currency' | 'spend'>;
+
+interface Options {
+  rates: Rates;
+  store: HoldStore;
+  /** From memory. */
+  customerOf: (id: string) => Spender | undefined;
+  costs: Costs;
+  /** Seconds that are held for at a time. */
+  holdSeconds: number;
+  logger: Logger;
+  now?: () => Date;
+}
+
+/** What is held for a leg before it is dialled. */
+export interface HoldRequest extends LegKey {
+  customerId: string;
+  applicationId: string;
+  direction: Direction;
+  number: string;
+  rate: Rate;
+}
+
+const TICK_MS = 200;
+const SWEEP_MS = 10_000;
+/** Calls in progress are left alone for so long after a start: they are still being taken over. */
+const TAKING_OVER_MS = 60_000;
+/** Settling what waits when the process leaves; the sweeper of the next life has the rest. */
+const DRAIN_MS = 2000;
+
+/**
+ * Prepaid money for calls: a price, money set aside before a leg is dialled, more of it while the leg runs, and exactly
+ * what was used charged at its end. Whatever becomes of a process, each hold is resolved once, and no balance goes below zero.
+ */
+export class Billing {
+  readonly #options: Options;
+  readonly #now: () => Date;
+  readonly #running: RunningLegs;
+  readonly #settlements: Settlements;
+  #timers: NodeJS.Timeout[] = [];
+  #startedAt = -Infinity;
+
+  constructor(options: Options) {
+    const { store, costs, holdSeconds, logger, now = () => new Date() } = options;
+    this.#options = options;
+    this.#now = now;
+    this.#running = new RunningLegs({ store, holdSeconds, logger, now, capsOf: (id) => this.#capsOf(id) });
+    this.#settlements = new Settlements({ store, costs, now, logger });
+  }
+
+  /** Loads the rates, and from then on looks after what is due. */
+  async start(): Promise<void> {
+    await this.#options.rates.load();
+    this.#startedAt = this.#now().getTime();
+    const sweep = (): Promise<unknown> => this.sweep().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'holds that were left could not be looked for'));
+    this.#timers = [setInterval(() => void this.tick(), TICK_MS), setInterval(() => void sweep(), SWEEP_MS)];
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([this.#settlements.idle(), new Promise<void>((resolve) => { timer = setTimeout(resolve, DRAIN_MS); })]);
+    clearTimeout(timer);
+  }
+
+  /** Legs that money is held for, and legs that have ended and are not settled yet. */
+  get counters(): { running: number; unsettled: number } {
+    return { running: this.#running.size, unsettled: this.#settlements.size };
+  }
+
+  /**
+   * What a call of this customer costs, from memory; undefined when no rate matches. A customer's own rates come before
+   * the default table, within each the longest active prefix wins.
+   */
+  rateFor(customerId: string, direction: Direction, number: string): Rate | undefined {
+    const customer = this.#options.customerOf(customerId);
+    return customer && this.#options.rates.table.find(customer, direction, number, this.#now());
+  }
+
+  /**
+   * The spend rules that need no look at the balance: prefixes and the highest price.
+   * @throws ApiError spend_control_exceeded, with the rule in its details
+   */
+  checkSpend(customer: Spender, number: string, rate: Rate | undefined): void {
+    checkSpendRules(customer.spend, number, rate?.priceMicros);
+  }
+
+  /**
+   * Sets the fee and the first seconds of a leg aside. Outbound legs count against the daily and the monthly cap.
+   * @throws ApiError insufficient_balance, spend_control_exceeded, service_unavailable
+   */
+  async hold({ rate, ...leg }: HoldRequest): Promise<void> {
+    const coveredSeconds = paidSeconds(rate, this.#options.holdSeconds);
+    const amountMicros = chargeOf(rate, coveredSeconds);
+    try {
+      const outcome = await this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at: this.#now() });
+      if (outcome !== 'done') throw outcome.shortage === 'insufficient_balance' ? new ApiError('insufficient_balance') : capReached(outcome.shortage);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      // The reply may have been lost on its way, and not the hold: nobody will come back for it.
+      this.#settlements.end(leg, { endedAt: this.#now() });
+      this.#options.logger.warn({ err: error, call: leg.callId }, 'no money can be held for a call: the database is away');
+      throw new ApiError('service_unavailable', 'the balance cannot be checked right now', { retryAfter: 1 });
+    }
+    this.#running.add({ ...leg, currency: rate.currency, tariff: rate, coveredSeconds, answeredAt: undefined });
+  }
+
+  /** From here on the leg is paid for by time. Nothing happens to a leg without a hold. */
+  answered(leg: LegKey, at: Date): void {
+    this.#running.answered(leg, at);
+  }
+
+  /**
+   * Charges what was used and gives the rest back: in the background, tried until done, once per leg however often it is
+   * told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
+   */
+  ended(leg: LegKey, times: LegTimes): void {
+    this.#running.remove(leg);
+    this.#settlements.end(leg, times);
+  }
+
+  /** Calls back when a leg is not paid for any longer: the call must end now. */
+  onExhausted(listener: (leg: LegKey, why: Exhaustion) => void): void {
+    this.#running.onExhausted(listener);
+  }
+
+  /** Calls back once when a leg cannot be extended any more, for the call's timeline. */
+  onWarning(listener: (leg: LegKey, warning: Warning) => void): void {
+    this.#running.onWarning(listener);
+  }
+
+  /**
+   * Looks after the open holds of a call that this process has taken over. Legs that have been answered meanwhile are
+   * told by `answered`, those that are gone by `ended`. A running call whose own hold was resolved in between has to end.
+   */
+  async adopt(callId: string): Promise<void> {
+    for (const hold of await this.#options.store.ofCall(callId)) {
+      if (!hold.resolved) this.#running.add(hold);
+      else if (hold.leg === 0) this.#running.exhaust(hold, 'service_unavailable');
+    }
+  }
+
+  /** What is due now: extensions, cut-offs, settlements that failed before. Runs by itself once started. */
+  async tick(): Promise<void> {
+    await Promise.all([this.#running.tick(), this.#settlements.tick()]);
+  }
+
+  /** Resolves holds that nobody looks after. Runs by itself once started. Returns how many there were. */
+  sweep(): Promise<number> {
+    const takingOver = this.#now().getTime() < this.#startedAt + TAKING_OVER_MS;
+    return this.#settlements.sweep((leg) => takingOver || this.#running.has(leg));
+  }
+
+  #capsOf(customerId: string): Caps {
+    const { daily, monthly } = this.#options.customerOf(customerId)?.spend ?? {};
+    return { dailyMicros: daily === undefined ? undefined : parseMicros(daily), monthlyMicros: monthly === undefined ? undefined : parseMicros(monthly) };
+  }
+}

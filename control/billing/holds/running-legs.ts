@@ -1,0 +1,199 @@
+import type { Logger } from '../../lib/logger.ts';
+import { rfc3339 } from '../../lib/time.ts';
+import { affordableSeconds, chargeOf, paidSeconds } from '../charge.ts';
+import type { Caps } from '../ledger/account.ts';
+import { nameOf, type Hold, type LegKey } from './hold.ts';
+import type { HoldStore } from './store.ts';
+
+/** Why a leg cannot be paid for any longer. */
+export type Exhaustion = 'insufficient_balance' | 'spend_control_exceeded' | 'service_unavailable';
+
+/** What is said of a leg that is about to run out: code, message, ends_at. */
+export interface Warning extends Record<string, unknown> {
+  code: Exhaustion;
+  message: string;
+  /** RFC 3339: when the call ends unless something changes. */
+  ends_at: string;
+}
+
+interface Options {
+  store: HoldStore;
+  capsOf: (customerId: string) => Caps;
+  holdSeconds: number;
+  now: () => Date;
+  logger: Logger;
+}
+
+interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency' | 'tariff' | 'coveredSeconds'> {
+  answeredAt: Date | undefined;
+  /** Whether the database knows when it was answered. */
+  answerStored: boolean;
+  nextTryAt: number;
+  /** Set while it cannot be extended. */
+  short: Exhaustion | undefined;
+  ran: boolean;
+}
+
+/** A hold is extended so long before it runs out, which is how long a database may be away without a call noticing. */
+const AHEAD_MS = 20_000;
+/** The end is told so much early: hanging up takes a moment, and a begun second would cost more than is held. */
+const CUT_AHEAD_MS = 600;
+const RETRY_MS = 1000;
+/** Extensions under way at once: they share the database with everything else. */
+const PARALLEL = 4;
+
+const MESSAGES: Record<Exhaustion, string> = {
+  insufficient_balance: 'the balance does not cover more of this call',
+  spend_control_exceeded: 'the spend limit does not allow more of this call',
+  service_unavailable: 'more of this call cannot be paid for at the moment',
+};
+
+/** The legs in the care of this process that money is held for: keeps each paid for while it runs, and says when it cannot. */
+export class RunningLegs {
+  readonly #options: Options;
+  readonly #legs = new Map<string, Leg>();
+  #working: Promise<void> | undefined;
+  readonly #exhausted: ((leg: LegKey, why: Exhaustion) => void)[] = [];
+  readonly #warned: ((leg: LegKey, warning: Warning) => void)[] = [];
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#legs.size;
+  }
+
+  onExhausted(listener: (leg: LegKey, why: Exhaustion) => void): void {
+    this.#exhausted.push(listener);
+  }
+
+  onWarning(listener: (leg: LegKey, warning: Warning) => void): void {
+    this.#warned.push(listener);
+  }
+
+  has(key: LegKey): boolean {
+    return this.#legs.has(nameOf(key));
+  }
+
+  add(hold: Omit<Hold, 'heldMicros' | 'resolved'>): void {
+    if (this.has(hold)) return;
+    const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt } = hold;
+    this.#legs.set(nameOf(hold), {
+      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, answerStored: answeredAt !== undefined, nextTryAt: 0, short: undefined, ran: false,
+    });
+  }
+
+  answered(key: LegKey, at: Date): void {
+    const leg = this.#legs.get(nameOf(key));
+    if (leg) leg.answeredAt ??= at;
+  }
+
+  remove(key: LegKey): void {
+    this.#legs.delete(nameOf(key));
+  }
+
+  /** Tells that a leg is not paid for. */
+  exhaust(key: LegKey, why: Exhaustion): void {
+    for (const listener of this.#exhausted) listener({ callId: key.callId, leg: key.leg }, why);
+  }
+
+  /** Tells at once of what has run out, and does what is due. Resolves when that is done; called often. */
+  async tick(): Promise<void> {
+    const now = this.#options.now().getTime();
+    for (const leg of this.#legs.values()) {
+      const until = coveredUntil(leg)?.getTime() ?? Infinity;
+      if (leg.ran || now < until - CUT_AHEAD_MS || (!leg.short && now < until)) continue;
+      leg.ran = true;
+      this.exhaust(leg, leg.short ?? 'service_unavailable');
+    }
+    // The database may take its time: what has run out does not wait for it.
+    this.#working ??= this.#work(now).finally(() => { this.#working = undefined; });
+    await this.#working;
+  }
+
+  async #work(now: number): Promise<void> {
+    const due = [...this.#legs.values()].filter((leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now))).values();
+    await Promise.all(Array.from({ length: PARALLEL }, async () => {
+      for (const leg of due) await this.#look(leg);
+    }));
+  }
+
+  #isDue(leg: Leg, now: number): boolean {
+    const until = coveredUntil(leg);
+    return until !== undefined && !leg.ran && now >= until.getTime() - this.#ahead();
+  }
+
+  /** Not more than half a slice, so that one slice at a time is held. */
+  #ahead(): number {
+    return Math.min(AHEAD_MS, this.#options.holdSeconds * 500);
+  }
+
+  async #look(leg: Leg): Promise<void> {
+    const now = this.#options.now().getTime();
+    if (!leg.answeredAt || !this.has(leg)) return;
+    try {
+      if (!leg.answerStored) {
+        await this.#options.store.answered(leg, leg.answeredAt, coveredUntil(leg));
+        leg.answerStored = true;
+      }
+      if (this.#isDue(leg, now)) await this.#extend(leg);
+    } catch (error) {
+      leg.nextTryAt = now + RETRY_MS;
+      this.#options.logger.warn({ err: error, call: leg.callId, leg: leg.leg }, 'a hold could not be brought up to date; trying again');
+      const until = coveredUntil(leg);
+      if (until && now >= until.getTime() - this.#ahead() / 2) this.#warn(leg, 'service_unavailable');
+    }
+  }
+
+  async #extend(leg: Leg): Promise<void> {
+    const { store, holdSeconds, capsOf, now } = this.#options;
+    const wanted = paidSeconds(leg.tariff, leg.coveredSeconds + holdSeconds);
+    let outcome = await this.#extendTo(leg, wanted, capsOf(leg.customerId));
+    let why: Exhaustion | undefined;
+    if (typeof outcome === 'object') {
+      why = outcome.shortage === 'insufficient_balance' ? 'insufficient_balance' : 'spend_control_exceeded';
+      // As far as the money goes.
+      const possible = affordableSeconds(leg.tariff, leg.coveredSeconds, wanted, outcome.roomMicros);
+      if (possible > leg.coveredSeconds) outcome = await this.#extendTo(leg, possible, capsOf(leg.customerId));
+    }
+    if (outcome === 'resolved') {
+      // Nobody else extends a leg of ours: either the reply to an extension was lost, or the hold has been swept.
+      const hold = (await store.ofCall(leg.callId)).find((one) => one.leg === leg.leg);
+      if (hold && !hold.resolved) leg.coveredSeconds = hold.coveredSeconds;
+      else this.#swept(leg);
+      return;
+    }
+    if (why === undefined) {
+      leg.short = undefined;
+      return;
+    }
+    leg.nextTryAt = now().getTime() + RETRY_MS; // Somebody may pay in meanwhile.
+    this.#warn(leg, why);
+  }
+
+  async #extendTo(leg: Leg, toSeconds: number, caps: Caps): ReturnType<HoldStore['extend']> {
+    const amountMicros = chargeOf(leg.tariff, toSeconds) - chargeOf(leg.tariff, leg.coveredSeconds);
+    const until = new Date((leg.answeredAt?.getTime() ?? 0) + toSeconds * 1000);
+    const outcome = await this.#options.store.extend({ hold: leg, fromSeconds: leg.coveredSeconds, toSeconds, coveredUntil: until, amountMicros, caps, at: this.#options.now() });
+    if (outcome === 'done') leg.coveredSeconds = toSeconds;
+    return outcome;
+  }
+
+  #swept(leg: Leg): void {
+    this.remove(leg);
+    if (!leg.ran) this.exhaust(leg, 'service_unavailable');
+  }
+
+  #warn(leg: Leg, code: Exhaustion): void {
+    if (leg.short === code) return;
+    leg.short = code;
+    const until = coveredUntil(leg) ?? this.#options.now();
+    for (const listener of this.#warned) listener({ callId: leg.callId, leg: leg.leg }, { code, message: MESSAGES[code], ends_at: rfc3339(until) });
+  }
+}
+
+/** Until when an answered leg is paid for; undefined where time costs nothing. */
+function coveredUntil({ answeredAt, coveredSeconds, tariff }: Leg): Date | undefined {
+  return answeredAt && tariff.priceMicros > 0n ? new Date(answeredAt.getTime() + coveredSeconds * 1000) : undefined;
+}
