@@ -69,11 +69,16 @@ import { RecordingStore } from './recordings/store.ts';
 import { trunkRoutes } from './trunks/routes.ts';
 import { TrunkService } from './trunks/service.ts';
 import { TrunkStore } from './trunks/store.ts';
+import { CommitSignal } from './webhooks/commit-signal.ts';
 import { DeliveryLogStore } from './webhooks/log-store.ts';
 import { enqueue } from './webhooks/outbox.ts';
 import { webhookRoutes } from './webhooks/routes.ts';
 import { WebhookService } from './webhooks/service.ts';
 import { WebhookStore } from './webhooks/store.ts';
+import { streamRoutes } from './webhooks/stream-routes.ts';
+import { StreamStore } from './webhooks/stream-store.ts';
+import { EventStream } from './webhooks/stream.ts';
+import { Tail } from './webhooks/tail.ts';
 import type { Endpoint } from './webhooks/deliver.ts';
 import { DeliveryWorker } from './webhooks/worker.ts';
 
@@ -122,8 +127,16 @@ export function createApp(config: Config, logger: Logger): App {
     disable: (id, url, reason) => applications.disableWebhook(id, url, reason),
     logger,
   });
+  const streamStore = new StreamStore(db);
+  const tail = new Tail({ store: streamStore, logger });
+  const stream = new EventStream({ store: streamStore, tail, authenticator, requestId: () => ids.next('req'), logger });
+  const commits = new CommitSignal({ redis, subscriber, onCommit: () => tail.wake(), logger });
+  const wakeWebhooks = (): void => {
+    worker.wake();
+    commits.committed();
+  };
   const callStore = new CallStore(db);
-  const journal = new Journal({ store: callStore, enqueue, wake: () => worker.wake(), logger });
+  const journal = new Journal({ store: callStore, enqueue, wake: wakeWebhooks, logger });
   const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
 
   const billing = new Billing({
@@ -228,6 +241,7 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
   gauge('holds_running', 'Legs in progress in this process that money is held for', () => billing.counters.running);
   gauge('holds_unsettled', 'Legs that have ended and whose hold is not settled yet', () => billing.counters.unsettled);
+  gauge('event_streams', 'Live streams of events connected to this process', () => stream.size);
   gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
 
   const services = {
@@ -237,7 +251,7 @@ export function createApp(config: Config, logger: Logger): App {
     applicationOwner: async (id: string) => (await stores.applications.get(id))?.customerId,
   };
   const applications = new ApplicationService({ store: stores.applications, webhooks: deliveryLog, ...services });
-  const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: () => worker.wake(), fetch: guardedFetch.fetch, ids });
+  const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: wakeWebhooks, fetch: guardedFetch.fetch, ids });
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
@@ -246,6 +260,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(applications),
       ...webhookRoutes(webhooks),
+      ...streamRoutes(),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
@@ -286,6 +301,8 @@ export function createApp(config: Config, logger: Logger): App {
           (direction === 'outbound' && applicationId ? [{ callId: id, leg: 0, customerId, applicationId, trunkId }] : [])));
       });
       changes.start();
+      commits.start();
+      stream.attach(server);
       conferences.start();
       for (const sync of syncs) sync.start();
       dialogs.start();
@@ -294,6 +311,7 @@ export function createApp(config: Config, logger: Logger): App {
     async stop(ms) {
       decisions.drain();
       changes.stop();
+      stream.stop();
       conferences.stop();
       dialogs.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -54,9 +54,9 @@ ${eventsHtml(document)}
 function operationHtml({ path, method, operation }: { path: string; method: string; operation: Operation }, document: Document): string {
   const inputs = (operation.parameters ?? []).map((p) => `<tr><td><code>${escape(p.name)}</code><td>${p.in}${p.required ? ', required' : ''}<td>${typeOf(p.schema)} ${code(p.description ?? p.schema?.description)}`);
   const body = operation.requestBody?.content['application/json']?.schema;
-  const [status, success] = Object.entries(operation.responses).find(([s]) => s.startsWith('2')) ?? [];
+  const [status, success] = Object.entries(operation.responses).find(([s]) => /^[12]/.test(s)) ?? [];
   const reply = success?.content?.['application/json']?.schema;
-  const refusals = Object.entries(operation.responses).filter(([s]) => !s.startsWith('2')).map(([s, r]) => `<li>${s} ${code(r.description)}`);
+  const refusals = Object.entries(operation.responses).filter(([s]) => !/^[12]/.test(s)).map(([s, r]) => `<li>${s} ${code(r.description)}`);
   const needs = Object.keys(operation.security?.[0] ?? {})[0];
   return `<details><summary><b>${method.toUpperCase()}</b> <code>${escape(path)}</code> ${escape(operation.summary ?? '')}</summary>
 <p>${code(operation.description)} ${needs ? `Authorization: Bearer <i>${escape(needs)}</i>.` : 'No authorization.'}</p>

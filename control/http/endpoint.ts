@@ -65,7 +65,8 @@ interface Description {
   tag: string;
   summary: string;
   description?: string;
-  status: 200 | 201 | 202 | 204;
+  /** 101: the success is an upgrade, made elsewhere. */
+  status: 101 | 200 | 201 | 202 | 204;
   errors?: readonly ErrorCode[];
   allowDisabledApplication?: boolean;
   allowSuspendedCustomer?: boolean;

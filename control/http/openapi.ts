@@ -56,7 +56,7 @@ const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
   return method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined;
 };
 
-const NOTES: Record<string, string> = { 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
+const NOTES: Record<string, string> = { 101: 'A WebSocket', 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
 
 /** The OpenAPI 3.1 document of these endpoints, made from the very schemas that validate their requests. */
 export function openApiDocument(

@@ -91,6 +91,7 @@ export class WebhookService {
     const delivery = { event: TEST_EVENT, eventId, attempts: 0, body };
     const attempt = await deliver(delivery, endpoint, { fetch: this.#o.fetch, now: this.#now, signal: new AbortController().signal });
     await this.#o.store.insertDone({ ...delivery, id, callId: undefined, seq: 0, customerId, applicationId, createdAt: at }, attempt);
+    this.#o.wake();
     return { deliveryId: id, eventId, body, attempt };
   }
 
