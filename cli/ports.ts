@@ -43,6 +43,15 @@ export function portsFrom(base: number | undefined): Ports {
   };
 }
 
+/** The ports of each media node of an instance: the first one's are those named above, and all share the ports for audio. */
+export function mediaPorts({ mediaSip, mediaEsl, mediaRtp }: Ports, count = 1): { sip: number; esl: number; rtp: { first: number; last: number } }[] {
+  const share = Math.floor((mediaRtp.last - mediaRtp.first) / count / 2) * 2;
+  return Array.from({ length: count }, (_, i) => {
+    const first = mediaRtp.first + i * share;
+    return { sip: mediaSip + 2 * i, esl: mediaEsl + 2 * i, rtp: { first, last: i === count - 1 ? mediaRtp.last : first + share - 2 } };
+  });
+}
+
 /** @throws Failure for what is no usable base. */
 export function parseBase(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;

@@ -1,14 +1,14 @@
 import { environment } from '../control/config.ts';
 import { Failure } from './failure.ts';
 import { which } from './exec.ts';
-import { portsFrom, type Ports } from './ports.ts';
+import { mediaPorts, portsFrom, type Ports } from './ports.ts';
 import { secretsOf, type Home, type Secrets } from './home.ts';
 import type { Tools } from './setup/index.ts';
 
 /** Which media nodes an instance has: ours, a FreeSWITCH we start, or ones that run already. */
 export type Media =
-  | { kind: 'embedded' }
-  | { kind: 'freeswitch'; binary: string }
+  | { kind: 'embedded'; count?: number }
+  | { kind: 'freeswitch'; binary: string; count?: number }
   | { kind: 'freeswitch'; nodes: string[]; eslPassword: string };
 
 /** The parts of an instance, in the order in which they start. */
@@ -27,10 +27,15 @@ export interface Settings {
   environment: Record<string, string>;
 }
 
+/** Media nodes that an instance may start. */
+const MOST_NODES = 4;
+
 /** @throws Failure for a choice that cannot be met. */
 export async function mediaFrom(env: NodeJS.ProcessEnv): Promise<Media> {
   const kind = env['MINIVOICE_MEDIA'] || 'embedded';
-  if (kind === 'embedded') return { kind };
+  const count = Number(env['MINIVOICE_MEDIA_NODES'] || 1);
+  if (!Number.isInteger(count) || count < 1 || count > MOST_NODES) throw new Failure(`MINIVOICE_MEDIA_NODES must be a number from 1 to ${MOST_NODES}, and is ${JSON.stringify(env['MINIVOICE_MEDIA_NODES'])}.`);
+  if (kind === 'embedded') return { kind, count };
   if (kind !== 'freeswitch') throw new Failure(`MINIVOICE_MEDIA must be embedded or freeswitch, and is ${JSON.stringify(kind)}.`);
   const nodes = env['FREESWITCH_NODES']?.split(',').map((node) => node.trim()).filter(Boolean) ?? [];
   if (nodes.length > 0) {
@@ -42,7 +47,7 @@ export async function mediaFrom(env: NodeJS.ProcessEnv): Promise<Media> {
   }
   const binary = await which(env['FREESWITCH_BIN'] || 'freeswitch');
   if (!binary) throw new Failure('MINIVOICE_MEDIA=freeswitch needs FREESWITCH_BIN=<path of freeswitch> or FREESWITCH_NODES=host:esl-port:sip-port,…');
-  return { kind, binary };
+  return { kind, binary, count };
 }
 
 /** What of the control plane's environment table the person has set, except what the instance itself decides. */
@@ -66,7 +71,7 @@ export async function settingsFor(home: Home, tools: Tools, options: { base?: nu
 /** Where everything of an instance is reached: what tests and `status --json` are made of. */
 export function coordinatesOf(settings: Settings) {
   const { ports, secrets, media } = settings;
-  const nodes = 'nodes' in media ? media.nodes : [`127.0.0.1:${ports.mediaEsl}:${ports.mediaSip}`];
+  const nodes = 'nodes' in media ? media.nodes : mediaPorts(ports, media.count).map(({ esl, sip }) => `127.0.0.1:${esl}:${sip}`);
   return {
     api: `http://127.0.0.1:${ports.api}`,
     admin_token: secrets.adminToken,

@@ -28,10 +28,10 @@ export async function test(args: string[]): Promise<number> {
       counts.push(await runChecks(), await runSuite('unit', {}, options));
     }
     for (const suite of wanted.filter((one) => one !== 'unit')) {
-      for (const media of suite === 'e2e' ? await mediaToTest() : [undefined]) {
+      for (const { folder, media } of suite === 'e2e' ? (await mediaToTest()).flatMap(withNodes) : [{ folder: suite, media: undefined }]) {
         if (interrupted) break;
-        heading(media ? `${suite} on the ${media.kind} media node` : suite);
-        counts.push(await onInstance(suite, tools, media, options, () => interrupted));
+        heading(media ? `${folder} on the ${media.kind} media node` : suite);
+        counts.push(await onInstance(folder, tools, media, options, () => interrupted));
       }
     }
   } catch (error) {
@@ -45,10 +45,13 @@ export async function test(args: string[]): Promise<number> {
   return interrupted ? 130 : total.failed > 0 || total.passed === 0 ? 1 : 0;
 }
 
+/** What needs two media nodes is in a folder of its own. */
+const withNodes = (media: Media): { folder: string; media: Media }[] => [{ folder: 'e2e', media }, { folder: 'e2e-nodes', media: { ...media, count: 2 } }];
+
 const heading = (text: string): void => console.log(`\n── ${text} ${'─'.repeat(Math.max(0, 68 - text.length))}`);
 
-async function onInstance(suite: Suite, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean): Promise<Count> {
-  const parts: Part[] = suite === 'e2e' ? [...PARTS] : ['mariadb', 'redis'];
+async function onInstance(folder: string, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean): Promise<Count> {
+  const parts: Part[] = media ? [...PARTS] : ['mariadb', 'redis'];
   let instance: Awaited<ReturnType<typeof privateInstance>> | undefined;
   await step(`An instance of its own: ${parts.join(', ')}`, async () => {
     instance = await privateInstance(tools, { parts, ...(media ? { media } : {}) });
@@ -58,11 +61,11 @@ async function onInstance(suite: Suite, tools: Tools, media: Media | undefined, 
   let failed = true;
   try {
     if (interrupted()) return NONE;
-    const count = await runSuite(suite, environmentFor(tools, running), options);
+    const count = await runSuite(folder, environmentFor(tools, running), options);
     failed = count.failed > 0;
     return count;
   } finally {
-    const logs = await running.end(failed ? suite : undefined);
+    const logs = await running.end(failed ? folder : undefined);
     if (logs) console.log(`The logs of the instance are in ${logs}.`);
   }
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { userInfo } from 'node:os';
 import { lastLines, run } from '../exec.ts';
 import { Failure } from '../failure.ts';
+import { mediaPorts } from '../ports.ts';
 import { homeAt, makeFolders, NODE, REPOSITORY, writePrivate } from '../home.ts';
 import { coordinatesOf, type Part, type Settings } from '../settings.ts';
 import { probeControl, probeDatabase, probeKamailio, probeMedia, probeRedis, probeRtpengine } from './probes.ts';
@@ -146,43 +147,46 @@ function media(settings: Settings): PartSpec[] {
       };
     });
   }
-  const env = {
-    FREESWITCH_SIP_IP: '127.0.0.1', FREESWITCH_SIP_PORT: String(ports.mediaSip), FREESWITCH_SIP_ACL: '127.0.0.0/8',
-    FREESWITCH_RTP_START: String(ports.mediaRtp.first), FREESWITCH_RTP_END: String(ports.mediaRtp.last),
-    FREESWITCH_ESL_IP: '127.0.0.1', FREESWITCH_ESL_PORT: String(ports.mediaEsl), FREESWITCH_ESL_ACL: '127.0.0.0/8',
-    FREESWITCH_ESL_PASSWORD: secrets.eslPassword, FREESWITCH_MAX_SESSIONS: '1000',
-  };
-  const probe = (): Promise<string> => probeMedia(ports.mediaEsl, secrets.eslPassword);
-  if (choice.kind === 'embedded') {
-    const command = [...NODE, path.join(REPOSITORY, 'freeswitch/embedded/main.ts')];
-    return [{
-      name: 'media',
-      title: 'Embedded media node',
-      command,
-      env: { ...env, LOG_LEVEL: settings.environment['LOG_LEVEL'] ?? 'info' },
-      // It answers with the version of the FreeSWITCH it stands for; ours says more about what runs.
-      probe: () => probe().then(ownVersion),
-      readyWithinMs: 20_000,
-      stopWithinMs: 5_000,
-    }];
-  }
-  const folders = ['log', 'run', 'db', 'temp', 'scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
-  const at = (name: string): string => path.join(home.data, 'freeswitch', name);
-  return [{
-    name: 'media',
-    title: 'FreeSWITCH',
-    command: [choice.binary, '-nf', '-nc', '-nonat', '-conf', path.join(REPOSITORY, 'freeswitch/conf'), ...folders.flatMap((name) => [`-${name}`, at(name)])],
-    env,
-    async prepare() {
-      // Private, because FreeSWITCH writes its expanded configuration, password included, into its log folder.
-      for (const name of folders) await mkdir(at(name), { recursive: true, mode: 0o700 });
-      const shown = path.join(home.logs, 'freeswitch.log');
-      if (!(await exists(shown))) await rm(shown, { force: true }).then(() => symlink(at('log/freeswitch.log'), shown));
-    },
-    probe,
-    readyWithinMs: 60_000,
-    stopWithinMs: 15_000,
-  }];
+  return mediaPorts(ports, choice.count).map(({ sip, esl, rtp }, i): PartSpec => {
+    const suffix = i === 0 ? '' : `-${i + 1}`;
+    const title = i === 0 ? '' : ` ${i + 1}`;
+    const env = {
+      FREESWITCH_SIP_IP: '127.0.0.1', FREESWITCH_SIP_PORT: String(sip), FREESWITCH_SIP_ACL: '127.0.0.0/8',
+      FREESWITCH_RTP_START: String(rtp.first), FREESWITCH_RTP_END: String(rtp.last),
+      FREESWITCH_ESL_IP: '127.0.0.1', FREESWITCH_ESL_PORT: String(esl), FREESWITCH_ESL_ACL: '127.0.0.0/8',
+      FREESWITCH_ESL_PASSWORD: secrets.eslPassword, FREESWITCH_MAX_SESSIONS: '1000',
+    };
+    const probe = (): Promise<string> => probeMedia(esl, secrets.eslPassword);
+    if (choice.kind === 'embedded') {
+      return {
+        name: `media${suffix}`,
+        title: `Embedded media node${title}`,
+        command: [...NODE, path.join(REPOSITORY, 'freeswitch/embedded/main.ts')],
+        env: { ...env, LOG_LEVEL: settings.environment['LOG_LEVEL'] ?? 'info' },
+        // It answers with the version of the FreeSWITCH it stands for; ours says more about what runs.
+        probe: () => probe().then(ownVersion),
+        readyWithinMs: 20_000,
+        stopWithinMs: 5_000,
+      };
+    }
+    const folders = ['log', 'run', 'db', 'temp', 'scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
+    const at = (name: string): string => path.join(home.data, `freeswitch${suffix}`, name);
+    return {
+      name: `media${suffix}`,
+      title: `FreeSWITCH${title}`,
+      command: [choice.binary, '-nf', '-nc', '-nonat', '-conf', path.join(REPOSITORY, 'freeswitch/conf'), ...folders.flatMap((name) => [`-${name}`, at(name)])],
+      env,
+      async prepare() {
+        // Private, because FreeSWITCH writes its expanded configuration, password included, into its log folder.
+        for (const name of folders) await mkdir(at(name), { recursive: true, mode: 0o700 });
+        const shown = path.join(home.logs, `freeswitch${suffix}.log`);
+        if (!(await exists(shown))) await rm(shown, { force: true }).then(() => symlink(at('log/freeswitch.log'), shown));
+      },
+      probe,
+      readyWithinMs: 60_000,
+      stopWithinMs: 15_000,
+    };
+  });
 }
 
 function kamailio(settings: Settings): PartSpec {

@@ -19,7 +19,10 @@ export class Answering {
     leg.listen(channel);
   }
 
-  /** What the dialplan does with a call: one that belongs to the control plane rings and parks, any other is refused. */
+  /**
+   * What the dialplan does with a call: one for a room of this node enters it, one that belongs to the control plane rings
+   * and parks, any other is refused.
+   */
   async start(): Promise<void> {
     const channel = this.#channel;
     const { variables, executor } = channel;
@@ -28,6 +31,15 @@ export class Answering {
     channel.setCallState('RINGING');
     channel.move('CS_ROUTING');
     channel.move('CS_EXECUTE');
+    const room = variables.get('sip_h_X-MV-Room') ?? '';
+    const flags = variables.get('sip_h_X-MV-Room-Flags') ?? '';
+    if (/^[A-Za-z0-9._-]+$/.test(room) && /^(?:mute|endconf|\|)*$/.test(flags)) {
+      await executor.apply('set', 'exclude_outgoing_extra_header=^sip_h_');
+      await executor.apply('answer', undefined);
+      await executor.apply('conference', `${room}@default+flags{${flags}}`);
+      await executor.apply('hangup', 'NORMAL_CLEARING');
+      return;
+    }
     if (!/^\S+$/.test(variables.get('sip_h_X-MV-Call-ID') ?? '')) {
       await executor.apply('respond', '403');
       return;
