@@ -46,8 +46,19 @@ describe('the minivoice command', () => {
     expect(closingLine({ passed: 3, failed: 0, skipped: 0 })).to.equal('3 passed, 0 failed');
   });
 
+  it('starts several media nodes, each with ports of its own, and tells Kamailio and the control plane of all', () => {
+    const two: Settings = { ...settings, media: { kind: 'embedded', count: 2 } };
+    const [first, second] = [envOf(two, 'media'), envOf(two, 'media-2')];
+    for (const name of ['FREESWITCH_SIP_PORT', 'FREESWITCH_ESL_PORT', 'FREESWITCH_RTP_START']) expect(first[name], name).to.not.equal(second[name]);
+    expect(Number(first['FREESWITCH_RTP_END'])).to.be.below(Number(second['FREESWITCH_RTP_START']));
+    const sip = [first, second].map((env) => `127.0.0.1:${env['FREESWITCH_SIP_PORT']}`);
+    expect(envOf(two, 'kamailio')['MEDIA_NODES']).to.equal(sip.join(','));
+    expect(envOf(two, 'control')['FREESWITCH_NODES']).to.equal([first, second].map((env) => `127.0.0.1:${env['FREESWITCH_ESL_PORT']}:${env['FREESWITCH_SIP_PORT']}`).join(','));
+  });
+
   it('says in a sentence why a choice of media cannot be met', async () => {
-    expect(await mediaFrom({})).to.deep.equal({ kind: 'embedded' });
+    expect(await mediaFrom({})).to.deep.equal({ kind: 'embedded', count: 1 });
+    for (const bad of ['0', '5', '1.5', 'two']) expect(await refusal({ MINIVOICE_MEDIA_NODES: bad }), bad).to.match(/MINIVOICE_MEDIA_NODES must be a number from 1 to 4/);
     expect(await refusal({ MINIVOICE_MEDIA: 'asterisk' })).to.match(/embedded or freeswitch/);
     expect(await refusal({ MINIVOICE_MEDIA: 'freeswitch', FREESWITCH_BIN: '/nowhere/freeswitch' })).to.match(/FREESWITCH_BIN/);
     expect(await refusal({ MINIVOICE_MEDIA: 'freeswitch', FREESWITCH_NODES: 'a:1' })).to.match(/host:esl-port:sip-port/);
