@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Gauge, Histogram } from 'prom-client';
+import { z } from 'zod';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
@@ -18,6 +19,7 @@ import { callEvents } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
+import { CallOwners } from './calls/owners.ts';
 import { CallService } from './calls/service.ts';
 import { CallStore } from './calls/store.ts';
 import { Rooms } from './conferences/rooms.ts';
@@ -41,7 +43,7 @@ import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
 import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
-import { flowRoutes } from './flow/routes.ts';
+import { actionsBody, flowRoutes, stepsOf } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
@@ -54,6 +56,7 @@ import { createGuardedFetch } from './lib/guarded-fetch.ts';
 import { ApiError } from './lib/errors.ts';
 import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
+import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
 import { Limits } from './limits/limits.ts';
 import { AudioFiles } from './media/audio-files.ts';
@@ -62,7 +65,9 @@ import { FreeSwitchMedia } from './media/freeswitch.ts';
 import { Prompts } from './media/speech.ts';
 import { recordingEvents } from './recordings/event-schemas.ts';
 import { LocalStorage } from './recordings/local-storage.ts';
+import { recordingControl } from './recordings/control.ts';
 import { recordingRoutes } from './recordings/routes.ts';
+import { recordingAction, recordingReply } from './recordings/schema.ts';
 import { S3Storage } from './recordings/s3-storage.ts';
 import { RecordingService } from './recordings/service.ts';
 import { RecordingStore } from './recordings/store.ts';
@@ -110,6 +115,7 @@ export function createApp(config: Config, logger: Logger): App {
   const rateStore = new RateStore(db);
   const rates = new Rates(rateStore);
   const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), rates, redis, subscriber, self: ids.next('req'), logger });
+  const peers = new Peers({ instance: config.INSTANCE_ID, redis, subscriber, logger });
   const onChange = (change: Change): Promise<void> => changes.announce(change);
 
   // Calls, what is told of them, and to whom.
@@ -207,22 +213,33 @@ export function createApp(config: Config, logger: Logger): App {
     lost: (dialog) => void dialogs.end(dialog),
   });
 
+  // What the API does to a call, be it here or in the care of another control process.
+  const owners = new CallOwners({ calls, peers, instance: config.INSTANCE_ID });
+  const hangUp = owners.everywhere('hangup', { body: z.object({}), reply: z.boolean() }, async (call) => {
+    const flow = flows.get(call.id);
+    if (flow) {
+      await flow.hangup();
+      return true;
+    }
+    decisions.hungUpByApi(call);
+    return dialogs.endRelayed(call);
+  });
+  const replaceActions = owners.everywhere('actions', { body: actionsBody, reply: z.boolean() }, async (call, body) => (await flows.get(call.id)?.replace(stepsOf(body))) ?? false);
+  const controlRecording = owners.everywhere('recording', { body: recordingAction, reply: recordingReply, timeoutMs: 4000 }, recordingControl({
+    service: recordings, channelOf: (id) => flows.get(id)?.channel,
+  }));
+
   const callService = new CallService({
     calls,
     store: callStore,
     attemptsOf: async (id) => (await webhookStore.attemptsOfCall(id)).map(({ at, ...attempt }) => ({
       at, kind: 'webhook.attempted', detail: { event: attempt.event, delivery_id: attempt.deliveryId, attempt: attempt.attempt, status: attempt.status, took_ms: attempt.tookMs, error: attempt.error },
     })),
-    hangup: async (call) => {
-      if (!calls.get(call.id)) throw new ApiError('service_unavailable', 'this call is in the care of another control process');
-      const flow = flows.get(call.id);
-      if (flow) {
-        await flow.hangup();
-        return true;
-      }
-      decisions.hungUpByApi(call);
-      return dialogs.endRelayed(call);
-    },
+    // Kamailio can end a call whose process is away, too. Its record is finished when that process is back.
+    hangup: (call) => hangUp(call, {}).catch(async (error: unknown) => {
+      if (error instanceof ApiError && error.code === 'service_unavailable' && (await dialogs.endRelayed(call))) return true;
+      throw error;
+    }),
   });
 
   const gauge = (name: string, help: string, value: () => number): Gauge =>
@@ -235,6 +252,7 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
   gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
   gauge('conference_members', 'Callers of this process that are in a conference', () => conferences.members);
+  gauge('peers_asked', 'Requests to other control processes that wait for a reply', () => peers.waiting);
   gauge('limit_places', 'Places of calls and second legs that this process holds in limits', () => limits.counters.held);
   gauge('limit_places_orphaned', 'Places of an earlier life of this process whose calls it has not seen', () => limits.counters.orphans);
   gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
@@ -255,8 +273,8 @@ export function createApp(config: Config, logger: Logger): App {
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
-      ...flowRoutes(callService, flows),
-      ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), channelOf: (id) => flows.get(id)?.channel }),
+      ...flowRoutes(callService, replaceActions),
+      ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), control: controlRecording }),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(applications),
       ...webhookRoutes(webhooks),
@@ -303,6 +321,7 @@ export function createApp(config: Config, logger: Logger): App {
       changes.start();
       commits.start();
       stream.attach(server);
+      peers.start();
       conferences.start();
       for (const sync of syncs) sync.start();
       dialogs.start();
@@ -312,6 +331,7 @@ export function createApp(config: Config, logger: Logger): App {
       decisions.drain();
       changes.stop();
       stream.stop();
+      peers.stop();
       conferences.stop();
       dialogs.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

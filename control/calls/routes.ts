@@ -45,7 +45,7 @@ export function callRoutes(service: CallService): Endpoint[] {
     }),
     endpoint({
       method: 'post', path: '/admin/v1/calls/:id/hangup', auth: 'operator', tag: TAG, summary: 'Hang up any call', status: 202,
-      params: byId, reply: callReply, errors: ['call_not_found', 'call_not_active'],
+      params: byId, reply: callReply, errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
       handle: async ({ params }) => callToJson(await service.hangup(params.id, {})),
     }),
   ];

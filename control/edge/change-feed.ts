@@ -21,7 +21,7 @@ interface Options {
   /** The prices in memory; `reload` reads them only if they have changed. */
   rates: { refresh(id: string): Promise<void>; reload(): Promise<void> };
   redis: Redis;
-  /** A connection of its own: a subscribed one can do nothing else. */
+  /** A connection of its own, which others may listen on too: a subscribed one can do nothing else. */
   subscriber: Redis;
   /** Tells this process's own news from others'. */
   self: string;
@@ -39,8 +39,8 @@ export class ChangeFeed {
 
   start(): void {
     const { subscriber, self, logger } = this.#options;
-    subscriber.on('message', (_channel: string, text: string) => {
-      const news = readNews(text);
+    subscriber.on('message', (channel: string, text: string) => {
+      const news = channel === CHANNEL ? readNews(text) : undefined;
       if (news && news.from !== self) void this.#apply(news);
     });
     const subscribe = (): void => {

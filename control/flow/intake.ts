@@ -1,5 +1,6 @@
 import { isTerminal, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
+import { instanceOf } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Media, ParkedChannel } from '../media/media.ts';
 import type { Flows } from './flows.ts';
@@ -96,6 +97,3 @@ export class Intake {
     this.#options.calls.end(call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
   }
 }
-
-/** The control process that made an id: the first of its last three digits. */
-const instanceOf = (id: string): number => Number(id.at(-3));

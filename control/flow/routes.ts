@@ -1,31 +1,36 @@
 import { z } from 'zod';
 import { callReply, callToJson } from '../calls/schema.ts';
+import type { OnCall } from '../calls/owners.ts';
 import type { CallService } from '../calls/service.ts';
 import { endpoint, type Endpoint } from '../http/endpoint.ts';
 import { ApiError } from '../lib/errors.ts';
-import type { Flows } from './flows.ts';
 import type { Step } from './action.ts';
 import { InvalidActions, parseActions } from './schema.ts';
 
-/** Live control of a call: other actions for the running flow. */
-export const flowRoutes = (calls: CallService, flows: Flows): Endpoint[] => [
+export const actionsBody = z.looseObject({ actions: z.array(z.unknown()) });
+
+/**
+ * Live control of a call: other actions for the running flow.
+ * @param replace has them take the place of what runs, wherever the call is; false when it is too late
+ */
+export const flowRoutes = (calls: CallService, replace: OnCall<z.output<typeof actionsBody>, boolean>): Endpoint[] => [
   endpoint({
     method: 'post', path: '/v1/calls/:id/actions', auth: 'customer', tag: 'Calls', summary: 'Replace what a call does', status: 202,
     description: 'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',
     params: z.strictObject({ id: z.string().min(1).max(48) }),
-    body: z.looseObject({ actions: z.array(z.unknown()) }),
-    reply: callReply, errors: ['call_not_found', 'call_not_active'],
+    body: actionsBody,
+    reply: callReply, errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
     handle: async ({ params, body, caller }) => {
-      const steps = stepsOf(body);
+      stepsOf(body);
       const call = await calls.get(params.id, { applicationId: caller.applicationId });
-      const flow = flows.get(call.id);
-      if (!flow || !(await flow.replace(steps))) throw new ApiError('call_not_active');
+      if (!(await replace(call, body))) throw new ApiError('call_not_active');
       return callToJson(call);
     },
   }),
 ];
 
-function stepsOf(body: unknown): Step[] {
+/** @throws ApiError `invalid_request` naming every bad path */
+export function stepsOf(body: unknown): Step[] {
   try {
     return parseActions(body);
   } catch (error) {

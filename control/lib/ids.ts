@@ -48,6 +48,9 @@ export class Ids {
   }
 }
 
+/** The control process that made an id: the first of its last three digits. */
+export const instanceOf = (id: string): number => Number(id.at(-3));
+
 /** The smallest id that can have been made at or after this time, for ranges of ids. */
 export const firstIdAt = (prefix: IdPrefix, at: Date): string => `${prefix}_${at.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.${String(at.getMilliseconds()).padStart(3, '0')}000000`;
 

@@ -1,51 +1,36 @@
+import type { z } from 'zod';
 import type { Call } from '../calls/call.ts';
 import { download, endpoint, idParams, type CustomerCaller, type Endpoint } from '../http/endpoint.ts';
 import { listOf, page, pageQuery } from '../http/pagination.ts';
 import { ApiError } from '../lib/errors.ts';
-import { ChannelGone } from '../media/media.ts';
-import { numberOf, type Recording } from './recording.ts';
-import { recordingControl, recordingControlReply, recordingReply } from './schema.ts';
-import type { RecordableChannel, RecordingService } from './service.ts';
+import { numberOf } from './recording.ts';
+import { recordingAction, recordingControl, recordingControlReply, recordingReply } from './schema.ts';
+import type { RecordingService } from './service.ts';
 
 interface Dependencies {
   service: RecordingService;
   /** A call of the application. @throws ApiError `call_not_found` */
   call: (id: string, scope: { applicationId: string }) => Promise<Call>;
-  /** The channel of a call in progress. */
-  channelOf: (callId: string) => RecordableChannel | undefined;
+  /** Starts or stops the recording of a call, wherever it is. */
+  control: (call: Call, action: z.output<typeof recordingAction>) => Promise<z.input<typeof recordingReply>>;
 }
 
 const common = { auth: 'customer', tag: 'Recordings' } as const;
 
-/** How long the reply to `stop` waits for the recording to be completed, in ms. */
-const FINISHED_WITHIN_MS = 2000;
-
 /** Recordings of the application's calls; another application's do not exist. */
-export function recordingRoutes({ service, call, channelOf }: Dependencies): Endpoint[] {
+export function recordingRoutes({ service, call, control }: Dependencies): Endpoint[] {
   const { library } = service;
   const own = (caller: CustomerCaller) => ({ applicationId: caller.applicationId });
 
-  /** @throws ApiError `active_call_not_found`, `call_uuid_missing` */
-  async function liveCall(id: string, caller: CustomerCaller): Promise<{ live: Call; channel: RecordableChannel }> {
-    const live = await call(id, own(caller)).catch((error: unknown) => {
-      throw error instanceof ApiError && error.code === 'call_not_found' ? new ApiError('active_call_not_found') : error;
-    });
-    if (live.endedAt) throw new ApiError('active_call_not_found');
-    const channel = channelOf(live.id);
-    if (!channel) throw new ApiError('call_uuid_missing');
-    return { live, channel };
-  }
-
-  async function start(id: string, caller: CustomerCaller): Promise<Recording> {
-    const { live, channel } = await liveCall(id, caller);
-    return service.start(live, channel).catch((error: unknown) => {
-      throw error instanceof ChannelGone ? new ApiError('active_call_not_found') : error;
-    });
-  }
-
-  async function stop(id: string, caller: CustomerCaller): Promise<Recording> {
-    const { live, channel } = await liveCall(id, caller);
-    return service.ended(await service.stop(live, channel), FINISHED_WITHIN_MS);
+  /** @throws ApiError `active_call_not_found`, and what `control` does */
+  async function controlled(id: string, action: z.output<typeof recordingAction>, caller: CustomerCaller): Promise<z.input<typeof recordingReply>> {
+    try {
+      const found = await call(id, own(caller));
+      if (found.endedAt) throw new ApiError('active_call_not_found');
+      return await control(found, action);
+    } catch (error) {
+      throw error instanceof ApiError && (error.code === 'call_not_found' || error.code === 'call_not_active') ? new ApiError('active_call_not_found') : error;
+    }
   }
 
   return [
@@ -53,11 +38,12 @@ export function recordingRoutes({ service, call, channelOf }: Dependencies): End
       ...common, method: 'post', path: '/v1/calls/:id/recordings', summary: 'Start or stop recording a call',
       description: 'While a recording runs, starting returns that one. A stopped recording is `completed` once its audio can be fetched; `recording.completed` tells when.',
       params: idParams, body: recordingControl, status: 200, reply: recordingControlReply,
-      errors: ['invalid_action', 'active_call_not_found', 'recording_not_started', 'call_uuid_missing', 'recording_start_failed', 'recording_stop_failed'],
+      errors: ['invalid_action', 'active_call_not_found', 'recording_not_started', 'call_uuid_missing', 'recording_start_failed', 'recording_stop_failed', 'service_unavailable'],
       handle: async ({ params, body: { action }, caller }) => {
-        if (!isAction(action)) throw new ApiError('invalid_action', 'action must be start or stop');
-        const recording = await (action === 'start' ? start : stop)(params.id, caller);
-        return { data: { call_id: recording.callId, provider_call_id: recording.providerCallId, action, recording: library.toJson(recording) } };
+        const known = recordingAction.safeParse(action).data;
+        if (known === undefined) throw new ApiError('invalid_action', 'action must be start or stop');
+        const recording = await controlled(params.id, known, caller);
+        return { data: { call_id: recording.call_id, provider_call_id: recording.provider_call_id, action: known, recording } };
       },
     }),
     endpoint({
@@ -93,5 +79,3 @@ export function recordingRoutes({ service, call, channelOf }: Dependencies): End
     }),
   ];
 }
-
-const isAction = (action: string): action is 'start' | 'stop' => action === 'start' || action === 'stop';

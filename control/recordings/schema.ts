@@ -17,6 +17,8 @@ export const recordingReply = z.strictObject({
   updated_at: z.iso.datetime(),
 }).meta({ id: 'Recording' });
 
+export const recordingAction = z.enum(['start', 'stop']);
+
 export const recordingControl = z.strictObject({
   // Any text gets past here: one that is no action has an error code of its own.
   action: z.string().default('start').describe('`start` or `stop`'),
@@ -26,7 +28,7 @@ export const recordingControlReply = z.strictObject({
   data: z.strictObject({
     call_id: z.string(),
     provider_call_id: z.string(),
-    action: z.enum(['start', 'stop']),
+    action: recordingAction,
     recording: recordingReply,
   }),
 }).meta({ id: 'RecordingControlReply' });

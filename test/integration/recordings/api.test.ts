@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import type { Call } from '../../../control/calls/call.ts';
 import { isTerminal } from '../../../control/calls/call.ts';
 import { CallService } from '../../../control/calls/service.ts';
+import { recordingControl } from '../../../control/recordings/control.ts';
 import { recordingRoutes } from '../../../control/recordings/routes.ts';
 import { startApi, type TestApi } from '../http/api.ts';
 import { createDatabase, type TestDatabase } from '../webhooks/database.ts';
@@ -25,7 +26,7 @@ describe('the API of recordings', () => {
     room = new Room(database, { mediaFiles: folder });
     await room.takeOver();
     const calls = new CallService({ calls: room.calls, store: room.callStore, attemptsOf: async () => [], hangup: async () => false });
-    api = await startApi({ endpoints: recordingRoutes({ service: room.service, call: (id, scope) => calls.get(id, scope), channelOf: (id) => channels.get(id) }) });
+    api = await startApi({ endpoints: recordingRoutes({ service: room.service, call: (id, scope) => calls.get(id, scope), control: recordingControl({ service: room.service, channelOf: (id) => channels.get(id) }) }) });
     [own, stranger] = [await api.customer('Own'), await api.customer('Stranger')];
   });
   after(async () => {
