@@ -210,7 +210,8 @@ function kamailio(settings: Settings): PartSpec {
   };
 }
 
-function control(settings: Settings): PartSpec {
+/** The control process; tests start further ones with the same command and environment. */
+export function control(settings: Settings): PartSpec {
   const { ports, secrets } = settings;
   const at = coordinatesOf(settings);
   let version = '';

@@ -21,15 +21,15 @@ export const inside = { media: status.media_sip };
 
 export type Json = Record<string, unknown>;
 
-/** A request to the API with a key; the operator's when none is given. */
-export async function api(method: string, path: string, body?: unknown, key = status.admin_token): Promise<{ status: number; body: Json }> {
-  const response = await fetch(status.api + path, {
+/** A request to the API with a key; the operator's when none is given. @param base of another control process */
+export async function api(method: string, path: string, body?: unknown, key = status.admin_token, base = status.api): Promise<{ status: number; body: Json; headers: Headers }> {
+  const response = await fetch(base + path, {
     method,
     headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
-  return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Json) };
+  return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Json), headers: response.headers };
 }
 
 /** The same, and anything but success is an error of the test. */
