@@ -12,6 +12,8 @@ import { ledgerRoutes } from './billing/ledger/routes.ts';
 import { LedgerService } from './billing/ledger/service.ts';
 import { LedgerStore } from './billing/ledger/store.ts';
 import { Rates } from './billing/rates/rates.ts';
+import { rateRoutes } from './billing/rates/routes.ts';
+import { RateService } from './billing/rates/service.ts';
 import { RateStore } from './billing/rates/store.ts';
 import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
@@ -281,6 +283,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...streamRoutes(),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
+      ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
     ],
     events: Object.values({ ...callEvents, ...recordingEvents } satisfies Record<CallEvent, EventDoc>),

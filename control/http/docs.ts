@@ -53,7 +53,7 @@ ${eventsHtml(document)}
 
 function operationHtml({ path, method, operation }: { path: string; method: string; operation: Operation }, document: Document): string {
   const inputs = (operation.parameters ?? []).map((p) => `<tr><td><code>${escape(p.name)}</code><td>${p.in}${p.required ? ', required' : ''}<td>${typeOf(p.schema)} ${code(p.description ?? p.schema?.description)}`);
-  const body = operation.requestBody?.content['application/json']?.schema;
+  const [[type, { schema: body }] = ['', {}]] = Object.entries(operation.requestBody?.content ?? {});
   const [status, success] = Object.entries(operation.responses).find(([s]) => /^[12]/.test(s)) ?? [];
   const reply = success?.content?.['application/json']?.schema;
   const refusals = Object.entries(operation.responses).filter(([s]) => !/^[12]/.test(s)).map(([s, r]) => `<li>${s} ${code(r.description)}`);
@@ -61,7 +61,7 @@ function operationHtml({ path, method, operation }: { path: string; method: stri
   return `<details><summary><b>${method.toUpperCase()}</b> <code>${escape(path)}</code> ${escape(operation.summary ?? '')}</summary>
 <p>${code(operation.description)} ${needs ? `Authorization: Bearer <i>${escape(needs)}</i>.` : 'No authorization.'}</p>
 ${inputs.length > 0 ? `<table>${inputs.join('')}</table>` : ''}
-${body ? `<h4>Body</h4>${fieldsHtml(body, document)}` : ''}
+${body ? `<h4>Body</h4>${type === 'application/json' ? fieldsHtml(body, document) : `<p><code>${escape(type)}</code>: ${code(body.description)}`}` : ''}
 <h4>Reply ${status ?? ''}</h4>${reply ? fieldsHtml(reply, document) : `<p>${escape(Object.keys(success?.content ?? {})[0] ?? 'No body')}.</p>`}
 <h4>Refusals</h4><ul>${refusals.join('')}</ul></details>`;
 }

@@ -56,6 +56,9 @@ interface Callers {
 
 export type Caller = Callers[keyof Callers];
 
+export const BODY_LIMIT_BYTES = 256 * 1024;
+export const TEXT_LIMIT_BYTES = 2 * 1024 * 1024;
+
 /** What an endpoint is besides its handler: read by the server and by the OpenAPI document. */
 interface Description {
   method: 'get' | 'post' | 'patch' | 'put' | 'delete';
@@ -72,6 +75,8 @@ interface Description {
   allowSuspendedCustomer?: boolean;
   /** Media type of a reply that is not JSON. */
   produces?: string;
+  /** Text that is taken as the body instead of JSON, as a string; it may be longer, up to TEXT_LIMIT_BYTES. */
+  consumes?: 'text/csv';
 }
 
 interface Spec<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> extends Description {

@@ -33,7 +33,8 @@ export function errorCodes(endpoint: Endpoint): ErrorCode[] {
     if (!endpoint.allowDisabledApplication) codes.add('application_disabled');
   }
   if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');
-  if (endpoint.body) for (const code of ['invalid_json', 'payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
+  if (endpoint.body) for (const code of ['payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
+  if (endpoint.body && !endpoint.consumes) codes.add('invalid_json');
   if (endpoint.method === 'post') for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
   if (endpoint.produces !== undefined) codes.add('range_not_satisfiable');
   codes.add('internal_error');
@@ -80,7 +81,7 @@ export function openApiDocument(
         params: endpoint.params instanceof z.ZodObject ? endpoint.params : undefined,
         query: endpoint.query instanceof z.ZodObject ? endpoint.query : undefined,
         headers: headersOf(endpoint),
-        body: endpoint.body && { required: !endpoint.body.safeParse({}).success, content: { 'application/json': { schema: endpoint.body } } },
+        body: endpoint.body && { required: !endpoint.body.safeParse({}).success, content: { [endpoint.consumes ?? 'application/json']: { schema: endpoint.body } } },
       },
       responses: {
         ...successResponses(endpoint),

@@ -6,7 +6,7 @@ import type { Logger } from '../lib/logger.ts';
 import { refuseInactive, type Authenticator } from './auth.ts';
 import { docsPage } from './docs.ts';
 import { sendDownload, type Download } from './download.ts';
-import type { Caller, Endpoint } from './endpoint.ts';
+import { BODY_LIMIT_BYTES, TEXT_LIMIT_BYTES, type Caller, type Endpoint } from './endpoint.ts';
 import { errorReply, type Reply } from './errors.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
 import type { Idempotency } from './idempotency.ts';
@@ -28,8 +28,6 @@ export interface ApiDependencies {
   version: string;
   publicUrl?: string;
 }
-
-const BODY_LIMIT_BYTES = 256 * 1024;
 
 /** The REST API: every endpoint, the health and documentation pages, and one answer for whatever is none of them. */
 export function createApi(deps: ApiDependencies): Express {
@@ -74,7 +72,7 @@ export function createApi(deps: ApiDependencies): Express {
       res.locals.path = endpoint.path;
       const requestId = requestIdOf(res);
       const caller = await authenticator.authenticate(endpoint.auth, req.get('authorization'));
-      const body = endpoint.body ? await readBody(req, res) : undefined;
+      const body = endpoint.body ? await readBody(req, res, endpoint.consumes) : undefined;
       const run = endpoint.prepare({ params: req.params, query: req.query, body, caller, requestId });
       refuseInactive(endpoint, caller);
       const key = endpoint.method === 'post' && caller ? req.get('idempotency-key') : undefined;
@@ -102,15 +100,19 @@ export function createApi(deps: ApiDependencies): Express {
 
 const parseJson = express.json({ limit: BODY_LIMIT_BYTES, strict: false });
 
+const parseText = express.text({ limit: TEXT_LIMIT_BYTES, type: 'text/*' });
+
 /** The parsed body, or `{}` where none was sent. @throws what errors.ts knows of the body parser. */
-async function readBody(req: Request, res: Response): Promise<unknown> {
-  if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length'))) return {};
-  if (!req.is('application/json')) throw new ApiError('unsupported_media_type');
+async function readBody(req: Request, res: Response, consumes?: Endpoint['consumes']): Promise<unknown> {
+  if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length'))) return consumes ? '' : {};
+  if (!req.is(consumes ?? 'application/json')) throw new ApiError('unsupported_media_type', consumes && `the body must be ${consumes}`);
   await new Promise<void>((resolve, reject) => {
-    parseJson(req, res, (error?: unknown) => (error === undefined ? resolve() : reject(error as Error)));
+    (consumes ? parseText : parseJson)(req, res, (error?: unknown) => (error === undefined ? resolve() : reject(tooLarge(error) && consumes ? new ApiError('payload_too_large', 'the body is larger than 2 MiB') : (error as Error))));
   });
   return req.body === undefined ? {} : (req.body as unknown);
 }
+
+const tooLarge = (error: unknown): boolean => error instanceof Error && 'type' in error && error.type === 'entity.too.large';
 
 function send(res: Response, reply: Reply): void {
   // Replies hold what is shown once, and what only this caller may see.

@@ -32,6 +32,7 @@ export const ERRORS = {
   inbound_ip_exists: [409, 'inbound_ip already exists'],
   webhook_not_configured: [409, 'the application has no webhook_url'],
   webhook_disabled: [409, 'the webhook endpoint is disabled; enable it first'],
+  rate_exists: [409, 'a rate with this prefix and start exists'],
   idempotency_in_progress: [409, 'a request with this Idempotency-Key is still running'],
   payload_too_large: [413, 'the body is larger than 256 KiB'],
   unsupported_media_type: [415, 'the body must be application/json'],

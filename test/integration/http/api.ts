@@ -3,6 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { applicationRoutes } from '../../../control/applications/routes.ts';
 import { ApplicationService } from '../../../control/applications/service.ts';
 import { ApplicationStore } from '../../../control/applications/store.ts';
+import { ledgerRoutes } from '../../../control/billing/ledger/routes.ts';
+import { LedgerService } from '../../../control/billing/ledger/service.ts';
+import { LedgerStore } from '../../../control/billing/ledger/store.ts';
+import { rateRoutes } from '../../../control/billing/rates/routes.ts';
+import { RateService } from '../../../control/billing/rates/service.ts';
+import { RateStore } from '../../../control/billing/rates/store.ts';
 import { customerRoutes } from '../../../control/customers/routes.ts';
 import { CustomerService } from '../../../control/customers/service.ts';
 import { CustomerStore } from '../../../control/customers/store.ts';
@@ -90,6 +96,8 @@ export async function startApi({ production = false, endpoints = [], rooms, read
       ...applicationRoutes(applications),
       ...didRoutes(new DidService({ ...shared, store: stores.dids, applicationOwner, allowPrivate: !production })),
       ...trunkRoutes(new TrunkService({ ...shared, store: stores.trunks, allowPrivate: !production })),
+      ...rateRoutes(new RateService({ ...shared, store: new RateStore(db), customer: (id) => stores.customers.get(id) })),
+      ...ledgerRoutes(new LedgerService({ ...shared, store: new LedgerStore(db), customer: (id) => stores.customers.get(id) })),
       ...endpoints,
       ...(more?.endpoints ?? []),
     ],

@@ -29,6 +29,9 @@ describe('the OpenAPI document', () => {
       'POST /admin/v1/dids', 'POST /admin/v1/dids/bulk', 'GET /admin/v1/dids', 'GET /admin/v1/dids/{id}', 'PATCH /admin/v1/dids/{id}', 'DELETE /admin/v1/dids/{id}',
       'POST /v1/trunks', 'GET /v1/trunks', 'GET /v1/trunks/{id}', 'PATCH /v1/trunks/{id}', 'DELETE /v1/trunks/{id}',
       'POST /admin/v1/trunks', 'GET /admin/v1/trunks', 'GET /admin/v1/trunks/{id}', 'PATCH /admin/v1/trunks/{id}', 'DELETE /admin/v1/trunks/{id}',
+      'POST /admin/v1/rates', 'GET /admin/v1/rates', 'POST /admin/v1/rates/import', 'PATCH /admin/v1/rates/{id}', 'DELETE /admin/v1/rates/{id}',
+      'POST /admin/v1/customers/{id}/credits', 'GET /admin/v1/customers/{id}/ledger', 'GET /admin/v1/customers/{id}/balance',
+      'GET /v1/usage', 'GET /v1/balance',
     ]);
   });
 
