@@ -40,11 +40,14 @@ export class Call extends Watched {
   invite: SipMessage | undefined;
   /** Dead: nothing is answered any more. */
   dropped = false;
+  /** A CANCEL gets its 200 and changes nothing: the answer is on its way. */
+  ignoresCancel = false;
   #wire: Wire;
   #audio: CallAudio;
   #final: Reply | undefined;
   #transaction: ClientTransaction | undefined;
   #ack = '';
+  #answer = '';
   #cancelled = false;
   #end: CallEnd | undefined;
   #from: HostPort | undefined;
@@ -202,17 +205,30 @@ export class Call extends Watched {
     this.#respond('100 Trying', [], '', '');
   }
 
-  ring(): void {
-    this.#respond('180 Ringing', [['Contact', this.#wire.contact()]]);
+  ring(headers: HeaderLine[] = []): void {
+    this.#respond('180 Ringing', [['Contact', this.#wire.contact()], ...headers]);
+  }
+
+  /** 183 with SDP: audio starts at once. */
+  progress(headers: HeaderLine[] = []): void {
+    if (this.invite?.body) this.#audio.take(this.invite);
+    const body = this.#audio.describe('sendrecv');
+    this.#respond('183 Session Progress', [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)], body);
   }
 
   /** 200 with SDP, repeated until the ACK; audio starts at once. */
-  answer(): void {
+  answer(headers: HeaderLine[] = []): void {
     if (!this.invite || this.#final || this.dropped) return;
     if (this.invite.body) this.#audio.take(this.invite);
     const body = this.#audio.describe('sendrecv');
-    const text = this.#respond('200 OK', [['Contact', this.#wire.contact()], ...typeOf(body)], body);
+    const text = this.#respond('200 OK', [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)], body);
+    this.#answer = text;
     this.#finish(200, 'OK', text);
+  }
+
+  /** Sends its 200 once more, as if the ACK were lost. */
+  answerAgain(): void {
+    if (this.#from) this.#wire.send(this.#answer, this.#from);
   }
 
   /** Refuses with this code. */
@@ -266,7 +282,7 @@ export class Call extends Watched {
     } else if (request.method === 'CANCEL') {
       ok();
       // Too late once there is a final response (RFC 3261 §9.2).
-      if (this.#final) return;
+      if (this.#final || this.ignoresCancel) return;
       this.refuse(487, 'Request Terminated');
       this.#over('remote', 'cancel', header(request, 'reason'));
     } else if (request.method === 'BYE') {

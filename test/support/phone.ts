@@ -98,6 +98,12 @@ export class Phone {
     return call;
   }
 
+  /** Nobody waits any more for the calls that have come in so far. */
+  forget(): void {
+    this.received.length = 0;
+    this.#taken = 0;
+  }
+
   /** Sends a request outside any call (OPTIONS, REGISTER …) and resolves with the final response. @throws Error when none comes. */
   async request(method: string, options: { to: string; from: string; via: HostPort; headers?: HeaderLine[]; timeoutMs?: number }): Promise<Reply> {
     let reply: Reply | undefined;

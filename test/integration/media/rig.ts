@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { EslConnection } from '../../../control/media/esl/connection.ts';
-import type { ParkedChannel } from '../../../control/media/media.ts';
+import type { Dialing, OriginateRequest, ParkedChannel } from '../../../control/media/media.ts';
 import { listChannels } from '../../../control/media/node-commands.ts';
 import { Heard } from '../../support/ear.ts';
 import { Phone, type Call } from '../../support/phone.ts';
@@ -17,6 +18,13 @@ export interface Caller {
   channel: ParkedChannel['channel'];
 }
 
+export interface Called {
+  /** At the callee's. */
+  call: Call;
+  dialing: Dialing;
+  channel: ParkedChannel['channel'];
+}
+
 /** A media node, a control process, and two telephones: one calls in, the other stands where the node believes Kamailio. */
 export class Rig {
   readonly node: TestNode;
@@ -24,6 +32,7 @@ export class Rig {
   readonly callee: Phone;
   readonly folder: string;
   readonly #proxy: EslProxy;
+  readonly #placed: ParkedChannel[] = [];
   control: Control;
 
   private constructor(parts: { node: TestNode; phone: Phone; callee: Phone; folder: string; proxy: EslProxy }) {
@@ -52,6 +61,24 @@ export class Rig {
     return { call, parked, channel: parked.channel };
   }
 
+  /** Places a call, which the callee gets. */
+  async place(more: Partial<OriginateRequest> = {}): Promise<Dialing> {
+    await this.control.media.reconciled;
+    const dialing = await this.control.media.originate({
+      uuid: randomUUID(), uris: ['sip:+15557777@192.0.2.7'], from: '+15551230001', ringSeconds: 20, headers: { 'X-MV-Call-ID': 'call_1' }, ...more,
+    });
+    this.#placed.push(dialing.parked);
+    return dialing;
+  }
+
+  /** A call that is placed and answered. */
+  async called(): Promise<Called> {
+    const dialing = await this.place();
+    const call = await this.callee.incoming();
+    if (!(await dialing.answered)) throw new Error(`not answered: ${call.story()}`);
+    return { call, dialing, channel: dialing.parked.channel };
+  }
+
   /** The control process dies, and another takes over; resolves with what it finds. */
   async restart(): Promise<ParkedChannel> {
     await this.control.media.stop();
@@ -72,18 +99,34 @@ export class Rig {
 
   /** Ends the calls of a test. @throws Error when the node has a channel or a room left after that. */
   async clear(): Promise<void> {
-    for (const { channel } of this.control.parked) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
+    const { media } = this.control;
+    const calls = [...this.control.parked, ...this.#placed.splice(0).filter(({ channel }) => media.mayHave(channel.uuid))];
+    for (const { channel } of calls) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
     await Promise.all(this.control.parked.map(({ channel }) => channel.ended));
     await this.control.media.stop();
     await this.#empty();
     this.control = this.#newControl();
   }
 
-  async #empty(): Promise<void> {
-    const connection = await EslConnection.open({
+  /** Says something to the node that no driver does. */
+  async command(command: string): Promise<string> {
+    const connection = await this.#connection();
+    try {
+      return await connection.api(command);
+    } finally {
+      connection.close();
+    }
+  }
+
+  #connection(): Promise<EslConnection> {
+    return EslConnection.open({
       host: this.node.host, port: this.node.eslPort, password: PASSWORD, events: [], maxPending: 10, openMs: 3000, commandMs: 3000, keepAliveMs: 60_000,
       onEvent: () => undefined, onClose: () => undefined,
     });
+  }
+
+  async #empty(): Promise<void> {
+    const connection = await this.#connection();
     try {
       for (const until = Date.now() + 3000; ; ) {
         const left = [...(await listChannels(connection)), ...(await connection.api('conference list')).split('\n').filter((line) => line.startsWith('Conference'))];

@@ -13,12 +13,13 @@ export class Driver extends Watched {
   onParked: (parked: ParkedChannel) => void = () => undefined;
   reconciled = false;
 
-  constructor(nodes: readonly Pick<FakeEsl, 'port'>[], timings: Partial<NodeTimings> = {}) {
+  constructor(nodes: readonly Pick<FakeEsl, 'port'>[], timings: Partial<NodeTimings> = {}, owner?: string) {
     super();
     this.media = new FreeSwitchMedia({
       nodes: nodes.map(({ port }) => ({ name: `127.0.0.1:${port}`, host: '127.0.0.1', eslPort: port })),
       password: 'secret',
       kamailio: '192.0.2.9:5060',
+      ...(owner !== undefined && { owner }),
       logger: pino({ level: 'silent' }),
       timings: { firstRetryMs: 5, maxRetryMs: 10, graceMs: 2000, settleMs: 20, sweepMs: 60_000, ...timings },
     });
