@@ -98,7 +98,7 @@ export function createAgents(guard: Guard): Agents {
       ? { host: 'refused.invalid', lookup: (_name, _options, callback) => callback(forbiddenAddress(host, host), '') }
       : { lookup };
   // `timeout` ends idle connections only, before most servers do: a server that closes first costs the next request a reset.
-  const limits = { keepAlive: true, timeout: 3000, maxSockets: guard.maxSocketsPerHost, maxFreeSockets: 32, scheduling: 'lifo' as const };
+  const limits = { keepAlive: true, timeout: 3000, maxSockets: guard.maxSocketsPerHost, maxFreeSockets: guard.maxSocketsPerHost, scheduling: 'lifo' as const };
 
   class GuardedHttpAgent extends http.Agent {
     override createConnection(options: http.ClientRequestArgs, callback?: OnCreated): Created {

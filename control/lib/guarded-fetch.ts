@@ -1,6 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import http, { type IncomingHttpHeaders } from 'node:http';
+import https from 'node:https';
 import type { Socket } from 'node:net';
-import { got } from 'got';
 import { createAgents, createResolve, Refusal, type Agents, type Guard, type Resolve } from './guarded-agent.ts';
 import { checkUrl, FetchError, type FetchErrorKind } from './guarded-url.ts';
 
@@ -173,6 +173,8 @@ class Exchange {
       let reused = false;
       const at = { connected: false, secured: url.protocol === 'http:' };
       let replied = false;
+      let ended = false;
+      let settled = false;
       const { signal } = this.#request;
       const fail = (kind: FetchErrorKind, message: string) => settle(() => reject(this.#error(kind, message, url.href)));
       const abort = () => fail('aborted', 'the request was given up');
@@ -180,55 +182,63 @@ class Exchange {
       if (signal?.aborted) return reject(this.#error('aborted', 'the request was given up', url.href));
       if (remaining <= 0) return reject(this.#error('timeout', `no complete reply within ${this.#timeoutMs} ms`, url.href));
 
-      const stream = got.stream(url, {
-        method: this.#method,
-        headers: { ...this.#headers, 'accept-encoding': 'identity' },
-        body: this.#body,
-        agent: { http: this.#agents.http, https: this.#agents.https },
-        followRedirect: false,
-        throwHttpErrors: false,
-        decompress: false,
-        retry: { limit: 0 },
-      });
       const settle = (done: () => void) => {
+        settled = true;
         clearTimeout(timer);
         signal?.removeEventListener('abort', abort);
         done();
-        if (!stream.readableEnded) stream.destroy(); // one read to its end leaves its connection for the next request
+        if (!ended) outgoing?.destroy(); // a reply read to its end leaves its connection for the next request
       };
       const timer = setTimeout(() => fail('timeout', `no complete reply within ${this.#timeoutMs} ms`), remaining);
       signal?.addEventListener('abort', abort);
-
-      stream.on('request', (request) => {
-        request.once('socket', (socket: Socket) => {
-          reused = request.reusedSocket;
-          const connected = () => (at.connected = this.#connected = true);
-          if (reused) at.secured = connected();
-          else socket.once('connect', connected).once('secureConnect', () => (at.secured = true));
-        });
-      });
-      stream.on('error', (error: unknown) => {
+      const broken = (error: unknown) => {
+        if (settled) return;
         const [kind, message] = explain(error, at);
         const failure = this.#error(kind, message, url.href);
         settle(() => reject(kind === 'reset' && reused && !replied ? new StaleConnection(failure) : failure));
+      };
+
+      let outgoing: http.ClientRequest | undefined;
+      try {
+        const secure = url.protocol === 'https:';
+        outgoing = (secure ? https : http).request(url, {
+          method: this.#method, headers: { ...this.#headers, 'accept-encoding': 'identity' }, agent: secure ? this.#agents.https : this.#agents.http,
+        });
+      } catch (error) {
+        broken(error); // a header that cannot be sent
+        return;
+      }
+      const request = outgoing;
+      request.once('socket', (socket: Socket) => {
+        reused = request.reusedSocket;
+        const connected = () => (at.connected = this.#connected = true);
+        if (reused) at.secured = connected();
+        else socket.once('connect', connected).once('secureConnect', () => (at.secured = true));
       });
-      stream.on('response', (response) => {
+      request.on('error', broken);
+      request.once('close', () => broken(new Error('the connection ended')));
+      request.once('response', (response) => {
         replied = true;
+        const address = response.socket.remoteAddress ?? '';
         const chunks: Buffer[] = [];
         let size = 0;
         const finish = (truncated: boolean) => settle(() => resolve({
-          status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks, Math.min(size, this.#maxBodyBytes)),
-          truncated, address: response.ip ?? '',
+          status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks, Math.min(size, this.#maxBodyBytes)), truncated, address,
         }));
-        stream.on('data', (chunk: Buffer) => {
+        response.on('error', broken);
+        response.on('data', (chunk: Buffer) => {
           chunks.push(chunk);
           size += chunk.length;
           if (size <= this.#maxBodyBytes) return;
           if (this.#request.truncate) finish(true);
           else fail('too_large', `the reply is larger than ${this.#maxBodyBytes} bytes`);
         });
-        stream.on('end', () => finish(false));
+        response.on('end', () => {
+          ended = true;
+          finish(false);
+        });
       });
+      request.end(this.#body);
     });
   }
 }
@@ -240,7 +250,7 @@ class StaleConnection extends FetchError {
   }
 }
 
-/** What node and got say of a failure, in words for the developer whose server it is. */
+/** What node says of a failure, in words for the developer whose server it is. */
 function explain(error: unknown, state: { connected: boolean; secured: boolean }): [FetchErrorKind, string] {
   let cause = error;
   while (cause instanceof Error && !(cause instanceof Refusal) && cause.cause instanceof Error) cause = cause.cause;
@@ -248,7 +258,7 @@ function explain(error: unknown, state: { connected: boolean; secured: boolean }
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const text = code || (cause instanceof Error ? cause.message : 'unknown failure');
   if (code === 'HPE_HEADER_OVERFLOW') return ['too_large', 'the headers of the reply are too large'];
-  if (code.startsWith('HPE_') || code === 'ERR_HTTP_CONTENT_LENGTH_MISMATCH') return ['bad_response', `the reply is not valid HTTP (${text})`];
+  if (code.startsWith('HPE_')) return ['bad_response', `the reply is not valid HTTP (${text})`];
   if (!state.connected) return [code === 'ETIMEDOUT' ? 'connect_timeout' : 'connect', `could not connect (${text})`];
   if (!state.secured) return ['tls', `no TLS connection (${code === 'EPROTO' || !(cause instanceof Error) ? text : cause.message})`];
   return ['reset', `the connection was closed before the reply was complete (${text})`];
