@@ -115,7 +115,7 @@ export class Edge {
     return reply.result;
   }
 
-  async set(table: 'dids' | 'sip_targets' | 'trunks' | 'edge', key: string, value: string): Promise<void> {
+  async set(table: 'dids' | 'sip_targets' | 'trunks' | 'carriers' | 'credentials' | 'logins' | 'contacts' | 'probes' | 'registrations' | 'edge', key: string, value: string): Promise<void> {
     await this.rpc('htable.sets', [table, key, value]);
   }
 
@@ -124,6 +124,12 @@ export class Edge {
     for (const [key, value] of Object.entries(TRUNKS)) await this.set('trunks', key, value);
     for (const [key, value] of Object.entries(DIDS)) await this.set('dids', key, value);
     await this.set('edge', 'synced', '1');
+  }
+
+  /** A trunk calls go out to, as the control plane pushes it. */
+  async carrier(id: string, { fromDomain = '', maxConcurrent = '', maxCps = '', retryOn404 = false, ...credentials }: Carrier): Promise<void> {
+    await this.set('carriers', id, `${fromDomain};${maxConcurrent};${maxCps};${retryOn404 ? 1 : ''}`);
+    for (const [name, value] of Object.entries(credentials)) await this.set('credentials', `${id}::${name}`, Buffer.from(value).toString('base64'));
   }
 
   /** What Kamailio has put into its folder. */
@@ -176,6 +182,16 @@ export class Edge {
       await delay(50);
     }
   }
+}
+
+interface Carrier {
+  fromDomain?: string;
+  maxConcurrent?: number | '';
+  maxCps?: number | '';
+  retryOn404?: boolean;
+  username?: string;
+  password?: string;
+  realm?: string;
 }
 
 export const TRUNKS = {
