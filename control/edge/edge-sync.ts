@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Logger } from '../lib/logger.ts';
 import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
-import { numberTablesOf, TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
+import { emptyTables, numberTablesOf, TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
 import type { Directory } from './directory.ts';
 
 const Dump = z.array(z.object({ slot: z.array(z.object({ name: z.string(), value: z.union([z.string(), z.number()]) })) }));
@@ -21,8 +21,9 @@ export class EdgeSync {
   readonly #rpc: KamailioRpc;
   readonly #directory: Directory;
   readonly #logger: Logger;
+  readonly #token: string;
   /** What this Kamailio holds, as far as we know. */
-  #pushed: Tables = { dids: new Map(), sip_targets: new Map(), trunks: new Map() };
+  #pushed: Tables = emptyTables();
   readonly #changed = new Set<string>();
   #changedAll = false;
   #queued: Promise<void> | undefined;
@@ -32,8 +33,10 @@ export class EdgeSync {
   #stopped = false;
   #reachable: boolean | undefined;
 
-  constructor(rpc: KamailioRpc, directory: Directory, logger: Logger) {
+  /** @param token the secret shared with Kamailio. */
+  constructor(rpc: KamailioRpc, directory: Directory, token: string, logger: Logger) {
     this.#rpc = rpc;
+    this.#token = token;
     this.#directory = directory;
     this.#logger = logger.child({ kamailio: rpc.url });
   }
@@ -78,7 +81,7 @@ export class EdgeSync {
       const all = this.#changedAll;
       this.#changed.clear();
       this.#changedAll = false;
-      if (all) await this.#apply(tablesOf(this.#directory), this.#pushed);
+      if (all) await this.#apply(tablesOf(this.#directory, this.#token), this.#pushed);
       else await inParallel(changed.map((number) => () => this.#pushNumber(number)));
     });
     return this.#queued;
@@ -106,8 +109,9 @@ export class EdgeSync {
       throw error;
     });
     if (mark !== undefined && Date.now() < this.#due) return;
-    const held: Tables = { dids: await this.#dump('dids'), sip_targets: await this.#dump('sip_targets'), trunks: await this.#dump('trunks') };
-    await this.#apply(tablesOf(this.#directory), held);
+    const held = emptyTables();
+    for (const table of TABLES) held[table] = await this.#dump(table);
+    await this.#apply(tablesOf(this.#directory, this.#token), held);
     if (mark === undefined) await this.#rpc.call('htable.sets', ['edge', 'synced', new Date().toISOString()]);
     this.#due = Date.now() + RECONCILE_MS;
   }

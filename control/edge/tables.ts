@@ -1,36 +1,72 @@
+import { createHash, createHmac } from 'node:crypto';
 import { rejectCode, sipTargets, type Did } from '../dids/schema.ts';
+import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from './directory.ts';
 import { callingCodeOf } from './number-format.ts';
 
-/** The hash tables of Kamailio that the control plane fills: `kamailio/routes` says how each is read. */
-export type TableName = 'dids' | 'sip_targets' | 'trunks';
+/** The hash tables of Kamailio that the control plane fills: `kamailio/core.cfg` and `kamailio/routes` say how each is read. */
+export const TABLES = ['dids', 'sip_targets', 'trunks', 'logins', 'contacts', 'carriers', 'credentials', 'probes', 'registrations'] as const;
+export type TableName = (typeof TABLES)[number];
 export type Tables = Record<TableName, Map<string, string>>;
+type NumberTables = Pick<Tables, 'dids' | 'sip_targets'>;
 
-export const TABLES: readonly TableName[] = ['dids', 'sip_targets', 'trunks'];
+export const emptyTables = (): Tables => Object.fromEntries(TABLES.map((table) => [table, new Map<string, string>()])) as Tables;
 
-/** What Kamailio's memory should hold. A disabled number is absent, like one that never was: it gets 404. */
-export function tablesOf(directory: Directory): Tables {
-  const tables: Tables = { dids: new Map(), sip_targets: new Map(), trunks: new Map() };
+/** The realm of our own challenges: `kamailio/routes/challenge.cfg` names the same. */
+export const REALM = 'minivoice';
+
+/**
+ * What Kamailio's memory should hold. A disabled number is absent, like one that never was: it gets 404.
+ * @param token the secret shared with Kamailio: what nobody else can guess is made of it.
+ */
+export function tablesOf(directory: Directory, token: string): Tables {
+  const tables = emptyTables();
   for (const did of directory.dids()) addNumber(tables, directory, did);
-  for (const trunk of directory.trunks()) {
-    if (!trunk.isActive || !trunk.inboundIp) continue;
-    tables.trunks.set(trunk.inboundIp, `${trunk.id};${trunk.customerId ?? '*'};${callingCodeOf(trunk.country)}`);
-  }
+  for (const trunk of directory.trunks()) if (trunk.isActive) addTrunk(tables, trunk, token);
   return tables;
 }
 
 /** The same for one number alone: what a change of it needs, however many others there are. */
-export function numberTablesOf(directory: Directory, number: string): Omit<Tables, 'trunks'> {
+export function numberTablesOf(directory: Directory, number: string): NumberTables {
   const tables = { dids: new Map<string, string>(), sip_targets: new Map<string, string>() };
   const did = directory.didByNumber(number);
   if (did) addNumber(tables, directory, did);
   return tables;
 }
 
-function addNumber(tables: Omit<Tables, 'trunks'>, directory: Directory, did: Did): void {
+function addNumber(tables: NumberTables, directory: Directory, did: Did): void {
   if (did.status !== 'active') return;
   const suspended = directory.customer(did.customerId)?.status !== 'active';
   const mode = suspended ? 'x;' : did.routeMode === 'reject' ? 'r;' : did.routeMode === 'sip' ? 's;' : 'w;';
   tables.dids.set(did.number, `${mode}${did.customerId};${did.routeMode === 'reject' && !suspended ? rejectCode(did) : ''}`);
   if (did.routeMode === 'sip' && !suspended) tables.sip_targets.set(did.number, sipTargets(did).join('|'));
 }
+
+function addTrunk(tables: Tables, trunk: Trunk, token: string): void {
+  const { id, username, password } = trunk;
+  const origin = `${id};${trunk.customerId ?? '*'};${callingCodeOf(trunk.country)}`;
+  const where = `${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;
+  tables.carriers.set(id, `${trunk.fromDomain ?? ''};${trunk.maxConcurrent ?? ''};${trunk.maxCps ?? ''};${trunk.retryOn404 ? 1 : ''}`);
+  if (trunk.probe) tables.probes.set(id, `sip:${where}`);
+  // An address may belong to trunks of several customers, and so may a username.
+  if (trunk.inboundIp) append(tables.trunks, trunk.inboundIp, origin);
+  if (username === undefined || password === undefined) return;
+  for (const [name, value] of Object.entries({ username, password, realm: trunk.realm })) if (value !== undefined) tables.credentials.set(`${id}::${name}`, base64(value));
+  if (!trunk.inboundIp) {
+    append(tables.logins, username, `${origin};${createHash('md5').update(`${username}:${REALM}:${password}`).digest('hex')}`);
+    tables.contacts.set('logins', '1');
+  }
+  if (!trunk.register) return;
+  // Whoever calls this Contact has been told of it by the registrar.
+  const contact = `reg.${createHmac('sha256', token).update(id).digest('hex').slice(0, 32)}`;
+  const domain = trunk.fromDomain ?? trunk.proxy;
+  tables.contacts.set(contact, origin);
+  tables.registrations.set(id, `sip:${domain}|sip:${where}|sip:${encodeURIComponent(username)}@${domain}|${contact}`);
+}
+
+function append(table: Map<string, string>, key: string, value: string): void {
+  const others = table.get(key);
+  table.set(key, others === undefined ? value : `${others}|${value}`);
+}
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');

@@ -30,6 +30,10 @@ export interface Trunk {
   readonly callerIdNumber: string | undefined;
   readonly maxCps: number | undefined;
   readonly maxConcurrent: number | undefined;
+  /** Whether a 404 of this carrier's means that the next one is worth a try. */
+  readonly retryOn404: boolean;
+  /** Whether it is asked by OPTIONS if it is there. */
+  readonly probe: boolean;
   readonly isActive: boolean;
   readonly status: 'up' | 'down' | 'unknown';
   readonly createdAt: Date;
@@ -62,6 +66,8 @@ const fields = {
   caller_id_number: z.string().regex(E164, 'must be an E.164 number with its plus sign'),
   max_cps: z.int().min(1).max(100_000),
   max_concurrent: z.int().min(1).max(1_000_000),
+  retry_on_404: z.boolean(),
+  probe: z.boolean(),
   is_active: z.boolean(),
 };
 
@@ -85,6 +91,8 @@ export const trunkCreate = z.strictObject({
   caller_id_number: fields.caller_id_number.optional(),
   max_cps: fields.max_cps.optional(),
   max_concurrent: fields.max_concurrent.optional(),
+  retry_on_404: fields.retry_on_404.default(false).describe('a 404 of this carrier lets the next trunk try'),
+  probe: fields.probe.default(true).describe('whether the carrier is asked by OPTIONS if it is there; one that answers none would count as down'),
   is_active: fields.is_active.default(true),
 }).meta({ id: 'TrunkCreate' });
 
@@ -129,6 +137,8 @@ export const trunkReply = z.strictObject({
   caller_id_number: z.string().optional(),
   max_cps: z.int().optional(),
   max_concurrent: z.int().optional(),
+  retry_on_404: z.boolean(),
+  probe: z.boolean(),
   is_active: z.boolean(),
   status: z.enum(['up', 'down', 'unknown']),
   created_at: z.iso.datetime(),
@@ -157,6 +167,8 @@ export const toJson = (trunk: Trunk): z.input<typeof trunkReply> => ({
   caller_id_number: trunk.callerIdNumber,
   max_cps: trunk.maxCps,
   max_concurrent: trunk.maxConcurrent,
+  retry_on_404: trunk.retryOn404,
+  probe: trunk.probe,
   is_active: trunk.isActive,
   status: trunk.status,
   created_at: rfc3339(trunk.createdAt),

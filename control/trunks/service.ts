@@ -64,6 +64,8 @@ export class TrunkService {
       callerIdNumber: body.caller_id_number,
       maxCps: body.max_cps,
       maxConcurrent: body.max_concurrent,
+      retryOn404: body.retry_on_404,
+      probe: body.probe,
       isActive: body.is_active,
       status: 'unknown',
       createdAt: now,
@@ -107,6 +109,8 @@ export class TrunkService {
       callerIdNumber: patched(body.caller_id_number, stored.callerIdNumber),
       maxCps: patched(body.max_cps, stored.maxCps),
       maxConcurrent: patched(body.max_concurrent, stored.maxConcurrent),
+      retryOn404: body.retry_on_404 ?? stored.retryOn404,
+      probe: body.probe ?? stored.probe,
       isActive: body.is_active ?? stored.isActive,
       updatedAt: this.#now(),
     });
@@ -121,6 +125,11 @@ export class TrunkService {
     await this.get(by, id);
     if (!(await this.#deps.store.delete(id))) notFound();
     await this.#deps.onChange({ room: 'trunks', id });
+  }
+
+  /** What the edge has found out about a carrier. Written only when it is news; then everybody is told as of any change. */
+  async noteStatus(id: string, status: Trunk['status']): Promise<void> {
+    if (await this.#deps.store.setStatus(id, status)) await this.#deps.onChange({ room: 'trunks', id });
   }
 
   /** What a customer names is reached from our network, and trusted when it calls in: it must not be a part of that network. */

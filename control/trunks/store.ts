@@ -24,6 +24,8 @@ interface Row {
   caller_id_number: string | null;
   max_cps: number | null;
   max_concurrent: number | null;
+  retry_on_404: number | boolean;
+  probe: number | boolean;
   is_active: number | boolean;
   status: Trunk['status'];
   created_at: Date;
@@ -75,6 +77,11 @@ export class TrunkStore {
     });
   }
 
+  /** Notes whether the carrier is there. @returns false where that was known already: several processes look. */
+  async setStatus(id: string, status: Trunk['status']): Promise<boolean> {
+    return (await this.#db<Row>('trunks').where({ id }).whereNot({ status }).update({ status })) > 0;
+  }
+
   async delete(id: string): Promise<boolean> {
     return (await this.#db<Row>('trunks').where({ id }).delete()) > 0;
   }
@@ -102,6 +109,8 @@ export class TrunkStore {
       caller_id_number: trunk.callerIdNumber ?? null,
       max_cps: trunk.maxCps ?? null,
       max_concurrent: trunk.maxConcurrent ?? null,
+      retry_on_404: trunk.retryOn404,
+      probe: trunk.probe,
       is_active: trunk.isActive,
       status: trunk.status,
       created_at: trunk.createdAt,
@@ -137,6 +146,8 @@ export class TrunkStore {
       callerIdNumber: row.caller_id_number ?? undefined,
       maxCps: row.max_cps ?? undefined,
       maxConcurrent: row.max_concurrent ?? undefined,
+      retryOn404: Boolean(row.retry_on_404),
+      probe: Boolean(row.probe),
       isActive: Boolean(row.is_active),
       status: row.status,
       createdAt: row.created_at,

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import * as first from './001_first_tables.ts';
 import * as recordings from './002_recordings.ts';
 import * as billing from './003_billing.ts';
+import * as trunks from './004_trunks.ts';
 import * as webhooks from './005_webhooks.ts';
 import * as limits from './006_limits.ts';
 
@@ -10,6 +11,7 @@ const migrations: Record<string, Knex.Migration> = {
   '001_first_tables': first,
   '002_recordings': recordings,
   '003_billing': billing,
+  '004_trunks': trunks,
   '005_webhooks': webhooks,
   '006_limits': limits,
 };

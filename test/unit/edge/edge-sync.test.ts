@@ -64,7 +64,7 @@ describe("kamailio's tables are kept", () => {
       trunks: none,
     });
     await directory.load();
-    sync = new EdgeSync(rpc, directory, pino({ enabled: false }));
+    sync = new EdgeSync(rpc, directory, 'token', pino({ enabled: false }));
   });
   afterEach(async () => {
     await sync.stop();
