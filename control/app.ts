@@ -40,6 +40,7 @@ import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
 import { Legs } from './edge/legs.ts';
+import { TrunkStates } from './edge/trunk-states.ts';
 import { EdgeListener } from './edge/listener.ts';
 import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
@@ -112,7 +113,7 @@ export function createApp(config: Config, logger: Logger): App {
   // What a call needs to know, in memory.
   const stores = { customers: new CustomerStore(db), applications: new ApplicationStore(db, secrets), dids: new DidStore(db), trunks: new TrunkStore(db, secrets) };
   const directory = new Directory(stores);
-  const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, logger));
+  const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, config.EDGE_TOKEN, logger));
   const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
   const rateStore = new RateStore(db);
   const rates = new Rates(rateStore);
@@ -272,6 +273,8 @@ export function createApp(config: Config, logger: Logger): App {
   };
   const applications = new ApplicationService({ store: stores.applications, webhooks: deliveryLog, ...services });
   const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: wakeWebhooks, fetch: guardedFetch.fetch, ids });
+  const trunks = new TrunkService({ store: stores.trunks, ...services });
+  const trunkStates = new TrunkStates({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), directory, note: (id, status) => trunks.noteStatus(id, status), logger });
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
@@ -282,7 +285,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...webhookRoutes(webhooks),
       ...streamRoutes(),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
-      ...trunkRoutes(new TrunkService({ store: stores.trunks, ...services })),
+      ...trunkRoutes(trunks),
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
     ],
@@ -327,6 +330,7 @@ export function createApp(config: Config, logger: Logger): App {
       peers.start();
       conferences.start();
       for (const sync of syncs) sync.start();
+      trunkStates.start();
       dialogs.start();
       worker.start();
     },
@@ -340,6 +344,7 @@ export function createApp(config: Config, logger: Logger): App {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       setTimeout(() => server.closeAllConnections(), ms / 2).unref();
+      trunkStates.stop();
       await Promise.all([closed, ...syncs.map((sync) => sync.stop())]);
       await listener.close();
       decisions.stop();

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { TrunkService } from '../../../control/trunks/service.ts';
 import { startApi, type TestApi } from '../http/api.ts';
 
 let last = 0;
@@ -32,7 +33,7 @@ describe('trunks', () => {
     expect(updated_at).to.equal(created_at);
     expect(rest).to.deep.equal({
       customer_id: mine.customerId, name: 'Carrier', direction: 'outbound', proxy: 'sip.carrier.example', transport: 'udp', register: false,
-      priority: 10, weight: 1, number_format: 'e164', caller_id: 'passthrough', is_active: true, status: 'unknown',
+      priority: 10, weight: 1, number_format: 'e164', caller_id: 'passthrough', retry_on_404: false, probe: true, is_active: true, status: 'unknown',
     });
     expect((await api.send('GET', `/v1/trunks/${id}`, { key: mine.key })).body).to.deep.equal(trunk);
     expect((await post({ name: 'x' })).body.error.message).to.equal('proxy is required');
@@ -59,18 +60,34 @@ describe('trunks', () => {
     expect((await api.stores.trunks.get(trunk.id))?.password).to.equal(undefined);
   });
 
-  it('have a gateway name and an inbound address that no other trunk has, whoever owns it', async () => {
-    const ip = freeIp();
-    await create({ gateway_name: 'taken', inbound_ip: ip });
+  it('have a gateway name that no other trunk has, whoever owns it', async () => {
+    await create({ gateway_name: 'taken' });
     for (const key of [mine.key, other.key]) {
       const name = await post({ name: 'x', proxy: 'x.example', gateway_name: 'taken' }, key);
       expect([name.status, name.body.error.code, name.body.error.message]).to.deep.equal([409, 'gateway_name_exists', 'gateway_name already exists']);
-      const address = await post({ name: 'x', proxy: 'x.example', inbound_ip: ip }, key);
-      expect([address.status, address.body.error.code]).to.deep.equal([409, 'inbound_ip_exists']);
     }
-    const { id } = await create();
-    expect((await patch(id, { gateway_name: 'taken' })).body.error.code).to.equal('gateway_name_exists');
-    expect((await patch(id, { inbound_ip: ip })).body.error.code).to.equal('inbound_ip_exists');
+    expect((await patch((await create()).id, { gateway_name: 'taken' })).body.error.code).to.equal('gateway_name_exists');
+  });
+
+  it('have an inbound address that no other trunk of the same owner has: a carrier may serve several customers from it', async () => {
+    const ip = freeIp();
+    await create({ inbound_ip: ip });
+    const again = await post({ name: 'x', proxy: 'x.example', inbound_ip: ip });
+    expect([again.status, again.body.error.code]).to.deep.equal([409, 'inbound_ip_exists']);
+    expect((await patch((await create()).id, { inbound_ip: ip })).body.error.code).to.equal('inbound_ip_exists');
+    expect((await post({ name: 'x', proxy: 'x.example', inbound_ip: ip }, other.key)).status).to.equal(201);
+    expect((await api.admin('POST', '/trunks', { name: 'x', proxy: 'x.example', inbound_ip: ip })).status).to.equal(201);
+    expect((await api.admin('POST', '/trunks', { name: 'x', proxy: 'x.example', inbound_ip: ip })).body.error.code).to.equal('inbound_ip_exists');
+  });
+
+  it('have a status that is written, and told of, only when it is news', async () => {
+    const { id, updated_at } = await create({ probe: false, retry_on_404: true });
+    const told = api.changes.length;
+    const service = new TrunkService({ store: api.stores.trunks, customerExists: () => Promise.resolve(true), ids: api.ids, onChange: (change) => Promise.resolve(void api.changes.push(change)), allowPrivate: false });
+    await service.noteStatus(id, 'down');
+    await service.noteStatus(id, 'down');
+    expect(api.changes.slice(told)).to.deep.equal([{ room: 'trunks', id }]);
+    expect((await api.send('GET', `/v1/trunks/${id}`, { key: mine.key })).body).to.include({ status: 'down', probe: false, retry_on_404: true, updated_at });
   });
 
   it('know one notation of an inbound address', async () => {

@@ -193,26 +193,26 @@ describe('route decisions', () => {
 
   describe("kamailio's tables", () => {
     it('hold each number with its mode and owner, and leave disabled ones out', () => {
-      expect(Object.fromEntries(tablesOf(directory).dids)).to.deep.equal({
+      expect(Object.fromEntries(tablesOf(directory, 'token').dids)).to.deep.equal({
         '+15550001': 'w;cust_a;', '+15550002': 's;cust_a;', '+15550003': 'r;cust_a;486', '+15550004': 'x;cust_suspended;', '+15550006': 'w;cust_a;',
       });
     });
 
     it('hold the targets of sip numbers for when the control plane is away', () => {
-      expect(Object.fromEntries(tablesOf(directory).sip_targets)).to.deep.equal({ '+15550002': 'sip:a@192.0.2.1|sip:b@192.0.2.2' });
+      expect(Object.fromEntries(tablesOf(directory, 'token').sip_targets)).to.deep.equal({ '+15550002': 'sip:a@192.0.2.1|sip:b@192.0.2.2' });
     });
 
     it('hold the addresses of active trunks with owner and calling code', () => {
-      expect(Object.fromEntries(tablesOf(directory).trunks)).to.deep.equal({ '192.0.2.10': 'trunk_operator;*;49', '192.0.2.11': 'trunk_b;cust_b;' });
+      expect(Object.fromEntries(tablesOf(directory, 'token').trunks)).to.deep.equal({ '192.0.2.10': 'trunk_operator;*;49', '192.0.2.11': 'trunk_b;cust_b;' });
     });
 
     it('follow a change of one number', async () => {
       dids[0] = did('+15550001', { routeMode: 'reject' });
       await directory.refresh({ room: 'dids', id: 'did_+15550001' });
-      expect(tablesOf(directory).dids.get('+15550001')).to.equal('r;cust_a;480');
+      expect(tablesOf(directory, 'token').dids.get('+15550001')).to.equal('r;cust_a;480');
       dids.shift();
       await directory.refresh({ room: 'dids', id: 'did_+15550001' });
-      expect(tablesOf(directory).dids.has('+15550001')).to.equal(false);
+      expect(tablesOf(directory, 'token').dids.has('+15550001')).to.equal(false);
     });
   });
 });
