@@ -53,6 +53,8 @@ export class RunningLegs {
   readonly #options: Options;
   readonly #legs = new Map<string, Leg>();
   #working: Promise<void> | undefined;
+  /** Whether the last attempt failed: one line in the log for many calls. */
+  #failing = false;
   readonly #exhausted: ((leg: LegKey, why: Exhaustion) => void)[] = [];
   readonly #warned: ((leg: LegKey, warning: Warning) => void)[] = [];
 
@@ -138,9 +140,12 @@ export class RunningLegs {
         leg.answerStored = true;
       }
       if (this.#isDue(leg, now)) await this.#extend(leg);
+      if (this.#failing) this.#options.logger.info('holds are brought up to date again');
+      this.#failing = false;
     } catch (error) {
       leg.nextTryAt = now + RETRY_MS;
-      this.#options.logger.warn({ err: error, call: leg.callId, leg: leg.leg }, 'a hold could not be brought up to date; trying again');
+      if (!this.#failing) this.#options.logger.warn({ err: error, call: leg.callId, leg: leg.leg }, 'holds cannot be brought up to date; trying on');
+      this.#failing = true;
       const until = coveredUntil(leg);
       if (until && now >= until.getTime() - this.#ahead() / 2) this.#warn(leg, 'service_unavailable');
     }

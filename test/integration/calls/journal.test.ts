@@ -1,4 +1,3 @@
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { Calls } from '../../../control/calls/calls.ts';
@@ -7,42 +6,8 @@ import { CallStore } from '../../../control/calls/store.ts';
 import { connectDatabase, type Database } from '../../../control/lib/database.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { enqueue } from '../../../control/webhooks/outbox.ts';
+import { Line } from '../../support/line.ts';
 import { createDatabase } from '../webhooks/database.ts';
-
-/** A way to the database that can be cut. */
-class Wire {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  cut = false;
-
-  constructor(port: number) {
-    this.#server = createServer((inside) => {
-      if (this.cut) return inside.destroy();
-      const outside = connect(port, '127.0.0.1');
-      for (const socket of [inside, outside]) {
-        this.#sockets.add(socket);
-        socket.on('error', () => undefined).on('close', () => {
-          this.#sockets.delete(socket);
-          inside.destroy();
-          outside.destroy();
-        });
-      }
-      inside.pipe(outside).pipe(inside);
-    });
-  }
-
-  listen = (): Promise<number> => new Promise((resolve) => this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as AddressInfo).port)));
-
-  drop(): void {
-    this.cut = true;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  close(): void {
-    this.drop();
-    this.#server.close();
-  }
-}
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -50,7 +15,7 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 
 describe('the journal of calls', () => {
   let database: Awaited<ReturnType<typeof createDatabase>>;
-  let wire: Wire;
+  let wire: Line;
   let db: Database;
   let store: CallStore;
   let journal: Journal;
@@ -64,7 +29,7 @@ describe('the journal of calls', () => {
 
   beforeEach(async () => {
     const url = new URL(database.url);
-    wire = new Wire(Number(url.port));
+    wire = new Line(Number(url.port));
     url.port = String(await wire.listen());
     url.hostname = '127.0.0.1';
     db = connectDatabase(url.href, 2);
