@@ -17,6 +17,8 @@ export interface Ports {
   /** For the demo's application. */
   spare: number;
   rtp: { first: number; last: number };
+  /** Audio of media streams, from rtpengine to the control plane. */
+  streams: { first: number; last: number };
   mediaRtp: { first: number; last: number };
 }
 
@@ -38,6 +40,7 @@ export function portsFrom(base: number | undefined): Ports {
     mediaSip: b + 8,
     mediaEsl: b + 9,
     spare: b + 20,
+    streams: { first: b + 500, last: b + 999 },
     rtp: { first: b + 1000, last: b + 1999 },
     mediaRtp: { first: b + 2000, last: b + 2998 },
   };

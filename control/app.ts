@@ -26,7 +26,7 @@ import { CallService } from './calls/service.ts';
 import { CallStore } from './calls/store.ts';
 import { Rooms } from './conferences/rooms.ts';
 import { ConferenceService } from './conferences/service.ts';
-import type { Config } from './config.ts';
+import { addressesOf, portsOf, type Config } from './config.ts';
 import { customerRoutes } from './customers/routes.ts';
 import { CustomerService } from './customers/service.ts';
 import { CustomerStore } from './customers/store.ts';
@@ -74,6 +74,10 @@ import { recordingAction, recordingReply } from './recordings/schema.ts';
 import { S3Storage } from './recordings/s3-storage.ts';
 import { RecordingService } from './recordings/service.ts';
 import { RecordingStore } from './recordings/store.ts';
+import { streamEvents } from './streams/event-schemas.ts';
+import { Rtpengine } from './streams/rtpengine.ts';
+import { RunningStreams } from './streams/running-streams.ts';
+import { StreamService } from './streams/service.ts';
 import { trunkRoutes } from './trunks/routes.ts';
 import { TrunkService } from './trunks/service.ts';
 import { TrunkStore } from './trunks/store.ts';
@@ -178,9 +182,19 @@ export function createApp(config: Config, logger: Logger): App {
   const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
   const conferences = new ConferenceService({ rooms: new Rooms(redis), media, calls, logger });
   redis.on('ready', () => conferences.announce());
+  const rtpengine = new Rtpengine(addressesOf(config.RTPENGINE_NG));
+  const streams = new StreamService({
+    calls, ids, rtpengine, logger,
+    running: new RunningStreams(redis, logger),
+    secretsOf: (id) => directory.application(id)?.webhookSecrets ?? [],
+    allowPrivate: guarded.allowPrivate,
+    host: config.STREAM_RTP_HOST,
+    ports: portsOf(config.STREAM_RTP_PORTS),
+  });
   const flows = new Flows({
     calls,
     conferences,
+    streamer: streams,
     states: new FlowStates(redis, logger),
     ask: (question) => answerUrl.ask(question),
     answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
@@ -258,6 +272,9 @@ export function createApp(config: Config, logger: Logger): App {
   gauge('peers_asked', 'Requests to other control processes that wait for a reply', () => peers.waiting);
   gauge('limit_places', 'Places of calls and second legs that this process holds in limits', () => limits.counters.held);
   gauge('limit_places_orphaned', 'Places of an earlier life of this process whose calls it has not seen', () => limits.counters.orphans);
+  gauge('streams', 'Media streams that run', () => streams.counters.streams);
+  gauge('streams_calls', 'Calls whose audio is copied for streams', () => streams.counters.calls);
+  gauge('rtpengine_commands_pending', 'Commands to rtpengine without a reply yet', () => rtpengine.pending);
   gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
   gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
   gauge('holds_running', 'Legs in progress in this process that money is held for', () => billing.counters.running);
@@ -289,7 +306,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
     ],
-    events: Object.values({ ...callEvents, ...recordingEvents } satisfies Record<CallEvent, EventDoc>),
+    events: Object.values({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>),
     authenticator,
     idempotency: createIdempotency(db, secrets),
     readiness: [
@@ -350,6 +367,8 @@ export function createApp(config: Config, logger: Logger): App {
       decisions.stop();
       await media.stop();
       await limits.stop();
+      await streams.close();
+      rtpengine.close();
       await recordings.close(ms / 4); // It waits for commits, so before the journal.
       await billing.stop(); // It settles what has just ended.
       const left = await journal.close(ms / 4);

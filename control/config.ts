@@ -29,6 +29,9 @@ export const environment = z.object({
   KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),
   FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated'),
   FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
+  RTPENGINE_NG: z.string().regex(/^[^:,\s]+:\d+(,[^:,\s]+:\d+)*$/, 'must be host:port, comma-separated').default('127.0.0.1:2223').describe('where rtpengine listens for commands, of every one, comma-separated; used for media streams'),
+  STREAM_RTP_HOST: z.ipv4().default('127.0.0.1').describe('our address that rtpengine sends the audio of media streams to'),
+  STREAM_RTP_PORTS: z.string().regex(/^[1-9]\d{3,4}-[1-9]\d{3,4}$/, 'must be first-last').default('41000-41999').describe('UDP ports for that audio, `first-last`: every other one of them is a call'),
   MEDIA_FILES_DIR: z.string().startsWith('/').describe('folder shared with the media nodes, under the same path: prompts are written here'),
   RECORDING_STORAGE: z.enum(['local', 's3']).default('local').describe('where new recordings are kept: `local` is a folder, `s3` any S3-compatible service'),
   RECORDINGS_DIR: z.string().startsWith('/').optional().describe('folder of the `local` storage; `kept-recordings` in `MEDIA_FILES_DIR` when not set'),
@@ -56,4 +59,16 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   if (result.success) return result.data;
   const lines = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw new Error(`The configuration is not valid:\n  ${lines.join('\n  ')}`);
+}
+
+/** The addresses of a list of `host:port`. */
+export const addressesOf = (text: string): { host: string; port: number }[] => text.split(',').map((one) => {
+  const [host = '', number] = one.split(':');
+  return { host, port: Number(number) };
+});
+
+/** The ends of `first-last`. */
+export function portsOf(text: string): { first: number; last: number } {
+  const [first = 0, last = 0] = text.split('-').map(Number);
+  return { first, last };
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts rtpengine in the foreground, in user space; logs go to stderr.
-# RTPENGINE_LISTEN_NG is `address:port` of its control protocol, which only Kamailio may reach.
+# RTPENGINE_LISTEN_NG is `address:port` of its control protocol, which only Kamailio and the control plane may reach.
 # RTPENGINE_INTERFACE is an address, `address!advertised`, or `name/address!advertised`.
 set -eu
 

@@ -225,6 +225,7 @@ export function control(settings: Settings): PartSpec {
       HTTP_HOST: '127.0.0.1', HTTP_PORT: String(ports.api), ADMIN_TOKEN: at.admin_token, SECRET_KEY: secrets.secretKey,
       DATABASE_URL: at.database_url, REDIS_URL: at.redis_url, EDGE_HOST: '127.0.0.1', EDGE_PORT: String(ports.edge), EDGE_TOKEN: at.edge_token,
       KAMAILIO_RPC_URLS: at.rpc, KAMAILIO_SIP: at.sip, FREESWITCH_NODES: at.media_nodes.join(','), FREESWITCH_ESL_PASSWORD: at.esl.password, MEDIA_FILES_DIR: at.media_files_dir,
+      RTPENGINE_NG: at.rtpengine_ng, STREAM_RTP_HOST: '127.0.0.1', STREAM_RTP_PORTS: `${ports.streams.first}-${ports.streams.last}`,
     },
     async prepare() {
       await makeFolders(homeAt(settings.home));

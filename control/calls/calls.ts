@@ -3,7 +3,7 @@ import { deferred } from '../lib/deferred.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
-import { endData, envelope, type CallEvent, type RecordingEvent } from './events.ts';
+import { endData, envelope, type CallEvent, type RecordingEvent, type StreamEvent } from './events.ts';
 import type { Change, Journal } from './journal.ts';
 import type { TimelineEntry } from './store.ts';
 
@@ -154,6 +154,11 @@ export class Calls {
     const committed = deferred<void>();
     this.#waiting.set(this.#record(call, this.#now(), event, data, { name: event, data }, also), () => committed.resolve());
     return committed.promise;
+  }
+
+  /** Tells of a media stream of this call. */
+  stream(call: Call, event: StreamEvent, data: Record<string, unknown>): void {
+    this.#record(call, this.#now(), event, data, { name: event, data });
   }
 
   setVariable(call: Call, name: string, value: string | undefined): void {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { EventDoc } from '../http/openapi.ts';
 import { exampleOf } from '../lib/zod-example.ts';
 import type { CallStatus, FailureCode } from './call.ts';
-import type { CallEvent, RecordingEvent } from './events.ts';
+import type { CallEvent, RecordingEvent, StreamEvent } from './events.ts';
 import { callReply } from './schema.ts';
 
 // What every event looks like, field by field: the documentation and its examples are made of this, and what is really
@@ -62,7 +62,7 @@ const ending = (by: string, cause: string, code: number, duration: number, bille
   }),
 });
 
-export const callEvents: Record<Exclude<CallEvent, RecordingEvent>, EventDoc> = {
+export const callEvents: Record<Exclude<CallEvent, RecordingEvent | StreamEvent>, EventDoc> = {
   'call.created': eventSchema('call.created', 'A call has come in, or has been placed through the API.', ['ringing', 'dialing'], {}),
   'call.ringing': eventSchema('call.ringing', 'The destination of an outbound call rings. Not every call has it.', ['ringing'], {}),
   'call.answered': eventSchema('call.answered', 'The call is answered.', ['in_progress'], {}),

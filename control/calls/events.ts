@@ -3,9 +3,11 @@ import type { Call } from './call.ts';
 
 export type CallEvent =
   | 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled'
-  | RecordingEvent;
+  | RecordingEvent | StreamEvent;
 
 export type RecordingEvent = 'recording.started' | 'recording.completed' | 'recording.failed';
+
+export type StreamEvent = 'stream.started' | 'stream.stopped';
 
 export const durationSeconds = (call: Call): number => wholeSeconds(call.createdAt, call.endedAt);
 export const billsecSeconds = (call: Call): number => wholeSeconds(call.answeredAt, call.endedAt);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
-import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, LegRequest } from '../media/media.ts';
+import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, LegRequest, ParkedChannel } from '../media/media.ts';
 import type { FlowState } from './state.ts';
 
 /** One action of a payload, ready to run. */
@@ -28,6 +28,16 @@ export interface Recorder {
   resumed(call: Call, channel: Channel): Promise<void>;
 }
 
+/** Who brings a call's audio to customers' servers while the flow goes on. */
+export interface Streamer {
+  /** @returns the stream's id. @throws Error when it cannot be begun */
+  start(call: Call, channel: Channel, dialog: ParkedChannel['dialog'], stream: { url: string; track: 'inbound' | 'outbound' | 'both' }): Promise<string>;
+  /** Ends the streams with this URL and track, where given. @returns how many */
+  stop(call: Call, which: { url?: string | undefined; track?: 'inbound' | 'outbound' | 'both' | undefined }): Promise<number>;
+  /** The channel was taken over from an earlier life of this process, and its streams with it. */
+  resumed(call: Call, channel: Channel, dialog: ParkedChannel['dialog']): Promise<void>;
+}
+
 /** Who knows where rooms are. */
 export interface Conferences {
   /**
@@ -51,6 +61,8 @@ export interface FlowContext {
   readonly call: Call;
   readonly calls: Calls;
   readonly channel: Channel;
+  /** Of the channel's leg. */
+  readonly dialog: ParkedChannel['dialog'];
   readonly state: FlowState;
   /** Aborted when the channel has ended, or with the reason `replaced` when other actions take this one's place. */
   readonly signal: AbortSignal;
@@ -60,6 +72,7 @@ export interface FlowContext {
   fetchAudio(url: string): Promise<string>;
   readonly recorder: Recorder;
   readonly conferences: Conferences;
+  readonly streamer: Streamer;
   /** The way to a second leg, or undefined where there is none. */
   routeLeg(call: Call, destination: string, from: string | undefined): Pick<LegRequest, 'uris' | 'from' | 'headers'> | undefined;
   /** Asks the customer's server for the next actions. @throws FlowFailure */

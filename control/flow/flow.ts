@@ -20,6 +20,7 @@ export interface FlowServices {
   routeLeg: FlowContext['routeLeg'];
   recorder: FlowContext['recorder'];
   conferences: FlowContext['conferences'];
+  streamer: FlowContext['streamer'];
   logger: Logger;
 }
 
@@ -47,6 +48,7 @@ export class Flow {
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
+  #dialog: ParkedChannel['dialog'] = { callId: '', fromTag: '', toTag: '' };
   #intent: Intent | undefined;
 
   constructor(call: Call, services: FlowServices) {
@@ -93,6 +95,7 @@ export class Flow {
   async run(parked: ParkedChannel): Promise<void> {
     const { channel } = parked;
     this.#channel = channel;
+    this.#dialog = parked.dialog;
     const running = this.#intent ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked);
     const end = await channel.ended;
     this.#stop.abort();
@@ -116,7 +119,10 @@ export class Flow {
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
     if (adopted && channel.answered && call.status === 'ringing') calls.answered(call, channel.answeredAt);
-    if (adopted) void this.#services.recorder.resumed(call, channel);
+    if (adopted) {
+      void this.#services.recorder.resumed(call, channel);
+      void this.#services.streamer.resumed(call, channel, this.#dialog);
+    }
     if (saved) {
       this.#state = saved;
       resumed = { finished: adopted.playing?.finished, leg: adopted.bridging, conference: adopted.conferencing };
@@ -160,7 +166,7 @@ export class Flow {
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
-    const { calls, states, speak, fetchAudio, routeLeg, recorder, conferences, ask } = this.#services;
+    const { calls, states, speak, fetchAudio, routeLeg, recorder, conferences, streamer, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
@@ -183,6 +189,7 @@ export class Flow {
         call,
         calls,
         channel,
+        dialog: this.#dialog,
         state,
         signal,
         speak,
@@ -190,6 +197,7 @@ export class Flow {
         routeLeg,
         recorder,
         conferences,
+        streamer,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
       }, resumed);

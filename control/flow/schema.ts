@@ -15,11 +15,12 @@ import { reject } from './actions/reject.ts';
 import { say } from './actions/say.ts';
 import { sendDigits } from './actions/send-digits.ts';
 import { setVariable, unsetVariable } from './actions/set-variable.ts';
+import { startStream, stopStream } from './actions/stream.ts';
 import { transfer } from './actions/transfer.ts';
 
 /** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
 export const ACTIONS = new Map<string, Action<unknown>>(
-  [bridge, conference, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, stopRecording, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+  [bridge, conference, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, startStream, stopRecording, stopStream, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */

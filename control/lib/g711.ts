@@ -16,3 +16,17 @@ export const MULAW = table((byte) => {
 function table(decode: (byte: number) => number): Int16Array {
   return Int16Array.from({ length: 256 }, (_, byte) => decode(byte));
 }
+
+/** µ-law for 0. */
+export const MULAW_SILENCE = 0xff;
+
+/** Encodes a 16-bit sample as µ-law. */
+export function toMulaw(sample: number): number {
+  const magnitude = Math.min(Math.abs(sample), 32635) + 0x84;
+  const exponent = Math.max(0, 24 - Math.clz32(magnitude));
+  const mantissa = (magnitude >> (exponent + 3)) & 15;
+  return ~((sample < 0 ? 0x80 : 0) | (exponent << 4) | mantissa) & 0xff;
+}
+
+/** µ-law for each byte of A-law. */
+export const ALAW_TO_MULAW = Uint8Array.from(ALAW, toMulaw);

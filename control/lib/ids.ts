@@ -1,4 +1,4 @@
-export type IdPrefix = 'app' | 'call' | 'cust' | 'did' | 'evt' | 'rate' | 'req' | 'trunk' | 'txn' | 'whd';
+export type IdPrefix = 'app' | 'call' | 'cust' | 'did' | 'evt' | 'rate' | 'req' | 'stream' | 'trunk' | 'txn' | 'whd';
 
 /**
  * Makes ids such as `call_20260529T120000.123456789`: prefix, compact UTC time, nine fractional digits.

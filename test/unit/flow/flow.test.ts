@@ -56,6 +56,11 @@ describe('a flow', () => {
       stop: () => Promise.reject(new Error('recording is not currently started')),
       resumed: () => Promise.resolve(),
     },
+    streamer: {
+      start: (_call, _channel, _dialog, { url, track }) => (url.includes('refused') ? Promise.reject(new Error('rtpengine does not answer')) : Promise.resolve(`${track} to ${url}`)),
+      stop: (_call, { url, track }) => Promise.resolve(url === undefined && track === undefined ? 4 : 1),
+      resumed: () => Promise.resolve(),
+    },
     conferences: { stay: (_call, on, { room, mute, endOnExit, began, adopted }) => {
       if (!adopted) began();
       return adopted?.finished ?? on.conference(`app_1-${room}`, { mute, endOnExit });
@@ -273,6 +278,16 @@ describe('a flow', () => {
   it('sends digits after their pause, mutes and holds, each going on to the next', async () => {
     await run({ send_digits: { digits: '12#w3', pause_before_ms: 700 } }, { mute: { direction: 'write' } }, { hold: {} }, { resume: {} }, { unmute: { direction: 'both' } });
     expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#w3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
+  });
+
+  it('streams are started and stopped beside the flow, and one that cannot be begun does not end the call', async () => {
+    await run({ start_stream: { stream_url: 'wss://receiver.example/a' } }, { type: 'start_stream', stream_url: 'wss://refused.example/', track: 'both' }, { stop_stream: { track: 'inbound' } }, { stop_stream: {} });
+    const ended = changes.flatMap((c) => c.timeline).filter((e) => e.kind === 'action.ended').map(({ detail }) => detail);
+    expect(ended.map(({ result }) => result)).to.deep.equal(['ok', 'failed', 'ok', 'ok']);
+    expect(ended[0]).to.include({ stream_sid: 'inbound to wss://receiver.example/a' });
+    expect(ended[1]).to.include({ message: 'rtpengine does not answer' });
+    expect(ended.map(({ stopped }) => stopped)).to.deep.equal([undefined, undefined, 1, 4]);
+    expect(call.status).to.equal('completed');
   });
 
   it('a recording that cannot be started or stopped does not end the call', async () => {

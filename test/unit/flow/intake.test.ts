@@ -31,7 +31,7 @@ describe('parked channels and their calls', () => {
     const flows = new Flows({
       calls, states: { save: () => undefined, load: () => Promise.resolve(undefined), forget: () => undefined } as never,
       ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
-      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), routeLeg: () => undefined, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, conferences: { stay: () => Promise.resolve('over') }, logger: pino({ enabled: false }),
+      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), routeLeg: () => undefined, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() }, conferences: { stay: () => Promise.resolve('over') }, logger: pino({ enabled: false }),
     });
     const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
     const intake = new Intake({

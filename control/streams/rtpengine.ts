@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto';
+import { createSocket, type Socket } from 'node:dgram';
+import { z } from 'zod';
+
+/** rtpengine refused, or did not answer. */
+export class RtpengineError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'RtpengineError';
+  }
+}
+
+/** How long one try waits, in ms. rtpengine answers a repeated cookie from memory, so trying again repeats nothing. */
+const TRY_MS = 300;
+const TRIES = 3;
+
+const Reply = z.looseObject({ result: z.string(), 'error-reason': z.string().optional() });
+type Reply = z.infer<typeof Reply>;
+type Body = { command: string } & Record<string, unknown>;
+
+/** The control protocol ("ng") of one or more rtpengines, in its JSON form over UDP. */
+export class Rtpengine {
+  readonly #addresses: readonly { host: string; port: number }[];
+  readonly #waiting = new Map<string, (text: string) => void>();
+  #socket: Promise<Socket> | undefined;
+  #closed = false;
+
+  constructor(addresses: readonly { host: string; port: number }[]) {
+    this.#addresses = addresses;
+  }
+
+  /** Questions without an answer yet. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * The participants of a call, and the rtpengine that has it.
+   * @throws RtpengineError when no rtpengine has it
+   */
+  async find(callId: string): Promise<{ ask: (body: Body) => Promise<Reply>; tags: Tags }> {
+    let failure = new RtpengineError('no rtpengine is configured');
+    for (const address of this.#addresses) {
+      try {
+        const { tags } = Queried.parse(await this.#ask(address, { command: 'query', 'call-id': callId }));
+        return { ask: (body) => this.#ask(address, { 'call-id': callId, ...body }), tags };
+      } catch (error) {
+        failure = error instanceof RtpengineError ? error : new RtpengineError('rtpengine has answered something else');
+      }
+    }
+    throw failure;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const settle of this.#waiting.values()) settle('');
+    void this.#socket?.then((socket) => socket.close());
+  }
+
+  async #ask({ host, port }: { host: string; port: number }, body: Body): Promise<Reply> {
+    if (this.#closed) throw new RtpengineError('closed');
+    const socket = await (this.#socket ??= this.#open());
+    const cookie = randomBytes(9).toString('hex');
+    const text = `${cookie} ${JSON.stringify(body)}`;
+    const answer = new Promise<string>((resolve) => this.#waiting.set(cookie, resolve));
+    let timer: NodeJS.Timeout | undefined;
+    let tries = 0;
+    try {
+      const silence = new Promise<string>((resolve) => {
+        const send = (): void => {
+          if (++tries > TRIES) return resolve('');
+          socket.send(text, port, host, () => undefined); // What cannot be sent has no answer either.
+          timer = setTimeout(send, TRY_MS);
+        };
+        send();
+      });
+      return read(await Promise.race([answer, silence]), body.command);
+    } finally {
+      clearTimeout(timer);
+      this.#waiting.delete(cookie);
+    }
+  }
+
+  #open(): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = createSocket('udp4');
+      socket.once('error', reject);
+      socket.on('message', (datagram) => {
+        const text = datagram.toString('utf8');
+        const space = text.indexOf(' ');
+        this.#waiting.get(text.slice(0, space))?.(text.slice(space + 1));
+      });
+      socket.bind(0, () => {
+        socket.on('error', () => undefined);
+        socket.unref();
+        resolve(socket);
+      });
+    });
+  }
+}
+
+function read(text: string, command: string): Reply {
+  if (text === '') throw new RtpengineError('rtpengine does not answer');
+  let reply: Reply;
+  try {
+    reply = Reply.parse(JSON.parse(text));
+  } catch {
+    throw new RtpengineError(`rtpengine has answered "${command}" with something else`);
+  }
+  if (reply.result === 'error') throw new RtpengineError(`rtpengine refused "${command}": ${reply['error-reason'] ?? 'no reason given'}`);
+  return reply;
+}
+
+const Tags = z.record(z.string(), z.looseObject({ subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]) }));
+type Tags = z.infer<typeof Tags>;
+const Queried = z.looseObject({ tags: Tags });
+
+/**
+ * Who of a call's participants is the media node, and who is at the far end of it: the caller, or whom we have called.
+ * @param dialog the leg's as the media node has it
+ */
+export function sidesOf(tags: Tags, dialog: { fromTag: string; toTag: string }, direction: 'inbound' | 'outbound'): { node: string; far: string } {
+  const [ours, theirs] = direction === 'inbound' ? [dialog.toTag, dialog.fromTag] : [dialog.fromTag, dialog.toTag];
+  const peerOf = (tag: string): string | undefined => tags[tag]?.subscriptions.find(({ type }) => type === 'offer/answer')?.tag;
+  const node = tags[ours] ? ours : peerOf(theirs);
+  // After an offer to several the answer has left one.
+  const far = node === undefined ? undefined : (peerOf(node) ?? (tags[theirs] ? theirs : undefined));
+  if (node === undefined || far === undefined) throw new RtpengineError('rtpengine does not have both sides of the call');
+  return { node, far };
+}
