@@ -108,7 +108,8 @@ export class Stream {
     if (Math.abs(now - this.#elapsedMs) > LEAP_MS) this.#elapsedMs = Math.round(now / FRAME_MS) * FRAME_MS;
     for (const side of this.#sides) {
       const frame = audio[side];
-      if (!frame) continue;
+      // What was before the first connection is no part of the stream.
+      if (!frame || !this.#greeted) continue;
       if (this.#receiver?.send(this.#frames.media(side, ++this.#chunks[side], this.#elapsedMs, frame))) this.counts.framesSent++;
       else this.counts.framesDropped++;
     }

@@ -16,6 +16,10 @@ function beep(frequency: number, ms: number): Int16Array {
   return samples;
 }
 
+/** Waits until the caller does not hear the tone any more, and the media node again. */
+const untilOver = (call: Call, frequency: number): Promise<true> =>
+  call.heard.until(() => call.heard.tone(frequency, call.heard.durationMs - 500) < 0.05 || undefined, 'the end of the tone');
+
 describe('media streams', () => {
   let phone: Phone;
   let own: Tenant;
@@ -80,12 +84,11 @@ describe('media streams', () => {
         expect(stamps.every((stamp, i) => i === 0 || stamp - (stamps[i - 1] ?? 0) >= 20)).to.equal(true);
       }
 
-      await endedCallTo(own);
-      const events = own.server.of(id).map(({ event }) => event);
       const shown = { stream_sid: sid, stream_url: `${receiver.url}?token=***`, track: 'both' };
       expect((await own.server.webhook(id, 'stream.started')).data).to.include(shown);
       expect(await stopped(id)).to.include({ ...shown, reason: 'call_ended' });
-      expect(events.indexOf('stream.stopped')).to.be.below(events.indexOf('call.completed') === -1 ? Infinity : events.indexOf('call.completed'));
+      await own.server.webhook(id, 'call.completed');
+      expect(own.server.of(id).map(({ event }) => event).slice(-2)).to.deep.equal(['stream.stopped', 'call.completed']);
       expect((await timeline(id, own.key)).find(({ kind, action }) => kind === 'action.ended' && action === 'start_stream')).to.include({ result: 'ok', stream_sid: sid });
     });
   }
@@ -133,7 +136,7 @@ describe('media streams', () => {
     await call.heard.waitUntilTone(1200, 300);
     await call.press('3');
     await call.heard.waitUntilKeys('15');
-    await call.heard.until(() => (call.heard.tone(1200, call.heard.durationMs - 500) < 0.05) || undefined, 'the end of the tone', 10_000);
+    await untilOver(call, 1200);
     await call.press('3');
     await call.heard.waitUntilHears(await spoken('And now it is our turn again.'));
     await call.ended();
@@ -236,6 +239,7 @@ describe('media streams', () => {
     expect(second.sid).to.equal(first.sid);
     second.say(beep(1500, 1000));
     await call.heard.waitUntilTone(1500, 500);
+    await untilOver(call, 1500);
     await call.press('1');
     await call.heard.waitUntilHears(await spoken('We are back.'));
     await call.ended();
