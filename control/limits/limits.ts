@@ -1,20 +1,11 @@
 import type { Redis } from 'ioredis';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { idsOf, LimitScripts, memberOf, type Beat, type HeldPlace, type Scope } from './scripts.ts';
+import { counting, refusal, unavailable, type Place } from './place.ts';
+import { idsOf, LimitScripts, memberOf, type Beat, type HeldPlace } from './scripts.ts';
 
+export type { Place } from './place.ts';
 export type { HeldPlace } from './scripts.ts';
-
-/** What a leg of a call asks for. Limits that are undefined do not exist. */
-export interface Place {
-  callId: string;
-  /** 0 is the call itself; 1, 2, … its second legs. */
-  leg: number;
-  customer: { id: string; cps: number; concurrentCalls: number };
-  application: { id: string; cps?: number; concurrentCalls?: number };
-  /** Trunks it may go out by, in the order in which they are to be tried; none for a leg to a SIP URI. */
-  trunks: readonly { id: string; maxCps?: number; maxConcurrent?: number }[];
-}
 
 interface Options {
   redis: Redis;
@@ -38,9 +29,6 @@ const TIMES = {
   /** How long a request to Redis may take. */
   patienceMs: 800,
 };
-
-/** Seconds after which it is worth trying again, by what was refused. A slot of the sliding second is free in one; a call takes longer to end. */
-const RETRY_SECONDS = { cps: 1, concurrent: 2, away: 2 };
 
 /** Places renewed by one script. */
 const RENEWED_AT_ONCE = 100;
@@ -139,6 +127,7 @@ export class Limits {
    */
   async take(place: Place): Promise<string[]> {
     const { callId, leg, customer, application, trunks } = place;
+    if (this.#redis.status !== 'ready') throw unavailable();
     const member = memberOf(callId, leg);
     const scopes = [
       { id: customer.id, cps: customer.cps, concurrent: customer.concurrentCalls },
@@ -151,7 +140,7 @@ export class Limits {
       const taken = await this.#within(this.#scripts.take(member, this.#announced, scopes));
       if (taken.result === 'closed') {
         void this.beat();
-        throw new ApiError('service_unavailable', 'the calls in progress are being counted again', { retryAfter: Math.ceil(taken.waitMs / 1000) });
+        throw counting(taken.waitMs);
       }
       if (taken.result !== 'granted') throw refusal(taken.result, taken.scope, place);
       const [trunkId] = taken.trunks;
@@ -163,7 +152,7 @@ export class Limits {
       this.#lost(error);
       // It may have been granted without our hearing of it.
       this.#send(this.#scripts.release(member, scopes.map(({ id }) => id), true));
-      throw new ApiError('service_unavailable', 'limits cannot be checked right now', { retryAfter: RETRY_SECONDS.away });
+      throw unavailable();
     } finally {
       if (this.#taking.get(member) === state) this.#taking.delete(member);
     }
@@ -292,16 +281,4 @@ export class Limits {
       command.catch(() => undefined);
     }
   }
-}
-
-function refusal(limit: 'cps' | 'concurrent', scope: Scope, { customer, application }: Place): ApiError {
-  const allowed = {
-    cps: { customer: ['customer.limits.cps', customer.cps], application: ['application.max_cps', application.cps], trunk: ['trunk.max_cps'] },
-    concurrent: { customer: ['customer.limits.concurrent_calls', customer.concurrentCalls], application: ['application.max_concurrent', application.concurrentCalls], trunk: ['trunk.max_concurrent'] },
-  } as const;
-  const [path, most] = allowed[limit][scope];
-  return new ApiError(limit === 'cps' ? 'cps_limit_reached' : 'concurrent_call_limit_reached', undefined, {
-    retryAfter: RETRY_SECONDS[limit],
-    details: [{ path, message: most === undefined ? 'every trunk that could take the call is at its limit' : `at most ${most}${limit === 'cps' ? ' calls per second' : ' calls at a time'}` }],
-  });
 }
