@@ -59,6 +59,7 @@ import { createGuardedFetch } from './lib/guarded-fetch.ts';
 import { ApiError } from './lib/errors.ts';
 import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
+import { Retention } from './lib/retention.ts';
 import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
 import { Limits } from './limits/limits.ts';
@@ -292,6 +293,15 @@ export function createApp(config: Config, logger: Logger): App {
   const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: wakeWebhooks, fetch: guardedFetch.fetch, ids });
   const trunks = new TrunkService({ store: stores.trunks, ...services });
   const trunkStates = new TrunkStates({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), directory, note: (id, status) => trunks.noteStatus(id, status), logger });
+  const idempotency = createIdempotency(db, secrets);
+  const dayMs = 24 * 3600 * 1000;
+  const retention = new Retention({
+    kept: [
+      { name: 'webhook deliveries', purge: (limit) => deliveryLog.purge(new Date(Date.now() - config.WEBHOOK_RETENTION_DAYS * dayMs), limit) },
+      { name: 'idempotency keys', purge: (limit) => idempotency.purge(limit) },
+    ],
+    logger,
+  });
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
@@ -308,7 +318,7 @@ export function createApp(config: Config, logger: Logger): App {
     ],
     events: Object.values({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>),
     authenticator,
-    idempotency: createIdempotency(db, secrets),
+    idempotency,
     readiness: [
       { name: 'database', check: () => db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')) },
       { name: 'redis', check: () => redis.ping().then(() => undefined) },
@@ -350,11 +360,13 @@ export function createApp(config: Config, logger: Logger): App {
       trunkStates.start();
       dialogs.start();
       worker.start();
+      retention.start();
     },
     async stop(ms) {
       decisions.drain();
       changes.stop();
       stream.stop();
+      await retention.stop();
       peers.stop();
       conferences.stop();
       dialogs.stop();

@@ -23,6 +23,8 @@ export interface Idempotency {
    * @throws ApiError `idempotency_in_progress`, `idempotency_mismatch`, `invalid_request` for a key that is none
    */
   run(request: IdempotentRequest, work: () => Promise<Reply>): Promise<Reply & { replayed: boolean }>;
+  /** Removes at most so many answers that are older than that; returns how many. */
+  purge(limit: number): Promise<number>;
 }
 
 interface Row {
@@ -37,19 +39,10 @@ interface Row {
 const KEPT_MS = 24 * 3600 * 1000;
 // No request takes this long. One that has not been answered by then died with its process, and nobody knows how far it got.
 const ABANDONED_MS = 120_000;
-const PURGE_EVERY_MS = 60_000;
-const PURGE_AT_MOST = 1000;
 
 export function createIdempotency(db: Database, secrets: Secrets, now: () => Date = () => new Date()): Idempotency {
-  let purgedAt = 0;
   const row = (scope: string, key_hash: string) => db<Row>('idempotency_keys').where({ scope, key_hash });
   const ago = (ms: number): Date => new Date(now().getTime() - ms);
-
-  async function purge(): Promise<void> {
-    if (now().getTime() - purgedAt < PURGE_EVERY_MS) return;
-    purgedAt = now().getTime();
-    await db.raw('delete from idempotency_keys where created_at < ? order by created_at limit ?', [ago(KEPT_MS), PURGE_AT_MOST]);
-  }
 
   /** The earlier request's row, or undefined when this one is the first and has taken the key. */
   async function take(scope: string, keyHash: string, bodyHash: string): Promise<Row | undefined> {
@@ -67,13 +60,17 @@ export function createIdempotency(db: Database, secrets: Secrets, now: () => Dat
   }
 
   return {
+    async purge(limit) {
+      const [result] = (await db.raw('delete from idempotency_keys where created_at < ? order by created_at limit ?', [ago(KEPT_MS), limit])) as unknown as [{ affectedRows: number }];
+      return result.affectedRows;
+    },
+
     async run({ scope, key, fingerprint }, work) {
       if (!/^[\x21-\x7e]{1,255}$/.test(key)) throw invalid('Idempotency-Key', 'must be 1 to 255 printable ASCII characters');
       const keyHash = sha256(key);
       const bodyHash = sha256(fingerprint);
       // Replies hold API keys that are shown once and stored nowhere, so they are encrypted like every other secret.
       const context = `${scope}.${keyHash}`;
-      await purge();
 
       const earlier = await take(scope, keyHash, bodyHash);
       if (earlier) {

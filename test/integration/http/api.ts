@@ -90,6 +90,7 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   const applications = new ApplicationService({ ...shared, store: stores.applications, webhooks: new DeliveryLogStore(db), allowPrivate: !production });
   const more = rooms?.({ db, ids, now, stores, applications });
 
+  const idempotency = createIdempotency(db, secrets, now);
   const app = createApi({
     endpoints: [
       ...customerRoutes(new CustomerService({ ...shared, store: stores.customers })),
@@ -102,7 +103,7 @@ export async function startApi({ production = false, endpoints = [], rooms, read
       ...(more?.endpoints ?? []),
     ],
     authenticator,
-    idempotency: createIdempotency(db, secrets, now),
+    idempotency,
     readiness,
     registry: createRegistry(),
     logger,
@@ -135,7 +136,7 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   }
 
   return {
-    url, db, ids, stores, changes, document, authenticator, clock, unchecked, send,
+    url, db, ids, stores, changes, document, authenticator, idempotency, clock, unchecked, send,
     /** As the operator. */
     admin: (method: string, path: string, body?: unknown): Promise<ApiReply> => send(method, `/admin/v1${path}`, { key: OPERATOR, body }),
     /** A new customer with one application and its key. */

@@ -149,6 +149,7 @@ describe('Idempotency-Key', () => {
     await post('old');
     api.clock.offsetMs += 4 * DAY_MS; // a test above has left an answer in the future
     await post('new');
+    while ((await api.idempotency.purge(2)) > 0);
     const left: { n: number }[] = await api.db('idempotency_keys').count('* as n');
     api.clock.offsetMs = 0;
     expect(Number(left[0]?.n)).to.equal(1);
