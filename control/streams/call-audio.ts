@@ -72,9 +72,19 @@ export class CallAudio {
     return new CallAudio(options, await bind(options.host, options.ports), { ...found, ...sides });
   }
 
-  /** Ends what an earlier life of this process may have left: a media node that the caller cannot hear. */
-  async unblock(): Promise<void> {
-    await this.#call.ask({ command: 'unblock media', 'from-tag': this.#call.node, flags: ['directional'] });
+  /** Ends what an earlier life of this process may have left: copies to nobody, and a media node that the caller cannot hear. Never rejects. */
+  static async release(rtpengine: Rtpengine, dialog: ParkedChannel['dialog'], direction: 'inbound' | 'outbound'): Promise<void> {
+    try {
+      const { ask, tags } = await rtpengine.find(dialog.callId);
+      const { node, far } = sidesOf(tags, dialog, direction);
+      await Promise.allSettled([
+        ask({ command: 'unblock media', 'from-tag': node, flags: ['directional'] }),
+        ...(tags[TAG.voice] ? [ask({ command: 'unsubscribe', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] })] : []),
+        ...[TAG.inbound, TAG.outbound].filter((tag) => tags[tag]).map((tag) => ask({ command: 'unsubscribe', 'to-tag': tag })),
+      ]);
+    } catch {
+      // Then there is nothing to end, or nobody to ask.
+    }
   }
 
   /** Has one side of the call copied to us. @throws RtpengineError */
@@ -105,8 +115,11 @@ export class CallAudio {
     const wanting = [...this.#playbacks].filter((playback) => playback.length > 0);
     if (wanting.length > 0) this.#voice.want();
     const said = this.#voice.taking ? [...this.#playbacks].flatMap((playback) => playback.take() ?? []) : [];
-    this.#voice.tick(said);
-    return Object.fromEntries([...this.#open].map(([side, track]) => [side, track.take()]));
+    const heard = this.#voice.tick(said);
+    return Object.fromEntries([...this.#open].map(([side, track]) => {
+      const frame = track.take();
+      return [side, side === 'outbound' ? (heard ?? frame) : frame];
+    }));
   }
 
   /** Gives back what rtpengine holds for us, the port too. Never rejects; what cannot be given back ends with the call. */

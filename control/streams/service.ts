@@ -124,7 +124,9 @@ export class StreamService {
   async resumed(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog']): Promise<void> {
     if (this.#calls.has(call.id)) return; // Only the connection to the media node was lost.
     await this.#inTurn(call.id, async () => {
-      for (const running of await this.#o.running.load(call.id)) {
+      const left = await this.#o.running.load(call.id);
+      if (left.length > 0 || hasStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
+      for (const running of left) {
         try {
           await this.#begin(call, channel, dialog, running, true);
           this.#o.calls.note(call, 'stream.resumed', identity(running));
@@ -153,7 +155,7 @@ export class StreamService {
     this.#check(url);
     if (this.#closed) throw new NotStarted('audio_unavailable', 'the control plane is stopping');
     if ((this.#calls.get(call.id)?.streams.size ?? 0) >= MOST_STREAMS) throw new NotStarted('audio_unavailable', `a call can have at most ${MOST_STREAMS} streams`);
-    const streamed = this.#calls.get(call.id) ?? (await this.#open(call, channel, dialog, resumed));
+    const streamed = this.#calls.get(call.id) ?? (await this.#open(call, channel, dialog));
     const stream: Stream = new Stream({
       sid, url, track, callId: call.id, customerId: call.customerId, startedAt,
       variables: () => call.variables,
@@ -182,13 +184,12 @@ export class StreamService {
     stream.connect();
   }
 
-  async #open(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], resumed: boolean): Promise<Streamed> {
+  async #open(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog']): Promise<Streamed> {
     const { rtpengine, host, ports, calls } = this.#o;
     const audio = await CallAudio.open({
       rtpengine, dialog, host, ports, direction: call.direction,
       onVoiceFailed: (error) => calls.note(call, 'stream.playback_failed', { message: error instanceof Error ? error.message : String(error) }),
     });
-    if (resumed) await audio.unblock().catch(() => undefined);
     const streams = new Set<Stream>();
     const stopClock = this.#clock.listen(() => {
       const frames = audio.tick();
@@ -233,8 +234,7 @@ export class StreamService {
     }
     if (streamed || this.#turns.has(call.id)) return this.#inTurn(call.id, () => this.#closeIfIdle(call.id));
     // It has ended while nobody looked, and its streams with it.
-    const { started = 0, stopped = 0 } = { started: call.eventCounts['stream.started'], stopped: call.eventCounts['stream.stopped'] };
-    if (started <= stopped) return;
+    if (!hasStreams(call)) return;
     const left = await this.#o.running.load(call.id);
     this.#o.running.save(call.id, []);
     for (const running of left) this.#told(call, running, 'call_ended', { framesSent: 0, framesDropped: 0 });
@@ -290,6 +290,9 @@ export class StreamService {
     return turn;
   }
 }
+
+/** Whether a stream of the call has begun of which no end was told. */
+const hasStreams = ({ eventCounts }: Call): boolean => (eventCounts['stream.started'] ?? 0) > (eventCounts['stream.stopped'] ?? 0);
 
 /** A stream as events name it. */
 const identity = ({ sid, url, track }: { sid: string; url: string; track: StreamTrack }): Record<string, unknown> => ({ stream_sid: sid, stream_url: withoutSecrets(url), track });

@@ -52,19 +52,21 @@ export class Voice {
     void this.#open();
   }
 
-  /** Every 20 ms, with what each receiver has to say. */
-  tick(frames: readonly Buffer[]): void {
+  /** Every 20 ms, with what each receiver has to say. @returns what the caller hears, unless it is the media node. */
+  tick(frames: readonly Buffer[]): Buffer | undefined {
     this.#position += FRAME;
     if (this.#state === 'failed' && ++this.#frames > FAILED_FRAMES) this.#state = 'idle';
-    if (this.#state !== 'speaking') return;
+    if (this.#state !== 'speaking') return undefined;
     this.#silent = frames.length > 0 ? 0 : this.#silent + 1;
     if (this.#silent > PAUSE_FRAMES) {
       this.#state = 'idle';
       void this.#line.block(false).catch((error: unknown) => this.#line.failed(error));
-      return;
+      return undefined;
     }
-    this.#line.send(this.#rtp.packet(mixed(frames), this.#position, this.#frames++ === 0));
+    const frame = mixed(frames);
+    this.#line.send(this.#rtp.packet(frame, this.#position, this.#frames++ === 0));
     if (this.#frames % REMIND_FRAMES === 0) void this.#line.block(true).catch(() => undefined);
+    return frame;
   }
 
   /** Nothing is said any more. */
