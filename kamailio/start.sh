@@ -30,6 +30,16 @@ export LISTEN_UDP="udp:$sip_ip:$sip_port$advertise"
 export LISTEN_TCP="tcp:$sip_ip:$sip_port$advertise"
 export LISTEN_RPC="tcp:$rpc_ip:$RPC_PORT"
 
+# TLS is spoken where there is a certificate for it. With TLS_CA_FILE the far end's certificate must be signed by one of those.
+tls=
+if [ -n "${TLS_CERT_FILE:-}" ]; then
+  : "${TLS_KEY_FILE:?TLS_KEY_FILE must name the key of TLS_CERT_FILE}"
+  tls_port=${TLS_PORT:-5061}
+  export LISTEN_TLS="tls:$sip_ip:$tls_port${advertise:+ advertise ${own%:*}:$tls_port}"
+  export TLS_CERT_FILE TLS_KEY_FILE
+  tls="-A WITH_TLS${TLS_CA_FILE:+ -A WITH_TLS_CA}"
+fi
+
 # MEDIA_NODES is `host:port,host:port`; dispatcher set 1, flag 8 probes a node before it is trusted again.
 : >"$DISPATCHER_LIST"
 for node in $(echo "${MEDIA_NODES:-}" | tr ',' ' '); do
@@ -38,5 +48,6 @@ done
 
 # The fast allocator instead of the debugging one: a third less CPU per decision. 512 MB hold about 60,000 transactions, and are
 # taken from the machine only as they are used.
-exec "${KAMAILIO_BIN:-kamailio}" -DD -E -f "$here/kamailio.cfg" -Y "$run" -P "$run/kamailio.pid" \
+# shellcheck disable=SC2086
+exec "${KAMAILIO_BIN:-kamailio}" -DD -E $tls -f "$here/kamailio.cfg" -Y "$run" -P "$run/kamailio.pid" \
   -x fm -X fm -m "${KAMAILIO_SHM_MB:-512}" -M "${KAMAILIO_PKG_MB:-8}" ${KAMAILIO_MODULES:+-L "$KAMAILIO_MODULES"}

@@ -17,11 +17,14 @@ export class SipCarrier {
   readonly dialogs: Dialog[] = [];
   /** Answers to requests that are no INVITE and no ACK; 200 unless a test says otherwise. */
   answerOther: (request: SipMessage) => string | [status: string, headers: HeaderLine[]] | undefined = () => '200 OK';
+  /** What it tells to be reached at. */
+  contact: string;
   #script: Script = () => ['180 Ringing', '200 OK'];
   #from: HostPort | undefined;
 
   private constructor(wire: Wire) {
     this.wire = wire;
+    this.contact = wire.contact('carrier');
     wire.onRequest = (request, from) => this.#handle(request, from);
   }
 
@@ -57,7 +60,7 @@ export class SipCarrier {
   respond(invite: SipMessage, status: string, headers: HeaderLine[] = [], tag?: string): void {
     const answer = status.startsWith('200') || status.startsWith('183');
     this.wire.respond(invite, this.#from ?? { host: '', port: 0 }, status, [
-      ['Contact', this.wire.contact('carrier')], ...headers, ...(answer ? [['Content-Type', 'application/sdp'] as HeaderLine] : []),
+      ['Contact', this.contact], ...headers, ...(answer ? [['Content-Type', 'application/sdp'] as HeaderLine] : []),
     ], answer ? sdp(this.wire.address) : '', tag ?? this.#dialogOf(invite).localTag);
   }
 
@@ -79,7 +82,7 @@ export class SipCarrier {
   #dialogOf(invite: SipMessage): Dialog {
     const callId = header(invite, 'call-id') ?? '';
     const known = this.dialogs.find((dialog) => dialog.callId === callId);
-    const dialog = known ?? new Dialog(callId, random(), this.wire.contact('carrier'));
+    const dialog = known ?? new Dialog(callId, random(), this.contact);
     if (!known) this.dialogs.push(dialog);
     return dialog;
   }
