@@ -115,22 +115,23 @@ export class CallStore {
   /**
    * Adds what a leg has cost to its call.
    * @param n orders the timeline's line, see TimelineEntry
-   * @throws Error when the call is not stored yet
+   * @returns false when the call is not stored yet
    */
   async settled(
     trx: Knex.Transaction, { callId, leg }: { callId: string; leg: number },
     cost: { amountMicros: bigint; currency: string; billsecSeconds: number; unpaidMicros: bigint }, { n, at }: { n: string; at: Date },
-  ): Promise<void> {
+  ): Promise<boolean> {
     // As digits: a bound bigint would be a string, and adding that is floating.
     const changed = (await trx('calls').where({ id: callId }).update({
       cost_micros: trx.raw(`COALESCE(cost_micros, 0) + ${cost.amountMicros}`), cost_currency: cost.currency,
     })) as number;
-    if (changed === 0) throw new Error(`the call ${callId} is not stored yet`);
+    if (changed === 0) return false;
     const detail = {
       leg, amount: formatMicros(cost.amountMicros), currency: cost.currency, billsec_seconds: cost.billsecSeconds,
       ...(cost.unpaidMicros > 0n && { unpaid_amount: formatMicros(cost.unpaidMicros) }),
     };
     await this.addToTimeline(trx, [{ callId, n, at, kind: 'billing.settled', detail }]);
+    return true;
   }
 
   async find(id: string): Promise<Call | undefined> {

@@ -7,9 +7,9 @@ import type { HoldStore } from './store.ts';
 export interface Costs {
   /**
    * Adds the cost of a leg to its call, in this transaction.
-   * @throws Error when the call is not stored yet
+   * @returns false when the call is not stored yet
    */
-  settled(trx: Knex.Transaction, leg: LegKey, cost: Cost): Promise<void>;
+  settled(trx: Knex.Transaction, leg: LegKey, cost: Cost): Promise<boolean>;
 }
 
 interface Options {
@@ -114,12 +114,9 @@ export class Settlements {
     const key: LegKey = { callId: ending.callId, leg: ending.leg };
     try {
       await store.resolve(key, ending.times, now(), ending.atMostHeld, async (trx, cost) => {
-        try {
-          await costs.settled(trx, key, cost);
-        } catch (error) {
-          // A call that cost nothing gives its money back at once; one that did waits for its row, but not for ever.
-          if (cost.amountMicros > 0n && now().getTime() - ending.since < CALL_MISSING_MS) throw error;
-        }
+        const stored = await costs.settled(trx, key, cost);
+        // A call that cost nothing gives its money back at once; one that did waits for its row, but not for ever.
+        if (!stored && cost.amountMicros > 0n && now().getTime() - ending.since < CALL_MISSING_MS) throw new Error('the call is not stored yet');
       });
       this.#ending.delete(nameOf(key));
     } catch (error) {

@@ -94,7 +94,7 @@ export class HoldStore {
       const answeredAt = times.answeredAt ?? hold.answeredAt;
       const billsec = wholeSeconds(answeredAt, times.endedAt);
       const due = answeredAt ? chargeOf(hold.tariff, billsec) : 0n;
-      const beyond = due > hold.heldMicros && !atMostHeld ? await this.#takeable(trx, hold.customerId, due - hold.heldMicros) : 0n;
+      const beyond = due > hold.heldMicros && !atMostHeld ? await this.#takeable(trx, hold, due - hold.heldMicros) : 0n;
       const charged = due > hold.heldMicros ? hold.heldMicros + beyond : due;
       const cost: Cost = { amountMicros: charged, currency: hold.currency, billsecSeconds: billsec, unpaidMicros: due - charged };
       await settled(trx, cost);
@@ -133,8 +133,9 @@ export class HoldStore {
     });
   }
 
-  /** How much of an amount is available, with the row locked. */
-  async #takeable(trx: Knex.Transaction, customerId: string, micros: bigint): Promise<bigint> {
+  /** How much of an amount is available, with the row locked; and before it that of the call, which `settled` writes while other legs of it may be settled. */
+  async #takeable(trx: Knex.Transaction, { callId, customerId }: Hold, micros: bigint): Promise<bigint> {
+    await trx.raw('SELECT id FROM calls WHERE id = ? FOR UPDATE', [callId]);
     const [row] = await rowsOf<{ balance_micros: string | number }>(trx, `SELECT balance_micros FROM accounts WHERE customer_id = ? AND kind = 'available' FOR UPDATE`, [customerId]);
     const balance = BigInt(row?.balance_micros ?? 0);
     return balance < micros ? balance : micros;

@@ -49,7 +49,7 @@ export async function startRig() {
   const calls = new CallStore(db);
   let leg = 0;
 
-  const settled = (trx: Knex.Transaction, key: LegKey, cost: Cost): Promise<void> => calls.settled(trx, key, cost, { n: ids.number(), at: now() });
+  const settled = (trx: Knex.Transaction, key: LegKey, cost: Cost): Promise<boolean> => calls.settled(trx, key, cost, { n: ids.number(), at: now() });
 
   function process(options: { db?: Database; holdSeconds?: number; instance?: number } = {}): Process {
     const own = new Ids(options.instance ?? 1);
