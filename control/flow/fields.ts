@@ -7,3 +7,13 @@ export const httpUrl = z.string().max(2048).refine((value) => {
 
 /** The codes an inbound call can be refused with (contract §2). */
 export const refusalCode = z.union([z.literal(403), z.literal(404), z.literal(480), z.literal(486), z.literal(603)]);
+
+/** Half a surrogate pair is no character: neither a database nor a webhook's receiver would take it. */
+const whole = (value: string): boolean => !/\p{Surrogate}/u.test(value);
+const BROKEN = 'must be whole Unicode characters';
+
+/** What is to be spoken. */
+export const speech = z.string().trim().min(1).max(4000).refine(whole, BROKEN);
+
+/** The value of a call's variable. */
+export const variableValue = z.string().max(4096).refine(whole, BROKEN);

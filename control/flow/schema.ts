@@ -26,14 +26,20 @@ export const ACTIONS = new Map<string, Action<unknown>>(
 /** More actions than any sane flow has; the payload's size is bounded besides. */
 const MOST_ACTIONS = 200;
 const MOST_DETAILS = 50;
+/** So much of a path is told, in characters: a payload of one endless name must not become a timeline of it. */
+const LONGEST_PATH = 200;
 
+const clip = (path: string): string => (path.length > LONGEST_PATH ? `${path.slice(0, LONGEST_PATH)}…` : path);
+
+/** What is wrong with a payload: the first 50 places, each with its path. */
 export class InvalidActions extends Error {
   readonly details: ErrorDetail[];
 
   constructor(details: ErrorDetail[]) {
-    super(details.map(({ path, message }) => `${path}: ${message}`).join('; '));
+    const told = details.slice(0, MOST_DETAILS).map(({ path, message }) => ({ path: clip(path), message }));
+    super(told.map(({ path, message }) => `${path}: ${message}`).join('; '));
     this.name = 'InvalidActions';
-    this.details = details;
+    this.details = told;
   }
 }
 
@@ -53,10 +59,10 @@ export function parseActions(payload: unknown): Step[] {
   const steps = payload.actions.flatMap((item: unknown, index) => {
     const result = parseAction(item, index);
     if ('action' in result) return [result];
-    details.push(...result.details);
+    if (details.length < MOST_DETAILS) details.push(...result.details.slice(0, MOST_DETAILS));
     return [];
   });
-  if (details.length > 0) throw new InvalidActions(details.slice(0, MOST_DETAILS));
+  if (details.length > 0) throw new InvalidActions(details);
   return steps;
 }
 
@@ -68,7 +74,7 @@ function parseAction(item: unknown, index: number): Step | { details: ErrorDetai
   if (!typed && keys.length !== 1) return bad('must have exactly one key, the name of the action, or a type');
   const name = typed ? item.type : keys[0];
   const definition = typeof name === 'string' ? ACTIONS.get(name) : undefined;
-  if (!definition) return bad(`is not a known action: ${JSON.stringify(name).slice(0, 80)}`, ...(typed ? ['type'] : []));
+  if (!definition) return bad(typeof name === 'string' ? `is not a known action: ${JSON.stringify(name.slice(0, 80))}` : 'must be the name of an action', ...(typed ? ['type'] : []));
   const { type: _type, ...typedFields } = item;
   const result = definition.schema.safeParse(typed ? typedFields : item[definition.name], { error: plainWords });
   if (result.success) return { action: definition.name, fields: result.data };

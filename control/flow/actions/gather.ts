@@ -2,12 +2,13 @@ import { z } from 'zod';
 import { deferred } from '../../lib/deferred.ts';
 import { ChannelGone, type Digit } from '../../media/media.ts';
 import { action, CONTINUE, type FlowContext, type Outcome, type Resumed } from '../action.ts';
+import { speech } from '../fields.ts';
 
 const digitCount = z.int().min(1).max(64);
 
 const schema = z
   .strictObject({
-    prompt: z.string().trim().min(1).max(4000).optional(),
+    prompt: speech.optional(),
     num_digits: digitCount.optional(),
     max_digits: digitCount.optional(),
     min_digits: z.int().min(0).max(64).optional(),

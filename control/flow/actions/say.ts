@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { action, CONTINUE } from '../action.ts';
+import { speech } from '../fields.ts';
 
 const voice = z.string().regex(/^[A-Za-z0-9+_-]{1,64}$/, 'must be the name of a voice');
 
@@ -7,9 +8,9 @@ const voice = z.string().regex(/^[A-Za-z0-9+_-]{1,64}$/, 'must be the name of a 
 export const say = action({
   name: 'say',
   schema: z.strictObject({
-    text: z.string().trim().min(1).max(4000),
+    text: speech,
     voice: voice.optional(),
-    language: z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a language tag such as en-GB').optional(),
+    language: z.string().max(64).regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a language tag such as en-GB').optional(),
     loop: z.int().min(1).max(10).default(1),
   }),
   prompts: (fields) => [fields],

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { action, CONTINUE, FlowFailure } from '../action.ts';
+import { variableValue } from '../fields.ts';
 
 /** At most so many variables per call (contract §4). */
 const MOST = 100;
@@ -9,9 +10,9 @@ export const variableName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_.-]*
 /** Sets a variable that travels with the call into every later request and webhook. */
 export const setVariable = action({
   name: 'set_variable',
-  schema: z.strictObject({ name: variableName, value: z.string().max(4096) }),
+  schema: z.strictObject({ name: variableName, value: variableValue }),
   run({ name, value }, { call, calls }) {
-    if (!(name in call.variables) && Object.keys(call.variables).length >= MOST) {
+    if (!Object.hasOwn(call.variables, name) && Object.keys(call.variables).length >= MOST) {
       throw new FlowFailure('answer_url_error', `a call can have at most ${MOST} variables`);
     }
     calls.setVariable(call, name, value);
@@ -23,7 +24,7 @@ export const unsetVariable = action({
   name: 'unset_variable',
   schema: z.strictObject({ name: variableName }),
   run({ name }, { call, calls }) {
-    if (name in call.variables) calls.setVariable(call, name, undefined);
+    if (Object.hasOwn(call.variables, name)) calls.setVariable(call, name, undefined);
     return Promise.resolve(CONTINUE);
   },
 });
