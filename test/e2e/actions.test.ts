@@ -186,7 +186,7 @@ describe('the actions', () => {
       const far = await callee.incoming();
       await call.heard.waitUntilTone(600);
       expect(far.invite?.uri).to.match(/^sip:15557654321@/);
-      expect(far.receivedText).to.match(/^From:.*\+15551230001/im).and.match(new RegExp(`^Diversion: <sip:\\${own.number}@`, 'im'));
+      expect(far.receivedText).to.match(/^From: <sip:15551230001@/im).and.match(new RegExp(`^Diversion: <sip:\\${own.number}@`, 'im'));
       await call.hangup();
     });
 
