@@ -232,6 +232,19 @@ describe('A call of a media node to a trunk', () => {
     expect(call.story()).not.to.include('200 OK | ').and.not.to.match(/487.*SIP\/2\.0 200/);
   });
 
+  it('the edge\'s own BYE has the numbers and names the trunk knows, and nothing of the node\'s', async () => {
+    first.script(guarded(401, 'mini', 'pa"ss|w;ord'));
+    const call = await dial();
+    await call.answered();
+    await edge.rpc('dlg.terminate_dlg', [call.callId, call.dialog.localTag, call.dialog.remoteTag]);
+    expect((await call.ended()).by).to.equal('remote');
+    const bye = await first.request('BYE');
+    const [, invite] = first.invites;
+    expect(bye.text).not.to.include(ADDRESS.media);
+    expect(header(bye, 'from')).to.equal(invite && header(invite, 'from'));
+    expect(parseInt(header(bye, 'cseq') ?? '')).to.be.greaterThan(parseInt((invite && header(invite, 'cseq')) ?? ''));
+  });
+
   it('an answered call goes on and ends after a restart of the edge, credentials or not', async () => {
     first.script(guarded(401, 'mini', 'pa"ss|w;ord'));
     const [one, two] = [await dial(), await dial()];
