@@ -1,5 +1,6 @@
 import type { Customer } from '../customers/schema.ts';
 import { capReached, checkSpendRules } from '../limits/spend-control.ts';
+import { isAway } from '../lib/database-away.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseMicros } from '../lib/money.ts';
@@ -11,7 +12,6 @@ import type { HoldStore } from './holds/store.ts';
 import type { Caps } from './ledger/account.ts';
 import type { Direction, Rate } from './rates/rate.ts';
 import type { Rates } from './rates/rates.ts';
-import { isAway } from './sql.ts';
 
 export type { LegKey, LegTimes } from './holds/hold.ts';
 export type { Exhaustion, Warning } from './holds/running-legs.ts';

@@ -1,3 +1,4 @@
+import { isAway } from '../lib/database-away.ts';
 import { ApiError, type ErrorCode, type ErrorDetail } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 
@@ -29,10 +30,13 @@ function known(error: unknown): ApiError | undefined {
   return new ApiError('invalid_request', error instanceof URIError ? 'the path is not validly encoded' : 'the request could not be read');
 }
 
-/** The one place that turns an error into HTTP. What nobody foresaw is logged with the request's id and says nothing to the client. */
+/**
+ * The one place that turns an error into HTTP. What nobody foresaw is logged with the request's id and says nothing to the
+ * client, except that it is worth another try where the database was away.
+ */
 export function errorReply(error: unknown, requestId: string, logger: Logger): Reply {
-  const shown = known(error) ?? new ApiError('internal_error');
-  if (shown.code === 'internal_error') logger.error({ err: error, request_id: requestId }, 'request failed');
+  const shown = known(error) ?? (isAway(error) ? new ApiError('service_unavailable', undefined, { retryAfter: 1 }) : new ApiError('internal_error'));
+  if (shown.code === 'internal_error' || (shown !== error && shown.status >= 500)) logger.error({ err: error, request_id: requestId }, 'request failed');
   const body: ErrorBody = { error: { code: shown.code, message: shown.message, details: shown.details, request_id: requestId } };
   const headers: Record<string, string> = {};
   if (shown.retryAfter !== undefined) headers['Retry-After'] = String(Math.max(1, Math.ceil(shown.retryAfter)));

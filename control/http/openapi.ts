@@ -37,7 +37,7 @@ export function errorCodes(endpoint: Endpoint): ErrorCode[] {
   if (endpoint.body && !endpoint.consumes) codes.add('invalid_json');
   if (endpoint.method === 'post') for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
   if (endpoint.produces !== undefined) codes.add('range_not_satisfiable');
-  codes.add('internal_error');
+  for (const code of ['internal_error', 'service_unavailable'] as const) codes.add(code);
   return [...codes];
 }
 

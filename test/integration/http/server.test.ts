@@ -1,12 +1,19 @@
 import { expect } from 'chai';
 import { z } from 'zod';
 import { endpoint } from '../../../control/http/endpoint.ts';
+import { connectDatabase } from '../../../control/lib/database.ts';
 import { OPERATOR, startApi, type TestApi } from './api.ts';
 
 const boom = endpoint({
   method: 'get', path: '/v1/boom', auth: 'none', tag: 'Test', summary: 'fails', status: 204,
   handle: async () => {
     throw new Error('the password of the database is hunter2');
+  },
+});
+const away = endpoint({
+  method: 'get', path: '/v1/away', auth: 'none', tag: 'Test', summary: 'needs a database that is not there', status: 204,
+  handle: async () => {
+    await connectDatabase('mysql://nobody@127.0.0.1:1/none').raw('SELECT 1');
   },
 });
 const echo = endpoint({
@@ -21,7 +28,7 @@ describe('the HTTP server', () => {
 
   before(async () => {
     api = await startApi({
-      endpoints: [boom, echo],
+      endpoints: [boom, away, echo],
       readiness: [
         { name: 'database', check: async () => missing.database },
         { name: 'media', check: async () => {
@@ -94,6 +101,12 @@ describe('the HTTP server', () => {
     const reply = await api.send('GET', '/v1/boom');
     expect(reply.status).to.equal(500);
     expect(reply.body.error).to.deep.equal({ code: 'internal_error', message: 'internal error', request_id: reply.headers.get('x-request-id') });
+  });
+
+  it('answers 503, and when to try again, while the database is away', async () => {
+    const reply = await api.send('GET', '/v1/away');
+    expect([reply.status, reply.body.error.code, reply.headers.get('retry-after')]).to.deep.equal([503, 'service_unavailable', '1']);
+    expect(JSON.stringify(reply.body)).to.not.include('127.0.0.1');
   });
 
   it('asks for a key before anything else, and says how', async () => {
