@@ -322,6 +322,18 @@ describe('The limits of a trunk at the edge', () => {
     for (const call of [moved, next]) await call.hangup();
   });
 
+  it('a trunk that could not be sent to keeps no place', async () => {
+    await edge.carrier('gone', { maxConcurrent: 1 });
+    const call = await node.call({
+      to: '+4930111', from: '+15551111', via: edge.sip,
+      headers: [['X-MV-Targets', `sip:1@${ADDRESS.operator}:${await freePort()};transport=tcp|${second.uri()}`], ['X-MV-Trunks', 'gone|wide']],
+    });
+    expect(await taken(call)).to.equal('wide');
+    const next = await dial('gone|wide');
+    expect(await taken(next)).to.equal('gone');
+    for (const one of [call, next]) await one.hangup();
+  });
+
   it('a trunk gets no more calls in a second than it takes; with all full the node gets 503', async () => {
     await edge.carrier('slow', { maxCps: 2 });
     await edge.carrier('slow too', { maxCps: 1 });
