@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure } from '../failure.ts';
 import { REPOSITORY } from '../home.ts';
+import { mediaFrom } from '../settings.ts';
 import { setUp } from '../setup/index.ts';
 import { step } from '../steps.ts';
 import { environmentFor, privateInstance, type PrivateInstance } from '../testing/private-instance.ts';
@@ -15,7 +16,7 @@ export async function bench(args: string[]): Promise<number> {
   const tools = await setUp();
   let instance: PrivateInstance | undefined;
   await step('An instance of its own', async () => {
-    instance = await privateInstance(tools);
+    instance = await privateInstance(tools, { media: await mediaFrom(process.env) });
   }, { long: true });
   try {
     return await foreground(['--import', 'tsx', path.join(REPOSITORY, 'test/bench', `${name}.ts`), ...options], environmentFor(tools, instance));

@@ -33,25 +33,17 @@ export class Program {
     }
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get log(): string {
     return this.#log;
   }
 
   /** User and system time of all its processes so far, in µs. */
-  async cpuUs(): Promise<number> {
-    const pid = this.#child.pid ?? 0;
-    const parents = new Map<number, number>();
-    const ticks = new Map<number, number>();
-    for (const entry of await readdir('/proc')) {
-      if (!/^\d+$/.test(entry)) continue;
-      const stat = await readFile(`/proc/${entry}/stat`, 'latin1').catch(() => '');
-      // The name, in parentheses, may hold anything.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      parents.set(Number(entry), Number(fields[1]));
-      ticks.set(Number(entry), Number(fields[11]) + Number(fields[12]));
-    }
-    const belongs = (one: number | undefined): boolean => one === pid || (one !== undefined && one > 1 && belongs(parents.get(one)));
-    return [...ticks].filter(([one]) => belongs(one)).reduce((sum, [, used]) => sum + used, 0) * TICK_US;
+  cpuUs(): Promise<number> {
+    return cpuUsOf(this.pid);
   }
 
   async stop(): Promise<void> {
@@ -66,4 +58,20 @@ export class Program {
   #kill(signal: NodeJS.Signals): void {
     if (this.#child.pid && this.#child.exitCode === null && this.#child.signalCode === null) process.kill(-this.#child.pid, signal);
   }
+}
+
+/** User and system time of a process and of all it has started, so far, in µs. */
+export async function cpuUsOf(pid: number): Promise<number> {
+  const parents = new Map<number, number>();
+  const ticks = new Map<number, number>();
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const stat = await readFile(`/proc/${entry}/stat`, 'latin1').catch(() => '');
+    // The name, in parentheses, may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    parents.set(Number(entry), Number(fields[1]));
+    ticks.set(Number(entry), Number(fields[11]) + Number(fields[12]));
+  }
+  const belongs = (one: number | undefined): boolean => one === pid || (one !== undefined && one > 1 && belongs(parents.get(one)));
+  return [...ticks].filter(([one]) => belongs(one)).reduce((sum, [, used]) => sum + used, 0) * TICK_US;
 }

@@ -123,7 +123,7 @@ async function settled(rpcUrl: string): Promise<void> {
 }
 
 /** Any answer to an OPTIONS. */
-async function pingSip(port: number): Promise<void> {
+export async function pingSip(port: number): Promise<void> {
   const socket = createSocket('udp4');
   try {
     socket.bind(0, '127.0.0.1');
