@@ -56,6 +56,8 @@ export class Billing {
   readonly #now: () => Date;
   readonly #running: RunningLegs;
   readonly #settlements: Settlements;
+  /** The legs that end while the holds of their call are read. */
+  readonly #adopting = new Map<string, Set<number>>();
   #timers: NodeJS.Timeout[] = [];
   #startedAt = -Infinity;
 
@@ -135,6 +137,7 @@ export class Billing {
    */
   ended(leg: LegKey, times: LegTimes): void {
     this.#running.remove(leg);
+    this.#adopting.get(leg.callId)?.add(leg.leg);
     this.#settlements.end(leg, times);
   }
 
@@ -153,7 +156,10 @@ export class Billing {
    * told by `answered`, those that are gone by `ended`. A running call whose own hold was resolved in between has to end.
    */
   async adopt(callId: string): Promise<void> {
-    for (const hold of await this.#options.store.ofCall(callId)) {
+    const ended = this.#adopting.get(callId) ?? new Set();
+    this.#adopting.set(callId, ended);
+    const holds = await this.#options.store.ofCall(callId).finally(() => this.#adopting.delete(callId));
+    for (const hold of holds.filter(({ leg }) => !ended.has(leg))) {
       if (!hold.resolved) this.#running.add(hold);
       else if (hold.leg === 0) this.#running.exhaust(hold, 'service_unavailable');
     }

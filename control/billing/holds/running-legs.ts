@@ -162,11 +162,12 @@ export class RunningLegs {
       const possible = affordableSeconds(leg.tariff, leg.coveredSeconds, wanted, outcome.roomMicros);
       if (possible > leg.coveredSeconds) outcome = await this.#extendTo(leg, possible, capsOf(leg.customerId));
     }
+    if (this.#legs.get(nameOf(leg)) !== leg) return; // It has ended meanwhile.
     if (outcome === 'resolved') {
       // Nobody else extends a leg of ours: either the reply to an extension was lost, or the hold has been swept.
       const hold = (await store.ofCall(leg.callId)).find((one) => one.leg === leg.leg);
       if (hold && !hold.resolved) leg.coveredSeconds = hold.coveredSeconds;
-      else this.#swept(leg);
+      else if (this.#legs.get(nameOf(leg)) === leg) this.#swept(leg);
       return;
     }
     if (why === undefined) {

@@ -120,6 +120,25 @@ describe('money for calls', () => {
     await expectSound(customer);
   });
 
+  it('is not told to end when it ends while more is being held for it', async () => {
+    const customer = await rig.customer('10');
+    const b = rig.process();
+    const call = await rig.call(customer, rate(), 1);
+    await a.billing.hold(call);
+    const answeredAt = rig.clock.now;
+    a.billing.answered(call, answeredAt);
+    await a.billing.tick();
+    rig.clock.now = rig.at(45_000);
+    // As if the settlement overtook the extension: it finds a hold that is resolved.
+    b.billing.ended(call, { answeredAt, endedAt: rig.clock.now });
+    await b.billing.tick();
+    const extending = a.billing.tick();
+    a.billing.ended(call, { answeredAt, endedAt: rig.clock.now });
+    await extending;
+    expect(a.exhausted).to.deep.equal([]);
+    expect(await rig.balance(customer)).to.include({ availableMicros: 9_550_000n, heldMicros: 0n });
+  });
+
   it('goes on when somebody pays in before the end', async () => {
     const customer = await rig.customer('0.60');
     const call = await rig.call(customer);

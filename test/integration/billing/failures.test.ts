@@ -165,6 +165,17 @@ describe('money for calls, when something breaks', () => {
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_300_000n, heldMicros: 0n });
     });
 
+    it('is followed by one that does not look after what has ended meanwhile', async () => {
+      const call = await answeredCall();
+      const b = rig.process();
+      const adopting = b.billing.adopt(call.callId);
+      b.billing.ended(call, { endedAt: rig.at(10_000) });
+      await adopting;
+      await b.billing.tick();
+      expect(b.billing.counters).to.deep.equal({ running: 0, unsettled: 0 });
+      expect(await rig.balance(customer)).to.include({ availableMicros: 9_900_000n, heldMicros: 0n });
+    });
+
     it('while the call rang is followed by one that hears of the answer', async () => {
       const call = await rig.call(customer);
       await a.billing.hold(call);

@@ -143,6 +143,21 @@ describe('the journal of calls', () => {
     expect(journal.accepting).to.equal(true);
   });
 
+  it('leaves the cost alone, which is written when a leg is settled', async () => {
+    const call = create();
+    await journal.settled();
+    const settle = (leg: number, amountMicros: bigint) => store.transaction((trx) =>
+      store.settled(trx, { callId: call.id, leg }, { amountMicros, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n }, { n: String(leg), at: new Date() }));
+    expect(await settle(1, 9_007_199_254_740_993n)).to.equal(true);
+    calls.answered(call);
+    await journal.settled();
+    expect(await settle(0, 1n)).to.equal(true);
+    calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING' } });
+    await journal.settled();
+    expect(await store.find(call.id)).to.include({ costMicros: 9_007_199_254_740_994n, costCurrency: 'EUR', status: 'completed' });
+    expect(await store.transaction((trx) => store.settled(trx, { callId: 'call_nowhere', leg: 0 }, { amountMicros: 1n, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n }, { n: '1', at: new Date() }))).to.equal(false);
+  });
+
   it('lists newest first, by application, with filters and pages', async () => {
     const own = Array.from({ length: 3 }, () => calls.createInbound({ customerId: 'cust_2', applicationId: 'app_2', from: '+1555', to: '+15557', routeMode: 'webhook', routingTarget: 'app_2' }));
     create();
