@@ -4,14 +4,15 @@ import { FreeSwitchChannel } from './channel.ts';
 import type { ChannelNode, LegListener, Peer } from './channel-commands.ts';
 import { originateCommand } from './dial-string.ts';
 import { isParked, Progress } from './dialing.ts';
-import { doingNow, type Doing } from './doing.ts';
+import type { Doing } from './doing.ts';
 import { EslClient, type EslTimings } from './esl/client.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import type { EslEvent } from './esl/events.ts';
 import { deferred, type Deferred } from '../lib/deferred.ts';
 import { MediaError, type Dialing, type Digit, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
-import { channelExists, dumpChannel, listChannels, nodeVersion } from './node-commands.ts';
+import { Inventory } from './inventory.ts';
+import { nodeVersion } from './node-commands.ts';
 import { Placements } from './placements.ts';
 
 export interface NodeAddress {
@@ -49,8 +50,6 @@ const EVENTS = [
 const MAX_PENDING = 10_000;
 /** How much longer than it may ring the command of an outbound call may run, in s. */
 const JOB_SECONDS = 60;
-/** Channels asked about at once. */
-const DUMPS = 16;
 
 /** One media node: its connection, and every channel on it that carries a call of ours. */
 export class MediaNode implements ChannelNode, Peer {
@@ -66,6 +65,7 @@ export class MediaNode implements ChannelNode, Peer {
   /** Who wants the news of a second leg, by the leg's uuid. */
   readonly #legs = new Map<string, LegListener>();
   readonly #placements = new Placements();
+  readonly #inventory: Inventory;
   readonly #asked = deferred<void>();
   /** `away`: it may have channels we do not know. `given-up`: it has none any more. */
   #state: 'away' | 'ready' | 'given-up' = 'away';
@@ -73,10 +73,6 @@ export class MediaNode implements ChannelNode, Peer {
   #waiting: Deferred<EslConnection>[] = [];
   #grace: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout | undefined;
-  /** Channels that ended while the node was being asked which it has: the answer may still name them. */
-  #endedMeanwhile: Set<string> | undefined;
-  /** What was told meanwhile of channels and legs that nobody knew yet. */
-  #toldMeanwhile: EslEvent[] = [];
   #version: string | undefined;
 
   constructor(options: NodeOptions) {
@@ -85,6 +81,17 @@ export class MediaNode implements ChannelNode, Peer {
     this.kamailio = options.kamailio;
     this.asked = this.#asked.promise;
     const { host, eslPort } = options.address;
+    this.#inventory = new Inventory({
+      channels: this.#channels,
+      isExpected: (uuid) => this.#placements.has(uuid),
+      found: (headers, doing) => this.#add(headers, { doing }),
+      vanished: (uuid) => {
+        const channel = this.#channels.get(uuid);
+        this.#channels.delete(uuid);
+        channel?.lost();
+      },
+      settleMs: options.timings.settleMs,
+    });
     this.#client = new EslClient({
       host,
       port: eslPort,
@@ -213,7 +220,7 @@ export class MediaNode implements ChannelNode, Peer {
     const uuid = headers['Unique-ID'] ?? '';
     const channel = this.#channels.get(uuid);
     const leg = this.#legs.get(uuid);
-    if (this.#endedMeanwhile && !channel && !leg && /^CHANNEL_(PROGRESS|ANSWER|EXECUTE_COMPLETE)/.test(name)) this.#toldMeanwhile.push(event);
+    if (!channel && !leg) this.#inventory.heard(event);
     switch (name) {
       case 'CHANNEL_OUTGOING':
         this.#placements.made(uuid);
@@ -222,7 +229,7 @@ export class MediaNode implements ChannelNode, Peer {
       case 'CHANNEL_PARK':
         if (channel) channel.tell(headers);
         // One of an outbound call that nobody here has placed: an earlier life of this process has.
-        else if (!this.#endedMeanwhile?.has(uuid)) this.#add(headers, isOutbound(headers) ? { doing: undefined } : undefined);
+        else if (!this.#inventory.hasSeenEnd(uuid)) this.#add(headers, isOutbound(headers) ? { doing: undefined } : undefined);
         return;
       case 'CHANNEL_PROGRESS':
       case 'CHANNEL_PROGRESS_MEDIA':
@@ -234,7 +241,7 @@ export class MediaNode implements ChannelNode, Peer {
       case 'CHANNEL_EXECUTE_COMPLETE':
         return channel?.completed(headers);
       case 'CHANNEL_HANGUP_COMPLETE':
-        this.#endedMeanwhile?.add(uuid);
+        this.#inventory.sawEnd(uuid);
         this.#channels.delete(uuid);
         return channel?.hungUp(headers);
       case 'DTMF':
@@ -259,8 +266,8 @@ export class MediaNode implements ChannelNode, Peer {
     if (found) {
       const { trunkId } = channel;
       parked.adopted = { ...(found.doing && channel.adopt(found.doing)), ...(progress ? { dialing: progress } : trunkId !== undefined && { trunkId }) };
-      this.#tellAgain(headers);
-      if (found.doing?.application === 'bridge') this.#tellAgain(found.doing.leg);
+      const legs = found.doing?.application === 'bridge' ? [found.doing.leg] : [];
+      for (const said of [headers, ...legs]) for (const event of this.#inventory.toldSince(said)) this.#take(event);
     }
     // A call that nobody takes ends after 30 s, by the dialplan or by how it was placed. This one is taken: from here on it is ours to end.
     if (isOutbound(headers) ? isParked(headers) : !isAnswered(headers)) disarm();
@@ -268,13 +275,6 @@ export class MediaNode implements ChannelNode, Peer {
       this.#options.onParked(parked);
     } catch (error) {
       this.#options.logger.error({ err: error, uuid: channel.uuid }, 'a parked call was not taken');
-    }
-  }
-
-  /** What has happened to a channel, or a leg, since the node has said this of it. */
-  #tellAgain(said: ChannelHeaders): void {
-    for (const event of this.#toldMeanwhile) {
-      if (event.headers['Unique-ID'] === said['Unique-ID'] && Number(event.headers['Event-Sequence']) > Number(said['Event-Sequence'])) this.#take(event);
     }
   }
 
@@ -296,7 +296,7 @@ export class MediaNode implements ChannelNode, Peer {
     try {
       this.#state = 'away'; // It may have been given up: now nobody knows what it has, until it has said so.
       this.#version = await nodeVersion(connection);
-      await this.#compare(connection, true);
+      await this.#inventory.compare(connection, true);
       this.#connection = connection;
       this.#state = 'ready';
       clearTimeout(this.#grace);
@@ -305,7 +305,7 @@ export class MediaNode implements ChannelNode, Peer {
       this.#tellWatchers();
       await pause(timings.settleMs);
       if (this.#connection !== connection) return;
-      await this.#compare(connection);
+      await this.#inventory.compare(connection);
       this.#asked.resolve();
       this.#sweepLater(connection);
     } catch (error) {
@@ -317,48 +317,11 @@ export class MediaNode implements ChannelNode, Peer {
 
   #sweepLater(connection: EslConnection): void {
     this.#sweep = setTimeout(() => {
-      this.#compare(connection).then(
+      this.#inventory.compare(connection).then(
         () => this.#connection === connection && this.#sweepLater(connection),
         (error: unknown) => connection.abandon(error instanceof Error ? error.message : String(error)),
       );
     }, this.#options.timings.sweepMs);
-  }
-
-  /** @param missed events were missed before, so that what a channel does now has to be learnt as well. */
-  async #compare(connection: EslConnection, missed = false): Promise<void> {
-    const ended = (this.#endedMeanwhile = new Set<string>());
-    this.#toldMeanwhile = [];
-    const before = [...this.#channels.keys()].filter((uuid) => !this.#placements.has(uuid));
-    try {
-      const listed = new Set(await listChannels(connection));
-      const unlisted = before.filter((uuid) => !listed.has(uuid));
-      const asked = [...listed].filter((uuid) => missed || !this.#channels.has(uuid)).concat(unlisted);
-      const vanished: string[] = [];
-      for (let i = 0; i < asked.length; i += DUMPS) {
-        await Promise.all(asked.slice(i, i + DUMPS).map(async (uuid) => {
-          const headers = await dumpChannel(connection, uuid);
-          const doing = headers && !this.#channels.has(uuid) && ownHeaders(headers) ? await doingNow(connection, headers) : undefined;
-          const channel = this.#channels.get(uuid);
-          if (headers && !channel && !ended.has(uuid)) this.#add(headers, { doing });
-          if (headers && channel && missed) channel.refresh(headers, connection);
-          if (!headers && channel && !(await channelExists(connection, uuid))) vanished.push(uuid);
-        }));
-      }
-      if (vanished.length > 0) {
-        // Its end may be among the events on their way.
-        await pause(this.#options.timings.settleMs);
-        for (const uuid of vanished) {
-          const channel = this.#channels.get(uuid);
-          this.#channels.delete(uuid);
-          channel?.lost();
-        }
-      }
-    } finally {
-      if (this.#endedMeanwhile === ended) {
-        this.#endedMeanwhile = undefined;
-        this.#toldMeanwhile = [];
-      }
-    }
   }
 }
 
