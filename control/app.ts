@@ -164,7 +164,7 @@ export function createApp(config: Config, logger: Logger): App {
   const limits = new Limits({ redis, instance: config.INSTANCE_ID, logger });
 
   // The flow and the media nodes it drives.
-  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, kamailio: config.KAMAILIO_SIP, logger });
+  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, kamailio: config.KAMAILIO_SIP, owner: String(config.INSTANCE_ID), logger });
   const files = { folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger };
   const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
   const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
