@@ -35,7 +35,8 @@ tls=
 if [ -n "${TLS_CERT_FILE:-}" ]; then
   : "${TLS_KEY_FILE:?TLS_KEY_FILE must name the key of TLS_CERT_FILE}"
   tls_port=${TLS_PORT:-5061}
-  export LISTEN_TLS="tls:$sip_ip:$tls_port${advertise:+ advertise ${own%:*}:$tls_port}"
+  export OWN_TLS="${own%:*}:$tls_port"
+  export LISTEN_TLS="tls:$sip_ip:$tls_port${advertise:+ advertise $OWN_TLS}"
   export TLS_CERT_FILE TLS_KEY_FILE
   tls="-A WITH_TLS${TLS_CA_FILE:+ -A WITH_TLS_CA}"
 fi

@@ -70,6 +70,11 @@ describe('A trunk over TLS', () => {
     expect(header(await carrier.request('OPTIONS'), 'via')).to.match(/^SIP\/2\.0\/TLS /);
   });
 
+  it('is registered with over TLS, with a Contact that is reached over TLS', async () => {
+    await edge.set('registrations', 'trunk_tls', `sip:carrier.example|sip:${outside()}|sip:mini@carrier.example|reg.token`);
+    expect(header(await carrier.request('REGISTER'), 'contact')).to.equal(`<sip:reg.token@${ADDRESS.edge}:${tlsPort};transport=tls>`);
+  });
+
   it('finds us on the TLS port with our certificate', async () => {
     const socket = connectTls({ socket: connect({ host: ADDRESS.edge, port: tlsPort, localAddress: ADDRESS.operator }), ca: readFileSync(file('cert.pem')), servername: 'carrier.invalid' });
     await once(socket, 'secureConnect');
