@@ -260,6 +260,20 @@ describe('A call of a media node to a trunk', () => {
     await edge.carrier('trunk_1', { username: 'mini', password: 'pa"ss|w;ord', fromDomain: 'customer.example', realm: REALM });
     await edge.carrier('trunk_2', {});
   });
+
+  it('many calls at once, challenged, moved on, canceled and answered, leave nothing behind', async () => {
+    first.script((invite, n) => (n % 3 === 0 ? ['503 Full'] : guarded(401, 'mini', 'pa"ss|w;ord')(invite, n)));
+    const calls = await Promise.all(Array.from({ length: 30 }, () => dial()));
+    await Promise.all(calls.map(async (call, index) => {
+      if (index % 4 === 0) await call.cancel();
+      const { code } = await call.final();
+      if (code === 200) await call.hangup();
+    }));
+    await edge.until(async () => (await edge.dialogs()) === 0 || undefined, 'no dialog');
+    await edge.until(async () => (await edge.relayed()).length === 0 || undefined, 'no relayed call');
+    // One is the OPTIONS to the media node.
+    await edge.until(async () => ((await edge.rpc('tm.stats')) as { current: number }).current <= 1 || undefined, 'no transaction');
+  });
 });
 
 describe('The limits of a trunk at the edge', () => {
