@@ -15,7 +15,6 @@ describe('Trunks that call in from any address', () => {
     await edge.set('logins', 'mini', `trunk_a;cust_a;49;${HA1('right')}|trunk_b;cust_b;49;${HA1('also right')}`);
   });
   after(async () => {
-    if (process.env['SHOW_LOG']) console.log(edge.log);
     await edge?.stop();
   });
   beforeEach(async () => {

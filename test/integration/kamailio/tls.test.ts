@@ -38,7 +38,6 @@ describe('A trunk over TLS', () => {
     await once(tls, 'listening');
   });
   after(async () => {
-    if (process.env['SHOW_LOG']) console.log(edge.log);
     tls?.close();
     for (const one of [node, carrier]) await one?.close();
     await edge?.stop();

@@ -11,7 +11,6 @@ describe('The state of a trunk', () => {
     edge = await Edge.start({ environment: { TARGET_SILENCE_MS: '300', TRUNK_PROBE_SECONDS: '1', REGISTER_RETRY_SECONDS: '1' } });
   });
   after(async () => {
-    if (process.env['SHOW_LOG']) console.log(edge.log);
     await edge?.stop();
   });
   beforeEach(async () => {
