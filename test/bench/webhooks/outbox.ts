@@ -6,12 +6,11 @@ import { enqueue, type OutboxRow } from '../../../control/webhooks/outbox.ts';
 const ENVELOPE = callEvents['call.completed'].example as { data: object };
 const ids = new Ids(0);
 
-/** An event of an application's call, as large as they are; when it was made stands in it. */
-export function event(application: number, call: string, seq: number, status: 'pending' | 'none' = 'pending'): OutboxRow {
-  const createdAt = new Date();
+/** An event of an application's call, as large as they are; when it was made and which it is stand in it. */
+export function event(application: number, call: string, seq: number, status: 'pending' | 'none' = 'pending', createdAt = new Date()): OutboxRow {
   return {
     id: ids.next('whd'), eventId: ids.next('evt'), event: 'call.completed', callId: call, seq, customerId: 'cust_1', applicationId: `app_${application}`, status, createdAt,
-    body: JSON.stringify({ ...ENVELOPE, data: { ...ENVELOPE.data, made: createdAt.getTime() } }),
+    body: JSON.stringify({ ...ENVELOPE, data: { ...ENVELOPE.data, made: createdAt.getTime(), mark: `${call}/${seq}` } }),
   };
 }
 
