@@ -277,7 +277,7 @@ describe('a flow', () => {
 
   it('sends digits after their pause, mutes and holds, each going on to the next', async () => {
     await run({ send_digits: { digits: '12#w3', pause_before_ms: 700 } }, { mute: { direction: 'write' } }, { hold: {} }, { resume: {} }, { unmute: { direction: 'both' } });
-    expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#w3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#', 'digits w', 'digits 3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
   });
 
   it('streams are started and stopped beside the flow, and one that cannot be begun does not end the call', async () => {
@@ -505,6 +505,12 @@ describe('a flow', () => {
       channel.press('3');
       await running;
       expect(gathered()[0]).to.include({ digits: '3' });
+    });
+
+    it('sends the keys that had not been handed over', async () => {
+      place([{ send_digits: { digits: '12w34W5' } }], { begun: 3 });
+      await new Flow(call, services()).run(park({}));
+      expect(channel.asked).to.deep.equal(['digits 34', 'digits W', 'digits 5', 'hangup NORMAL_CLEARING']);
     });
 
     it('keeps the digits a gather had and does not repeat its prompt', async () => {
