@@ -17,7 +17,7 @@ import { RateService } from './billing/rates/service.ts';
 import { RateStore } from './billing/rates/store.ts';
 import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
-import { callEvents } from './calls/event-schemas.ts';
+import { callEvents, testEvent } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
@@ -316,7 +316,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
     ],
-    events: Object.values({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>),
+    events: Object.values({ ...({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
     authenticator,
     idempotency,
     readiness: [

@@ -85,3 +85,8 @@ export const callEvents: Record<Exclude<CallEvent, RecordingEvent | StreamEvent>
   'call.canceled': eventSchema('call.canceled', 'The call ended before it was answered: the caller gave up, or it was hung up through the API.', ['canceled'],
     ending('caller', 'ORIGINATOR_CANCEL', 487, 8, 0)),
 };
+
+/** What `POST /v1/webhooks/test` sends: no call's, but of the same shape. */
+export const testEvent: Record<'webhook.test', EventDoc> = {
+  'webhook.test': eventSchema('webhook.test', 'Sent when it is asked for, to test an endpoint; the call in it does not exist.', ['completed'], { test: z.literal(true) }),
+};
