@@ -111,7 +111,7 @@ export class Limits {
 
   /** Whether places can be taken, as far as is known. */
   get open(): boolean {
-    return this.#open && !this.#away;
+    return this.#open && !this.#away && this.#redis.status === 'ready';
   }
 
   /** For gauges: places held, places being asked for, and places of an earlier life whose calls have not been seen. */
