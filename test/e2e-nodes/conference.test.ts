@@ -131,6 +131,28 @@ describe('a conference with two media nodes', function () {
     await anna.hangup();
   });
 
+  it('two who are the first at once, on both nodes, meet', async () => {
+    byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }], [BERT]: [{ conference: { room: 'team' } }] });
+    const [anna, bert] = await Promise.all([dial(ANNA, 600), dial(BERT, 1000)]);
+    await Promise.all([hearsTone(anna, 1000), hearsTone(bert, 600)]);
+    expect([(await entered(ANNA)).relayed, (await entered(BERT)).relayed]).to.have.members([false, true]);
+    await anna.hangup();
+    await bert.hangup();
+  });
+
+  it('without Redis they meet as well', async () => {
+    byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }], [BERT]: [{ conference: { room: 'team' } }] });
+    await instance.stop('redis');
+    try {
+      const [anna, bert] = await Promise.all([dial(ANNA, 600), dial(BERT, 1000)]);
+      await Promise.all([hearsTone(anna, 1000), hearsTone(bert, 600)]);
+      await anna.hangup();
+      await bert.hangup();
+    } finally {
+      await instance.start('redis');
+    }
+  });
+
   it('the control plane dies: they go on talking, and the end of the room is seen', async () => {
     const [anna, bert] = await both({ end_on_exit: true }, {});
     await Promise.all([hearsTone(anna, 1000), hearsTone(bert, 600)]);
