@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { PROMPTS, startConferenceRoom } from '../../examples/conference-room/server.ts';
 import { hearsMusic, hearsNothing, hearsTone } from '../support/hears.ts';
 import { Phone, type Call } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
@@ -145,6 +146,29 @@ describe('the conference action', () => {
     await anna.heard.waitUntilHears(await spoken('The meeting is over.'), { timeoutMs: 30_000 });
     await anna.ended();
     await ready();
+  }).timeout(60_000);
+
+  it('the example: a guest and the host meet by keys, and the meeting is over when the host leaves', async () => {
+    const there = await tenant({ webhook_secret: 'of-the-example' });
+    const server = await startConferenceRoom({ secret: 'of-the-example', hostPin: '4711' });
+    try {
+      await done('PATCH', `/v1/applications/${there.applicationId}`, { answer_url: `${server.url}/answer` }, there.key);
+      const [guest, host] = [await dial(ANNA, 600, there), await dial(BERT, 1000, there)];
+      for (const [call, keys, heard] of [[guest, '1', PROMPTS.guest], [host, '4711', PROMPTS.host]] as const) {
+        await call.heard.waitUntilHears(await spoken(PROMPTS.room), { fraction: 0.3 });
+        await call.press('1234');
+        await call.heard.waitUntilHears(await spoken(PROMPTS.role), { fraction: 0.3 });
+        await call.press(keys);
+        await call.heard.waitUntilHears(await spoken(heard));
+      }
+      await Promise.all([hearsTone(guest, 1000), hearsTone(host, 600)]);
+      await host.hangup();
+      await guest.heard.waitUntilHears(await spoken(PROMPTS.over));
+      await guest.ended();
+    } finally {
+      await server.close();
+      there.server.close();
+    }
   }).timeout(60_000);
 
   it('Redis dies while they talk: they go on, and others find the room', async () => {
