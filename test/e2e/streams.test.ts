@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
+import { PROMPT, startMediaStream } from '../../examples/media-stream/server.ts';
 import { Phone, type Call, type CallOptions } from '../support/phone.ts';
-import { silence, tone } from '../support/sound.ts';
+import { recording, silence, tone } from '../support/sound.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
 import { spoken } from '../support/voice.ts';
 import { callTo, carrierAt, crash, done, endedCallTo, ready, sip, tenant, timeline, until, type Tenant } from './platform.ts';
@@ -247,4 +248,33 @@ describe('media streams', () => {
     expect(await stopped(id, 40_000)).to.include({ reason: 'call_ended', stream_sid: first.sid });
     await done('GET', `/v1/calls/${id}`, undefined, own.key);
   }).timeout(80_000);
+
+  it('audio that rtpengine has lost is told, and the flow goes on without a stream', async () => {
+    const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { start_stream: { stream_url: receiver.url } }, { gather: { num_digits: 1, timeout_seconds: 1 } }]);
+    const { id } = await callTo(own);
+    await crash('rtpengine');
+    await call.pressInfo('1');
+    expect(await stopped(id)).to.include({ reason: 'audio_unavailable', frames_sent: 0 });
+    await call.ended();
+    expect((await endedCallTo(own)).status).to.equal('completed');
+  }).timeout(40_000);
+
+  it('the example says to the caller what the caller has said', async () => {
+    const example = await startMediaStream({ secret: 'of-the-example' });
+    const parrot = await tenant({ answer_url: `${example.url}/answer`, webhook_secret: 'of-the-example' });
+    try {
+      const call = await phone.call({ to: parrot.number, from: '+15551230001', via: sip });
+      await call.answered();
+      await call.heard.waitUntilHears(await spoken(PROMPT));
+      const words = await spoken('Polly wants a cracker.');
+      await until(async () => parrot.server.webhooks.some(({ event }) => event === 'stream.started'), 'the stream');
+      call.rtp.play(recording(words));
+      await call.heard.waitUntilHears(words);
+      await call.press('1');
+      await call.ended();
+    } finally {
+      await example.close();
+      parrot.server.close();
+    }
+  }).timeout(40_000);
 });
