@@ -45,7 +45,7 @@ describe('the media-stream example', () => {
     say(silence(), 40);
     await mark;
     expect(received.map(({ event }) => event)).to.deep.equal(['media', 'mark']);
-    expect(Buffer.from(received[0]?.media?.payload ?? '', 'base64').length / 160).to.be.within(50, 62);
+    expect(Buffer.from(received[0]?.media?.payload ?? '', 'base64').length / 160).to.be.within(50, 80);
     socket.close();
   });
 });
