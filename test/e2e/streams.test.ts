@@ -257,6 +257,12 @@ describe('media streams', () => {
     expect(await stopped(id)).to.include({ reason: 'audio_unavailable', frames_sent: 0 });
     await call.ended();
     expect((await endedCallTo(own)).status).to.equal('completed');
+    // Kamailio asks rtpengine every other second whether it is back, and refuses calls until then.
+    own.server.answers.set('/answer', [{ hangup: {} }]);
+    await until(async () => {
+      const next = await phone.call({ to: own.number, from: '+15551230001', via: sip });
+      return next.answered().then(() => next.ended()).then(() => true, () => false);
+    }, 'calls to be taken again');
   }).timeout(40_000);
 
   it('the example says to the caller what the caller has said', async () => {
