@@ -5,7 +5,7 @@ import { writePrivate, type Home } from '../home.ts';
 import type { Coordinates } from '../settings.ts';
 import { Api, eventually } from './api.ts';
 
-/** What the demo needs to exist: a customer with an application and a number, and the carrier that delivers its calls. */
+/** What the demo needs to exist: a customer with an application, a number and some money, and the carrier that delivers its calls. */
 export interface Seed {
   customerId: string;
   applicationId: string;
@@ -16,6 +16,10 @@ export interface Seed {
 /** Numbers set aside for fiction: of the carrier's subscriber, and of our customer. */
 export const CALLER = '+441632960001';
 export const NUMBER = '+441632960123';
+
+/** What calls out cost, in EUR, and what the customer has to pay them with. */
+const RATES = [{ prefix: '+1', price_per_minute: '0.01' }, { prefix: '+44', price_per_minute: '0.015' }, { prefix: '+49', price_per_minute: '0.02' }];
+const CREDIT = '10.00';
 
 const stored = (home: Home): string => path.join(home.root, 'demo.json');
 
@@ -47,6 +51,10 @@ export async function seed(home: Home, known: Known, coordinates: Coordinates, u
   }
   const seeded: Seed = { customerId: customer.id, applicationId, apiKey, webhookSecret: known.webhookSecret };
   await writePrivate(stored(home), JSON.stringify(seeded, null, 2));
+
+  for (const rate of RATES) await operator.unless(['rate_exists'], 'POST', '/admin/v1/rates', rate);
+  // The same reference again credits nothing.
+  await operator.call('POST', `/admin/v1/customers/${customer.id}/credits`, { amount: CREDIT, reference: `demo of ${customer.id}` });
 
   // The development profile's carrier calls from loopback; a trunk without a customer may deliver everybody's numbers.
   await operator.unless(['gateway_name_exists', 'inbound_ip_exists'], 'POST', '/admin/v1/trunks', {

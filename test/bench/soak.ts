@@ -68,8 +68,7 @@ const show = (round: string, f: Figures): void => say(
 );
 
 await carrierAt(CALLER);
-const own = await tenant();
-await done('PATCH', `/admin/v1/customers/${own.customerId}`, { limits: { cps: 1000, concurrent_calls: 1000 } });
+const own = await tenant({}, { credit: '10000', limits: { cps: 1000, concurrent_calls: 1000 } });
 const phones = { caller: await Phone.open({ address: CALLER }), answers: await Phone.open({ address: '127.0.0.3' }), busy: await Phone.open({ address: '127.0.0.4' }), rings: await Phone.open({ address: '127.0.0.6' }) };
 phones.answers.listen('answer');
 phones.busy.listen({ refuse: 486 });

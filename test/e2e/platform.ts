@@ -173,10 +173,26 @@ export interface Tenant {
   didId: string;
 }
 
-/** A customer with an application, its server and a number, whose answer_url is `/answer`. */
-export async function tenant(application: Json = {}): Promise<Tenant> {
+/** Numbers that the tests call begin with one of these. */
+const PREFIXES = ['+1', '+49'];
+const PRICE_PER_MINUTE = '0.10';
+let priced: Promise<unknown> | undefined;
+
+/** Makes a price of the default table, in EUR; once for all tests of a run. */
+export async function rateFor(prefix: string, pricePerMinute = PRICE_PER_MINUTE): Promise<void> {
+  const reply = await api('POST', '/admin/v1/rates', { prefix, price_per_minute: pricePerMinute });
+  if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'rate_exists') throw new Error(JSON.stringify(reply.body));
+}
+
+/**
+ * A customer with an application, its server and a number, whose answer_url is `/answer`. It may call where the tests
+ * call, as often as they like, for 100 EUR.
+ */
+export async function tenant(application: Json = {}, { credit = '100.00', ...fields }: Json & { credit?: string } = {}): Promise<Tenant> {
   const server = await CustomerServer.open();
-  const customer = await done('POST', '/admin/v1/customers', { name: 'e2e' });
+  await (priced ??= Promise.all(PREFIXES.map((prefix) => rateFor(prefix))));
+  const customer = await done('POST', '/admin/v1/customers', { name: 'e2e', limits: { cps: 100, concurrent_calls: 100 }, ...fields });
+  if (credit !== '0') await done('POST', `/admin/v1/customers/${String(customer.id)}/credits`, { amount: credit });
   const created = await done('POST', `/admin/v1/customers/${String(customer.id)}/applications`, {
     name: 'e2e', answer_url: `${server.base}/answer`, webhook_url: `${server.base}/webhooks`, webhook_secret: server.secret, ...application,
   });
