@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { RecordingEvent } from '../calls/events.ts';
+import { Turns } from '../lib/turns.ts';
 
 interface Options {
   calls: Calls;
@@ -14,7 +15,7 @@ interface Options {
 /** Tells the events of recordings, whose calls have often ended by then. */
 export class Announcer {
   readonly #options: Options;
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   constructor(options: Options) {
     this.#options = options;
@@ -29,10 +30,8 @@ export class Announcer {
    * Emits an event of a call together with what `also` writes; resolves when both are in the database. The events of one
    * call wait for each other: an ended call is read anew for each, and a reading between two would count them wrongly.
    */
-  async tell(callId: string, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-    const before = this.#turns.get(callId);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
+  tell(callId: string, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
+    return this.#turns.take(callId, async () => {
       const { calls, storedCall, transaction } = this.#options;
       let call = calls.get(callId);
       if (!call) {
@@ -41,12 +40,6 @@ export class Announcer {
       }
       if (call) await calls.recording(call, event, data, also);
       else if (also) await transaction(also); // The call was never stored, or not kept: there is nobody to tell.
-    })();
-    this.#turns.set(callId, turn);
-    try {
-      await turn;
-    } finally {
-      if (this.#turns.get(callId) === turn) this.#turns.delete(callId);
-    }
+    });
   }
 }

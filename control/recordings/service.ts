@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isTerminal, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { ApiError } from '../lib/errors.ts';
+import { Turns } from '../lib/turns.ts';
 import { ChannelGone, type Channel } from '../media/media.ts';
 import { Announcer } from './announcer.ts';
 import { Finisher, type FinisherOptions } from './finisher.ts';
@@ -43,7 +44,7 @@ export class RecordingService {
   /** Recordings that run, by call. */
   readonly #running = new Map<string, Recording>();
   /** What is being done about a call's recordings: one thing after the other. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
   /** Recordings that have stopped, until the database knows. */
   readonly #unmarked = new Map<string, Recording>();
   /** Recordings that could not be started, until the database knows. */
@@ -97,7 +98,7 @@ export class RecordingService {
    * @throws ApiError `active_call_not_found` when the call is over, `recording_start_failed`; ChannelGone
    */
   start(call: Call, channel: RecordableChannel): Promise<Recording> {
-    return this.#inTurn(call.id, async () => {
+    return this.#turns.take(call.id, async () => {
       if (isTerminal(call.status)) throw new ApiError('active_call_not_found');
       const running = this.#running.get(call.id);
       return running ?? this.#start(call, channel);
@@ -109,7 +110,7 @@ export class RecordingService {
    * @throws ApiError `recording_not_started`, `recording_stop_failed`
    */
   stop(call: Call, channel: RecordableChannel): Promise<Recording> {
-    return this.#inTurn(call.id, async () => {
+    return this.#turns.take(call.id, async () => {
       const recording = this.#running.get(call.id) ?? (await this.#findRunning(call.id)).running;
       if (!recording) throw new ApiError('recording_not_started');
       try {
@@ -129,7 +130,7 @@ export class RecordingService {
   /** The call is over, and the recording that was running with it. */
   channelEnded(call: Call): void {
     if (!this.#running.has(call.id) && !this.#turns.has(call.id)) return;
-    void this.#inTurn(call.id, async () => {
+    void this.#turns.take(call.id, async () => {
       const recording = this.#running.get(call.id);
       if (recording) this.#stopped(recording);
     });
@@ -140,7 +141,7 @@ export class RecordingService {
    * the media node having heard of it, begins now; one that runs goes on.
    */
   resumed(call: Call, channel: RecordableChannel): Promise<void> {
-    return this.#inTurn(call.id, async () => {
+    return this.#turns.take(call.id, async () => {
       const recording = this.#running.get(call.id) ?? (await this.#findRunning(call.id)).running;
       if (!recording || recording.recordingAt) return;
       try {
@@ -263,20 +264,6 @@ export class RecordingService {
         await new Promise((resolve) => { setTimeout(resolve, MARK_AGAIN_MS); });
       }
     }
-  }
-
-  #inTurn<T>(callId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(callId);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    this.#turns.set(callId, turn);
-    const done = (): void => {
-      if (this.#turns.get(callId) === turn) this.#turns.delete(callId);
-    };
-    turn.then(done, done);
-    return turn;
   }
 
   /** Media nodes run as somebody else and must be able to write here, whatever our own umask. */

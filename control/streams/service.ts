@@ -5,6 +5,7 @@ import { createAgents, createResolve, isLocalhost, type Agents, type Guard } fro
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
+import { Turns } from '../lib/turns.ts';
 import type { Channel, ParkedChannel } from '../media/media.ts';
 import { sign } from '../webhooks/signature.ts';
 import { CallAudio } from './call-audio.ts';
@@ -68,7 +69,7 @@ export class StreamService {
   readonly #clock = new FrameClock();
   readonly #calls = new Map<string, Streamed>();
   /** What is being done about a call's streams: one thing after the other. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
   #closed = false;
 
   constructor(options: StreamServiceOptions) {
@@ -93,7 +94,7 @@ export class StreamService {
    */
   start(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], wanted: { url: string; track: StreamTrack }): Promise<string> {
     const sid = this.#o.ids.next('stream');
-    return this.#inTurn(call.id, async () => {
+    return this.#turns.take(call.id, async () => {
       try {
         await this.#begin(call, channel, dialog, { ...wanted, sid, startedAt: this.#now() });
         return sid;
@@ -109,7 +110,7 @@ export class StreamService {
 
   /** Ends the streams of a call that have this URL and this track, where given. @returns how many. */
   stop(call: Call, which: { url?: string | undefined; track?: StreamTrack | undefined }): Promise<number> {
-    return this.#inTurn(call.id, async () => {
+    return this.#turns.take(call.id, async () => {
       const streamed = this.#calls.get(call.id);
       const found = [...(streamed?.streams ?? [])].filter(({ url, track }) => (which.url ?? url) === url && (which.track ?? track) === track);
       for (const stream of found) {
@@ -123,7 +124,7 @@ export class StreamService {
   /** The channel of a call was taken over from an earlier life of this process: its streams go on, over new connections. */
   async resumed(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog']): Promise<void> {
     if (this.#calls.has(call.id)) return; // Only the connection to the media node was lost.
-    await this.#inTurn(call.id, async () => {
+    await this.#turns.take(call.id, async () => {
       const left = await this.#o.running.load(call.id);
       if (left.length > 0 || hasStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
       for (const running of left) {
@@ -168,7 +169,7 @@ export class StreamService {
         else this.#o.calls.note(call, 'stream.connected', identity(stream));
       },
       onDisconnected: (message, retryInMs) => this.#o.calls.note(call, 'stream.disconnected', { ...identity(stream), message, retry_in_ms: retryInMs }),
-      onEnd: (reason, message) => void this.#inTurn(call.id, () => this.#remove(call.id, stream, reason, message)),
+      onEnd: (reason, message) => void this.#turns.take(call.id, () => this.#remove(call.id, stream, reason, message)),
       retryMs: this.#o.retryMs,
       pingMs: this.#o.pingMs,
     });
@@ -232,7 +233,7 @@ export class StreamService {
         this.#forget(streamed, stream, 'call_ended');
       }
     }
-    if (streamed || this.#turns.has(call.id)) return this.#inTurn(call.id, () => this.#closeIfIdle(call.id));
+    if (streamed || this.#turns.has(call.id)) return this.#turns.take(call.id, () => this.#closeIfIdle(call.id));
     // It has ended while nobody looked, and its streams with it.
     if (!hasStreams(call)) return;
     const left = await this.#o.running.load(call.id);
@@ -274,20 +275,6 @@ export class StreamService {
     if (this.#closed) return;
     const streams = [...(this.#calls.get(callId)?.streams ?? [])];
     this.#o.running.save(callId, streams.map(({ sid, url, track, startedAt }) => ({ sid, url, track, startedAt })));
-  }
-
-  #inTurn<T>(callId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(callId);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    this.#turns.set(callId, turn);
-    const done = (): void => {
-      if (this.#turns.get(callId) === turn) this.#turns.delete(callId);
-    };
-    turn.then(done, done);
-    return turn;
   }
 }
 
