@@ -25,6 +25,10 @@ type Call = Awaited<ReturnType<Rtpengine['find']>> & { node: string; far: string
 /** Our participants of a call at rtpengine. The names are the same in every life of this process, so that a later one takes them over. */
 const TAG = { inbound: 'minivoice-inbound', outbound: 'minivoice-outbound', voice: 'minivoice-voice' };
 
+/** The answer's way from a media node to rtpengine takes this long at most, and is looked for so often, in ms. */
+const ANSWER_MS = 1000;
+const ASK_AGAIN_MS = 20;
+
 /** Ports that are taken by calls of this process. */
 const taken = new Set<number>();
 
@@ -66,10 +70,8 @@ export class CallAudio {
 
   /** @throws RtpengineError when rtpengine does not have the call, or no port is free. */
   static async open(options: CallAudioOptions): Promise<CallAudio> {
-    const { rtpengine, dialog, direction } = options;
-    const found = await rtpengine.find(dialog.callId);
-    const sides = sidesOf(found.tags, dialog, direction);
-    return new CallAudio(options, await bind(options.host, options.ports), { ...found, ...sides });
+    const call = await answered(options);
+    return new CallAudio(options, await bind(options.host, options.ports), call);
   }
 
   /** Ends what an earlier life of this process may have left: copies to nobody, and a media node that the caller cannot hear. Never rejects. */
@@ -181,6 +183,22 @@ function audioOf(sdp: unknown): { port: number; formats: string[] } {
   const found = typeof sdp === 'string' ? /^m=audio (\d+) \S+ (.*?)\r?$/m.exec(sdp) : null;
   if (!found) throw new RtpengineError('rtpengine has offered no audio');
   return { port: Number(found[1]), formats: (found[2] ?? '').split(' ') };
+}
+
+/**
+ * The call with both its sides. The media node tells us of its answer before that has gone through Kamailio to rtpengine.
+ * @throws RtpengineError
+ */
+async function answered({ rtpengine, dialog, direction }: CallAudioOptions): Promise<Call> {
+  for (const deadline = Date.now() + ANSWER_MS; ;) {
+    const found = await rtpengine.find(dialog.callId);
+    try {
+      return { ...found, ...sidesOf(found.tags, dialog, direction) };
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
+    await new Promise((resolve) => { setTimeout(resolve, ASK_AGAIN_MS); });
+  }
 }
 
 /** A socket on a free port of the range. Even ones, so that RTCP, which goes one above, comes to nobody. */

@@ -118,10 +118,11 @@ const Queried = z.looseObject({ tags: Tags });
 /**
  * Who of a call's participants is the media node, and who is at the far end of it: the caller, or whom we have called.
  * @param dialog the leg's as the media node has it
+ * @throws RtpengineError when it has only one side: the answer has not come to it yet, and an offer has no tag for who will answer
  */
 export function sidesOf(tags: Tags, dialog: { fromTag: string; toTag: string }, direction: 'inbound' | 'outbound'): { node: string; far: string } {
   const [ours, theirs] = direction === 'inbound' ? [dialog.toTag, dialog.fromTag] : [dialog.fromTag, dialog.toTag];
-  const peerOf = (tag: string): string | undefined => tags[tag]?.subscriptions.find(({ type }) => type === 'offer/answer')?.tag;
+  const peerOf = (tag: string): string | undefined => tags[tag]?.subscriptions.find(({ type }) => type === 'offer/answer')?.tag || undefined;
   const node = tags[ours] ? ours : peerOf(theirs);
   // After an offer to several the answer has left one.
   const far = node === undefined ? undefined : (peerOf(node) ?? (tags[theirs] ? theirs : undefined));

@@ -95,6 +95,14 @@ describe('the streams of a call', () => {
     expect(receiver.connections).to.have.length(0);
   });
 
+  it('begin when the answer, of which the media node has told, has come to rtpengine too', async () => {
+    fake.unanswered = 3;
+    await service.start(call, channel, dialog, { url: receiver.url, track: 'outbound' });
+    await receiver.connection();
+    expect(fake.asked.filter((command) => command === 'query')).to.have.length(4);
+    expect(fake.commands.find(({ command }) => command === 'subscribe request')).to.include({ 'from-tag': 'node' });
+  });
+
   it('survive lost commands to rtpengine', async () => {
     fake.loses = 1;
     await service.start(call, channel, dialog, { url: receiver.url, track: 'inbound' });
