@@ -21,11 +21,17 @@ export const inside = { media: status.media_sip };
 
 export type Json = Record<string, unknown>;
 
-/** A request to the API with a key; the operator's when none is given. @param base of another control process */
-export async function api(method: string, path: string, body?: unknown, key = status.admin_token, base = status.api): Promise<{ status: number; body: Json; headers: Headers }> {
+export interface ApiReply {
+  status: number;
+  body: Json;
+  headers: Headers;
+}
+
+/** A request to the API with a key; the operator's when none is given. @param base of another control process @param more headers */
+export async function api(method: string, path: string, body?: unknown, key = status.admin_token, base = status.api, more: Record<string, string> = {}): Promise<ApiReply> {
   const response = await fetch(base + path, {
     method,
-    headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }), ...more },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();

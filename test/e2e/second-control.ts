@@ -29,13 +29,13 @@ export class SecondControl {
     this.#gone = new Promise((resolve) => child.once('exit', resolve));
   }
 
-  /** Returns when it is ready. */
-  static async start(number = 1): Promise<SecondControl> {
+  /** Returns when it is ready. @param more of its environment than that of the instance's own */
+  static async start(number = 1, more: Record<string, string> = {}): Promise<SecondControl> {
     const settings = JSON.parse(await readFile(instance.home.config, 'utf8')) as Settings;
     const { command: [program = '', ...args] = [], env } = control(settings);
     const [http, edge] = [await freePort(), await freePort()];
     const child = spawn(program, args, {
-      env: { PATH: process.env.PATH, ...env, INSTANCE_ID: String(number), HTTP_PORT: String(http), EDGE_PORT: String(edge) },
+      env: { PATH: process.env.PATH, ...env, INSTANCE_ID: String(number), HTTP_PORT: String(http), EDGE_PORT: String(edge), ...more },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     child.stdout.pipe(createWriteStream(join(instance.home.logs, `control-${number}.log`), { flags: 'a' }));
