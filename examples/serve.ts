@@ -6,7 +6,7 @@ import { verify } from './simple-ivr/server.ts';
 export interface Webhook {
   event: string;
   created_at: string;
-  call: { id: string; status: string; from: string; to: string };
+  call: { id: string; status: string; from: string; to: string; metadata: Record<string, unknown> };
   data: Record<string, unknown>;
 }
 
