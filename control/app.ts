@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
-import { Billing } from './billing/billing.ts';
+import { Billing, type Exhaustion } from './billing/billing.ts';
 import { HoldStore } from './billing/holds/store.ts';
 import { ledgerRoutes } from './billing/ledger/routes.ts';
 import { LedgerService } from './billing/ledger/service.ts';
@@ -15,6 +15,7 @@ import { Rates } from './billing/rates/rates.ts';
 import { rateRoutes } from './billing/rates/routes.ts';
 import { RateService } from './billing/rates/service.ts';
 import { RateStore } from './billing/rates/store.ts';
+import { Admission } from './calls/admission.ts';
 import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
 import { callEvents, testEvent } from './calls/event-schemas.ts';
@@ -22,6 +23,7 @@ import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
 import { CallOwners } from './calls/owners.ts';
+import { SecondLegs } from './calls/second-legs.ts';
 import { CallService } from './calls/service.ts';
 import { CallStore } from './calls/store.ts';
 import { Rooms } from './conferences/rooms.ts';
@@ -46,6 +48,7 @@ import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
 import { Flows } from './flow/flows.ts';
 import { Intake } from './flow/intake.ts';
+import { Outbound } from './flow/outbound.ts';
 import { actionsBody, flowRoutes, stepsOf } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
 import { createAuthenticator } from './http/auth.ts';
@@ -181,6 +184,12 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
   const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
+  const admission = new Admission({
+    calls, billing, limits, logger,
+    customerOf: (id) => directory.customer(id),
+    applicationOf: (id) => directory.application(id),
+    trunksFor: (customerId, trunkId) => legs.trunksFor(customerId, trunkId),
+  });
   const conferences = new ConferenceService({ rooms: new Rooms(redis), media, calls, logger });
   redis.on('ready', () => conferences.announce());
   const rtpengine = new Rtpengine(addressesOf(config.RTPENGINE_NG));
@@ -208,12 +217,21 @@ export function createApp(config: Config, logger: Logger): App {
       stop: async (call, channel) => void (await recordings.stop(call, channel)),
       resumed: (call, channel) => recordings.resumed(call, channel),
     },
-    routeLeg: (call, destination, from) => legs.route(call, destination, from),
+    admission,
+    legs: new SecondLegs({ admission, ways: legs }),
     logger,
   });
 
+  const outbound = new Outbound({
+    ids, calls, admission, flows, media, logger,
+    ways: legs,
+    applicationOf: (id) => directory.application(id),
+    allowPrivate: guarded.allowPrivate,
+    instance: config.INSTANCE_ID,
+  });
+
   // Kamailio's counterpart.
-  const decisions = new Decisions({ directory, calls, flows, instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
+  const decisions = new Decisions({ directory, calls, flows, admission, instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
   const decisionSeconds = new Histogram({
     name: 'minivoice_route_decision_duration_seconds',
     help: 'Time from a decision request of Kamailio to the end of its reply',
@@ -226,9 +244,23 @@ export function createApp(config: Config, logger: Logger): App {
     calls, stored: callStore, flows, media, logger,
     instance: config.INSTANCE_ID,
     answerUrlOf: (id) => directory.application(id)?.answerUrl,
+    adopt: (call) => admission.adopt(call),
     claim: (id) => decisions.claim(id),
     // Nobody else can tell the caller that the node is gone.
     lost: (dialog) => void dialogs.end(dialog),
+  });
+
+  billing.onWarning(({ callId, leg }, warning) => {
+    const call = calls.get(callId);
+    if (call) calls.note(call, 'billing.warning', { leg, ...warning });
+  });
+  billing.onExhausted(({ callId }, why) => {
+    const call = calls.get(callId);
+    if (!call || isTerminal(call.status)) return;
+    const flow = flows.get(callId);
+    if (flow) return void flow.fail(EXHAUSTED[why]);
+    calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_CLEARING' }, failure: EXHAUSTED[why] });
+    void dialogs.endRelayed(call);
   });
 
   // What the API does to a call, be it here or in the care of another control process.
@@ -305,7 +337,7 @@ export function createApp(config: Config, logger: Logger): App {
   const api = createApi({
     endpoints: [
       ...callRoutes(callService),
-      ...flowRoutes(callService, replaceActions),
+      ...flowRoutes({ calls: callService, outbound, replace: replaceActions }),
       ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), control: controlRecording }),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(applications),
@@ -364,6 +396,7 @@ export function createApp(config: Config, logger: Logger): App {
     },
     async stop(ms) {
       decisions.drain();
+      outbound.drain();
       changes.stop();
       stream.stop();
       await retention.stop();
@@ -393,6 +426,13 @@ export function createApp(config: Config, logger: Logger): App {
     },
   };
 }
+
+/** How a call ends that is not paid for any longer. */
+const EXHAUSTED: Record<Exhaustion, NonNullable<Call['failure']>> = {
+  insufficient_balance: { code: 'insufficient_balance', message: 'the balance does not cover more of this call' },
+  spend_control_exceeded: { code: 'limit_reached', message: 'the spend limit does not allow more of this call' },
+  service_unavailable: { code: 'internal_error', message: 'more of this call could not be paid for' },
+};
 
 const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);
 

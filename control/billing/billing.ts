@@ -5,7 +5,7 @@ import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseMicros } from '../lib/money.ts';
 import { chargeOf, paidSeconds } from './charge.ts';
-import type { LegKey, LegTimes } from './holds/hold.ts';
+import type { Hold, LegKey, LegTimes } from './holds/hold.ts';
 import { RunningLegs, type Exhaustion, type Warning } from './holds/running-legs.ts';
 import { Settlements, type Costs } from './holds/settlements.ts';
 import type { HoldStore } from './holds/store.ts';
@@ -34,7 +34,7 @@ interface Options {
 /** What is held for a leg before it is dialled. */
 export interface HoldRequest extends LegKey {
   customerId: string;
-  applicationId: string;
+  applicationId: string | undefined;
   direction: Direction;
   number: string;
   rate: Rate;
@@ -134,11 +134,12 @@ export class Billing {
   /**
    * Charges what was used and gives the rest back: in the background, tried until done, once per leg however often it is
    * told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
+   * @param options.atMostHeld its end is not known: no more than what is held is charged
    */
-  ended(leg: LegKey, times: LegTimes): void {
+  ended(leg: LegKey, times: LegTimes, { atMostHeld = false } = {}): void {
     this.#running.remove(leg);
     this.#adopting.get(leg.callId)?.add(leg.leg);
-    this.#settlements.end(leg, times);
+    this.#settlements.end(leg, times, atMostHeld);
   }
 
   /** Calls back when a leg is not paid for any longer: the call must end now. */
@@ -154,8 +155,9 @@ export class Billing {
   /**
    * Looks after the open holds of a call that this process has taken over. Legs that have been answered meanwhile are
    * told by `answered`, those that are gone by `ended`. A running call whose own hold was resolved in between has to end.
+   * @returns all holds there ever were for the call
    */
-  async adopt(callId: string): Promise<void> {
+  async adopt(callId: string): Promise<Hold[]> {
     const ended = this.#adopting.get(callId) ?? new Set();
     this.#adopting.set(callId, ended);
     const holds = await this.#options.store.ofCall(callId).finally(() => this.#adopting.delete(callId));
@@ -163,6 +165,7 @@ export class Billing {
       if (!hold.resolved) this.#running.add(hold);
       else if (hold.leg === 0) this.#running.exhaust(hold, 'service_unavailable');
     }
+    return holds;
   }
 
   /** What is due now: extensions, cut-offs, settlements that failed before. Runs by itself once started. */

@@ -15,6 +15,9 @@ export interface Hangup {
   sip_code?: number;
 }
 
+/** The cause of a call whose end nobody has seen: it ended while the control plane was away. */
+export const UNSEEN = 'UNKNOWN';
+
 /** A call as the platform holds it. Only `calls/` writes one. */
 export interface Call {
   readonly id: string;
@@ -26,11 +29,16 @@ export interface Call {
   readonly routeMode: RouteMode;
   readonly routingTarget: string;
   readonly answerUrl: string | undefined;
+  /** Given with an outbound call in place of an answer_url: `{"actions": […]}` as the customer wrote it. */
+  readonly actions?: string | undefined;
   readonly metadata: Readonly<Record<string, unknown>>;
-  readonly trunkId: string | undefined;
+  /** How long it may go on after its answer, in s; undefined: no limit. */
+  readonly maxDurationSeconds?: number | undefined;
   readonly sipCallId: string | undefined;
   readonly createdAt: Date;
   status: CallStatus;
+  /** An inbound call came over it. An outbound call is tried over it, and in the end it is the one that answered. */
+  trunkId: string | undefined;
   providerCallId?: string;
   mediaNode?: string;
   variables: Record<string, string>;
@@ -59,3 +67,13 @@ export const isTerminal = (status: CallStatus): boolean => NEXT[status].length =
 
 /** Whether the state machine of contract §2 allows this step; a terminal call never changes. */
 export const mayBecome = (from: CallStatus, to: CallStatus): boolean => NEXT[from].includes(to);
+
+/** The final SIP code of a far end that was not reached, as `failure.code` (RFC 3261 §21). */
+export function failureOf(sipCode: number): FailureCode {
+  if (sipCode === 486 || sipCode === 600) return 'busy';
+  if (sipCode === 408 || sipCode === 480) return 'no_answer';
+  if (sipCode === 603 || sipCode === 403 || sipCode === 401 || sipCode === 407 || sipCode === 607) return 'rejected';
+  if (sipCode === 404 || sipCode === 410 || sipCode === 484 || sipCode === 604) return 'invalid_number';
+  if (sipCode === 503) return 'congestion';
+  return 'unreachable';
+}

@@ -22,6 +22,12 @@ export interface NewInboundCall {
   sipCallId?: string;
 }
 
+export interface NewOutboundCall extends Pick<Call, 'id' | 'customerId' | 'from' | 'to' | 'answerUrl' | 'actions' | 'metadata' | 'maxDurationSeconds' | 'trunkId'> {
+  applicationId: string;
+  /** The uuid its channel will have. */
+  providerCallId: string;
+}
+
 /** How a call ended, for `Calls.end`. A failure makes it `failed`; otherwise its status follows from whether it was answered. */
 export interface CallEnding {
   hangup: Hangup;
@@ -47,6 +53,7 @@ export class Calls {
   readonly #journal: Journal;
   readonly #hasWebhook: (applicationId: string) => boolean;
   readonly #now: () => Date;
+  readonly #answerListeners: ((call: Call, at: Date) => void)[] = [];
   readonly #endListeners: ((call: Call) => void)[] = [];
   /** Who waits for a change to be in the database. */
   readonly #waiting = new WeakMap<Change, () => void>();
@@ -107,6 +114,21 @@ export class Calls {
     return call;
   }
 
+  /**
+   * A call that is about to be placed.
+   * @returns the call, and a promise that resolves when it is in the database
+   */
+  createOutbound(input: NewOutboundCall): { call: Call; stored: Promise<void> } {
+    const now = this.#now();
+    const call: Call = {
+      ...input, direction: 'outbound', routeMode: 'webhook', routingTarget: input.applicationId, sipCallId: undefined,
+      createdAt: now, dialingAt: now, status: 'dialing', variables: {}, eventCounts: {},
+    };
+    this.#live.set(call.id, call);
+    const detail = { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId };
+    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, { name: 'call.created', data: {} })) };
+  }
+
   /** Takes a call over that another process, or an earlier life of this one, has begun. */
   adopt(call: Call): Call {
     const known = this.#live.get(call.id);
@@ -123,10 +145,33 @@ export class Calls {
     this.#record(call, this.#now(), 'media.parked', { node: mediaNode, provider_call_id: providerCallId });
   }
 
+  /** A media node has taken an outbound call and dials. */
+  dialing(call: Call, mediaNode: string): void {
+    if (isTerminal(call.status)) return;
+    call.mediaNode = mediaNode;
+    this.#record(call, this.#now(), 'media.dialing', { node: mediaNode, provider_call_id: call.providerCallId });
+  }
+
+  /** An outbound call goes over this trunk, which need not be the one that was tried first. */
+  routed(call: Call, trunkId: string): void {
+    if (call.trunkId === trunkId || isTerminal(call.status)) return;
+    const detail = { trunk_id: trunkId, instead_of: call.trunkId };
+    call.trunkId = trunkId;
+    this.#record(call, this.#now(), 'call.rerouted', detail);
+  }
+
+  /** The far end of an outbound call rings. */
+  ringing(call: Call): void {
+    if (!this.#become(call, 'ringing')) return;
+    call.ringingAt = this.#now();
+    this.#record(call, call.ringingAt, 'call.ringing', {}, { name: 'call.ringing', data: {} });
+  }
+
   answered(call: Call, at: Date = this.#now()): void {
     if (!this.#become(call, 'in_progress')) return;
     call.answeredAt = at;
     this.#record(call, at, 'call.answered', {}, { name: 'call.answered', data: {} });
+    for (const listener of this.#answerListeners) listener(call, at);
   }
 
   /** Ends a call once; whatever comes later is ignored, since a terminal call never changes. */
@@ -151,9 +196,7 @@ export class Calls {
    * @param also what the recordings room writes in the same transaction; it may run more than once
    */
   recording(call: Call, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-    const committed = deferred<void>();
-    this.#waiting.set(this.#record(call, this.#now(), event, data, { name: event, data }, also), () => committed.resolve());
-    return committed.promise;
+    return this.#stored(this.#record(call, this.#now(), event, data, { name: event, data }, also));
   }
 
   /** Tells of a media stream of this call. */
@@ -172,9 +215,21 @@ export class Calls {
     this.#record(call, at, kind, detail);
   }
 
+  /** Calls back for every call that is answered. */
+  onAnswered(listener: (call: Call, at: Date) => void): void {
+    this.#answerListeners.push(listener);
+  }
+
   /** Calls back for every call that ends. */
   onTerminal(listener: (call: Call) => void): void {
     this.#endListeners.push(listener);
+  }
+
+  /** Resolves when the change is in the database. */
+  #stored(change: Change): Promise<void> {
+    const committed = deferred<void>();
+    this.#waiting.set(change, () => committed.resolve());
+    return committed.promise;
   }
 
   #become(call: Call, status: CallStatus): boolean {

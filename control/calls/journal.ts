@@ -137,7 +137,7 @@ export class Journal {
 
 /** Roughly, in characters. */
 function sizeOf({ call, timeline, outbox }: Change): number {
-  let size = 1000;
+  let size = 1000 + (call.actions?.length ?? 0);
   for (const value of Object.values(call.variables)) size += value.length;
   for (const { detail } of timeline) size += JSON.stringify(detail).length;
   for (const { body } of outbox) size += body.length;

@@ -30,10 +30,11 @@ const COLUMNS = [
   'id', 'customer_id', 'application_id', 'provider_call_id', 'direction', 'from_number', 'to_number', 'status', 'route_mode', 'routing_target',
   'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at',
   'hangup_by', 'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'sip_call_id', 'event_counts',
+  'actions', 'max_duration_seconds',
 ] as const;
 const CHANGING = [
   'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'hangup_by',
-  'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'media_node', 'event_counts',
+  'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'event_counts',
 ] as const;
 const UPSERT_HEAD = `INSERT INTO calls (${COLUMNS.join(',')}) VALUES `;
 const ROW = `(${COLUMNS.map(() => '?').join(',')})`;
@@ -48,6 +49,7 @@ const rowOf = (call: Call): (string | number | Date | null)[] => [
   call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null,
   call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
   call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
+  call.actions ?? null, call.maxDurationSeconds ?? null,
 ];
 
 interface CallRow {
@@ -56,7 +58,7 @@ interface CallRow {
   metadata: unknown; variables: unknown; created_at: Date; dialing_at: Date | null; ringing_at: Date | null; answered_at: Date | null; ended_at: Date | null;
   cost_micros: string | number | null; cost_currency: string | null; hangup_by: Hangup['by'] | null; hangup_cause: string | null; hangup_sip_code: number | null;
   failure_code: FailureCode | null; failure_message: string | null; trunk_id: string | null; media_node: string | null; sip_call_id: string | null;
-  event_counts: unknown;
+  event_counts: unknown; actions: string | null; max_duration_seconds: number | null;
 }
 
 const callOf = (row: CallRow): Call => ({
@@ -86,6 +88,8 @@ const callOf = (row: CallRow): Call => ({
   costMicros: row.cost_micros === null ? undefined : BigInt(row.cost_micros),
   costCurrency: row.cost_currency ?? undefined,
   eventCounts: parseJson<Record<string, number>>(row.event_counts),
+  actions: row.actions ?? undefined,
+  maxDurationSeconds: row.max_duration_seconds ?? undefined,
 });
 
 /** The SQL of calls and their timelines. Written only through the journal. */

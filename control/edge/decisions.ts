@@ -1,5 +1,7 @@
-import { isTerminal, type Call, type FailureCode } from '../calls/call.ts';
+import type { Admission } from '../calls/admission.ts';
+import { failureOf, isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
+import { ApiError } from '../lib/errors.ts';
 import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
 import { z } from 'zod';
@@ -37,6 +39,8 @@ interface Options {
   directory: Directory;
   calls: Calls;
   flows: Flows;
+  /** Lets calls in that cost something. Those with a flow are the flow's to let in. */
+  admission: Pick<Admission, 'costsToTake' | 'admitInbound'>;
   /** This control process's number: the media node's events of its calls are its own. */
   instance: number;
   /** Whether any media node can take a call. */
@@ -94,8 +98,9 @@ export class Decisions {
     if (!isTerminal(call.status)) this.#byApi.add(call.id);
   }
 
-  decide(request: z.infer<typeof RouteRequest>): Decision {
-    const { directory, calls, flows, mediaReady } = this.#options;
+  /** From memory, at once; only a relayed call that costs something to take waits for the database. */
+  decide(request: z.infer<typeof RouteRequest>): Decision | Promise<Decision> {
+    const { directory, calls, flows, admission, mediaReady } = this.#options;
     if (this.#draining || !directory.loaded || !calls.accepting) return UNAVAILABLE;
     const did = directory.didByNumber(request.to);
     const trunk = directory.trunk(request.trunk);
@@ -111,7 +116,8 @@ export class Decisions {
       const call = calls.createInbound({ ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first }, detail);
       if (this.#canceledMeanwhile(call, key)) return TERMINATED;
       this.#pending.add(call.id, key);
-      return { action: 'sip', call: call.id, targets };
+      const decision: Decision = { action: 'sip', call: call.id, targets };
+      return admission.costsToTake(call) ? this.#paid(call, decision) : decision;
     }
     if (did.routeMode === 'reject') return TEMPORARILY; // Kamailio decides this itself; here only while a change is on its way.
     const application = did.applicationId === undefined ? undefined : directory.application(did.applicationId);
@@ -152,6 +158,20 @@ export class Decisions {
     }
   }
 
+  async #paid(call: Call, decision: Decision): Promise<Decision> {
+    const { calls, admission } = this.#options;
+    try {
+      await admission.admitInbound(call);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const unpaid = error.code === 'insufficient_balance';
+      const failure = { code: unpaid ? error.code : 'internal_error', message: error.message } as const;
+      calls.end(call, { hangup: { by: 'platform', cause: 'CALL_REJECTED', sip_code: unpaid ? 480 : 503 }, failure });
+      return unpaid ? TEMPORARILY : UNAVAILABLE;
+    }
+    return isTerminal(call.status) ? TERMINATED : decision;
+  }
+
   /** The caller gave up while the request for this decision was on its way: the call is told of, and is over. */
   #canceledMeanwhile(call: Call, key: string): boolean {
     if (!this.#pending.wasCanceled(key)) return false;
@@ -175,14 +195,4 @@ export class Decisions {
 function headersOf(call: Call, instance: number): string {
   return `X-MV-Call-ID: ${call.id}\r\nX-MV-Owner: ${instance}\r\nX-MV-Customer: ${call.customerId}\r\nX-MV-Application: ${call.applicationId ?? ''}\r\n`
     + `X-MV-From: ${call.from}\r\nX-MV-To: ${call.to}\r\nX-MV-Trunk: ${call.trunkId ?? ''}\r\nX-MV-Created: ${call.createdAt.toISOString()}\r\n`;
-}
-
-/** The final SIP code of a relayed call as `failure.code` (RFC 3261 §21). */
-export function failureOf(sipCode: number): FailureCode {
-  if (sipCode === 486 || sipCode === 600) return 'busy';
-  if (sipCode === 408 || sipCode === 480) return 'no_answer';
-  if (sipCode === 603 || sipCode === 403 || sipCode === 401 || sipCode === 407 || sipCode === 607) return 'rejected';
-  if (sipCode === 404 || sipCode === 410 || sipCode === 484 || sipCode === 604) return 'invalid_number';
-  if (sipCode === 503) return 'congestion';
-  return 'unreachable';
 }

@@ -1,4 +1,4 @@
-import type { Call } from '../calls/call.ts';
+import { UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
 import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
@@ -66,7 +66,7 @@ export class Dialogs {
       for (const call of relayed) {
         if (call.sipCallId && held.has(call.sipCallId)) continue;
         this.#calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
-        this.#calls.end(call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
+        this.#calls.end(call, { hangup: { by: 'platform', cause: UNSEEN } });
       }
     } catch (error) {
       this.#logger.warn({ err: error }, 'the dialogs of kamailio could not be listed');

@@ -1,14 +1,11 @@
 import { isIP } from 'node:net';
 import { isPublicAddress } from '../lib/addresses.ts';
-import { isE164 } from '../lib/e164.ts';
 import { sipHost } from '../lib/sip-uri.ts';
 import type { Call } from '../calls/call.ts';
-import type { LegRequest } from '../media/media.ts';
+import type { LegRoute } from '../calls/second-legs.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from './directory.ts';
 import { writtenFor } from './number-format.ts';
-
-export type LegRoute = Pick<LegRequest, 'uris' | 'from' | 'headers'>;
 
 /** What of a call says who is calling. */
 type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;
@@ -71,13 +68,6 @@ export class Legs {
     const host = sipHost(uri)?.replace(/^\[|\]$/g, '');
     if (host === undefined || (!this.#allowPrivate && isIP(host) !== 0 && !isPublicAddress(host))) return undefined;
     return { uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } };
-  }
-
-  /** @returns undefined where there is no way: no trunk that could take the number, or an address that is not public. */
-  route(call: Caller & Pick<Call, 'customerId'>, destination: string, from: string | undefined): LegRoute | undefined {
-    if (!isE164(destination)) return this.sipUri(call, destination, from);
-    const trunks = this.trunksFor(call.customerId);
-    return trunks.length === 0 ? undefined : this.via(trunks, call, destination, from);
   }
 }
 

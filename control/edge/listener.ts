@@ -55,24 +55,37 @@ export class EdgeListener {
     request.on('end', () => {
       if (size > MAX_BYTES) return send(response, 413, '{}');
       const body = (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))?.toString('utf8') ?? '';
-      try {
-        this.#answer(request.url ?? '', body, response);
-      } catch (error) {
+      const failed = (error: unknown): void => {
         this.#logger.error({ err: error, path: request.url }, 'a request of kamailio could not be answered');
         send(response, error instanceof SyntaxError ? 400 : 500, '{}');
+      };
+      const done = (): void => {
+        if (request.url === '/route') this.#observe((performance.now() - began) / 1000);
+      };
+      try {
+        const answer = this.#answer(request.url ?? '', body);
+        if (answer instanceof Promise) return void answer.then((reply) => send(response, ...reply), failed).then(done);
+        send(response, ...answer);
+      } catch (error) {
+        failed(error);
       }
-      if (request.url === '/route') this.#observe((performance.now() - began) / 1000);
+      done();
     });
     request.on('error', () => response.destroy());
   }
 
-  #answer(path: string, body: string, response: ServerResponse): void {
-    if (path === '/route') return send(response, 200, JSON.stringify(this.#decisions.decide(RouteRequest.parse(JSON.parse(body)))));
-    if (path !== '/dialog') return send(response, 404, '{}');
+  #answer(path: string, body: string): Reply | Promise<Reply> {
+    if (path === '/route') {
+      const decision = this.#decisions.decide(RouteRequest.parse(JSON.parse(body)));
+      return decision instanceof Promise ? decision.then((made) => [200, JSON.stringify(made)]) : [200, JSON.stringify(decision)];
+    }
+    if (path !== '/dialog') return [404, '{}'];
     this.#decisions.notice(DialogNotice.parse(JSON.parse(body)));
-    send(response, 200, '{}');
+    return [200, '{}'];
   }
 }
+
+type Reply = [status: number, body: string];
 
 // Hashed, so that both sides of the comparison have the same length.
 const digest = (token: string): Buffer => createHash('sha256').update(token).digest();

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
-import type { Call } from '../calls/call.ts';
+import type { Call, FailureCode } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
-import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, LegRequest, ParkedChannel } from '../media/media.ts';
+import type { SecondLegs } from '../calls/second-legs.ts';
+import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, ParkedChannel } from '../media/media.ts';
 import type { FlowState } from './state.ts';
 
 /** One action of a payload, ready to run. */
@@ -73,8 +74,8 @@ export interface FlowContext {
   readonly recorder: Recorder;
   readonly conferences: Conferences;
   readonly streamer: Streamer;
-  /** The way to a second leg, or undefined where there is none. */
-  routeLeg(call: Call, destination: string, from: string | undefined): Pick<LegRequest, 'uris' | 'from' | 'headers'> | undefined;
+  /** Who lets second legs out. */
+  readonly legs: Pick<SecondLegs, 'place' | 'resumed'>;
   /** Asks the customer's server for the next actions. @throws FlowFailure */
   fetchActions(url: string, method: 'GET' | 'POST'): Promise<Step[]>;
   /** Writes what the flow needs to go on after this process has died. */
@@ -107,7 +108,7 @@ export const action = <Fields>(definition: Action<Fields>): Action<Fields> => de
 
 /** Ends the flow, and the call `failed` with this code. */
 export class FlowFailure extends Error {
-  readonly code: 'answer_url_error' | 'media_unavailable' | 'transfer_unreachable' | 'internal_error';
+  readonly code: FailureCode;
 
   constructor(code: FlowFailure['code'], message: string) {
     super(message);

@@ -1,10 +1,12 @@
-import type { Call, FailureCode, Hangup } from '../calls/call.ts';
+import type { Admission } from '../calls/admission.ts';
+import { failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
+import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ChannelGone, MediaError, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel } from '../media/media.ts';
+import { ChannelGone, MediaError, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
 import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
-import { ACTIONS } from './schema.ts';
+import { ACTIONS, parseActions } from './schema.ts';
 import { newState, type FlowState, type FlowStates } from './state.ts';
 
 export interface FlowServices {
@@ -17,7 +19,9 @@ export interface FlowServices {
   /** Makes speech that will be wanted soon, if there is time for it. */
   prepare: (text: string, options: { voice?: string; language?: string }) => void;
   fetchAudio: FlowContext['fetchAudio'];
-  routeLeg: FlowContext['routeLeg'];
+  /** Lets calls that cost something be answered. */
+  admission: Pick<Admission, 'admitInbound' | 'moved'>;
+  legs: FlowContext['legs'];
   recorder: FlowContext['recorder'];
   conferences: FlowContext['conferences'];
   streamer: FlowContext['streamer'];
@@ -50,6 +54,7 @@ export class Flow {
   #channel: Channel | undefined;
   #dialog: ParkedChannel['dialog'] = { callId: '', fromTag: '', toTag: '' };
   #intent: Intent | undefined;
+  #longest: NodeJS.Timeout | undefined;
 
   constructor(call: Call, services: FlowServices) {
     this.call = call;
@@ -74,9 +79,18 @@ export class Flow {
 
   /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. A channel that comes later is refused. */
   async hangup(): Promise<void> {
-    this.#intent ??= { by: 'api' };
+    await this.#cut({ by: 'api' });
+  }
+
+  /** Ends the call `failed`: it cannot go on, whatever its flow does. */
+  async fail(failure: { code: FailureCode; message: string }): Promise<void> {
+    await this.#cut({ by: 'platform', failure });
+  }
+
+  async #cut(intent: Intent): Promise<void> {
+    this.#intent ??= intent;
     if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
-    else this.#services.calls.end(this.call, { hangup: { by: 'api', cause: 'ORIGINATOR_CANCEL' } });
+    else this.#services.calls.end(this.call, { hangup: { by: intent.by, cause: 'ORIGINATOR_CANCEL' }, failure: intent.failure });
   }
 
   /**
@@ -87,38 +101,88 @@ export class Flow {
     if (this.#intent || this.#over || this.#stop.signal.aborted) return false;
     this.#replacement = steps;
     this.#action.abort('replaced');
-    await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
+    // What is being dialled does nothing yet that could be interrupted.
+    if (this.call.direction === 'inbound' || this.#channel?.answered) await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
     return true;
   }
 
-  /** Runs the flow until the channel has ended. Never throws. */
-  async run(parked: ParkedChannel): Promise<void> {
+  /**
+   * Runs the flow until the channel has ended. Never throws.
+   * @param dialing of an outbound call that is not answered yet
+   */
+  async run(parked: ParkedChannel, dialing: Ringing | undefined = parked.adopted?.dialing): Promise<void> {
     const { channel } = parked;
     this.#channel = channel;
     this.#dialog = parked.dialog;
-    const running = this.#intent ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked);
+    const running = this.#intent || isTerminal(this.call.status) ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
     this.#stop.abort();
+    clearTimeout(this.#longest);
+    if (dialing) this.#routed(dialing.trunkId());
     // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited for.
     await Promise.race([running, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
     this.#finish(end);
     this.#services.states.forget(this.call.id);
   }
 
-  async #runToItsEnd(parked: ParkedChannel): Promise<void> {
+  async #runToItsEnd(parked: ParkedChannel, dialing: Ringing | undefined): Promise<void> {
     try {
-      await this.#run(parked);
+      if (!dialing) return await this.#run(parked.channel, parked.adopted);
+      if (await this.#reached(parked.channel, dialing)) await this.#run(parked.channel);
     } catch (error) {
       if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(parked.channel, error);
     }
   }
 
-  async #run({ channel, adopted }: ParkedChannel): Promise<void> {
+  /** Waits for the far end of an outbound call. Returns whether it has answered, and is there for instructions. */
+  async #reached(channel: Channel, dialing: Ringing): Promise<boolean> {
+    void dialing.ringing.then(() => {
+      this.#routed(dialing.trunkId());
+      this.#services.calls.ringing(this.call);
+    });
+    if (!(await dialing.answered)) return false;
+    this.#routed(dialing.trunkId());
+    this.#answered(channel);
+    return true;
+  }
+
+  /** An outbound call goes over this trunk, as Kamailio has told. */
+  #routed(trunkId: string | undefined): void {
+    if (trunkId === undefined || trunkId === this.call.trunkId) return;
+    this.#services.calls.routed(this.call, trunkId);
+    this.#services.admission.moved(this.call.id, 0, trunkId);
+  }
+
+  /** The far end has answered, now or while nobody looked. */
+  #answered(channel: Channel): void {
+    const { call } = this;
+    const { calls, recorder } = this.#services;
+    calls.answered(call, channel.answeredAt);
+    if (call.direction !== 'outbound' || call.metadata.record !== true) return;
+    recorder.start(call, channel).catch((error: unknown) => {
+      if (!(error instanceof ChannelGone)) calls.note(call, 'recording.not_started', { message: messageOf(error) });
+    });
+  }
+
+  /** An answered call may be bounded; it is the platform that ends it then. */
+  #limitDuration(channel: Channel): void {
+    const { maxDurationSeconds, answeredAt } = this.call;
+    if (maxDurationSeconds === undefined || answeredAt === undefined) return;
+    this.#longest = setTimeout(() => {
+      this.#over = true;
+      this.#services.calls.note(this.call, 'call.max_duration_reached', { max_duration_seconds: maxDurationSeconds });
+      void this.#endChannel(channel, 'ALLOTTED_TIMEOUT', 480, { by: 'platform' });
+    }, answeredAt.getTime() + maxDurationSeconds * 1000 - Date.now());
+  }
+
+  async #run(channel: Channel, adopted?: ParkedChannel['adopted']): Promise<void> {
     const { call } = this;
     const { calls, states } = this.#services;
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
-    if (adopted && channel.answered && call.status === 'ringing') calls.answered(call, channel.answeredAt);
+    if (adopted && channel.answered && !call.answeredAt) this.#answered(channel);
+    this.#routed(call.direction === 'outbound' ? adopted?.trunkId : undefined);
+    this.#limitDuration(channel);
     if (adopted) {
       void this.#services.recorder.resumed(call, channel);
       void this.#services.streamer.resumed(call, channel, this.#dialog);
@@ -166,12 +230,13 @@ export class Flow {
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
   async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
-    const { calls, states, speak, fetchAudio, routeLeg, recorder, conferences, streamer, ask } = this.#services;
+    const { calls, states, speak, fetchAudio, legs, recorder, conferences, streamer, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
     if (!action) throw new FlowFailure('internal_error', `unknown action ${step?.action}`);
     if (!channel.answered && step.action !== 'reject') {
+      await this.#admit();
       await channel.answer();
       calls.answered(call);
     }
@@ -194,7 +259,7 @@ export class Flow {
         signal,
         speak,
         fetchAudio,
-        routeLeg,
+        legs,
         recorder,
         conferences,
         streamer,
@@ -223,8 +288,19 @@ export class Flow {
     }
   }
 
+  /** @throws FlowFailure when there is no money for the call */
+  async #admit(): Promise<void> {
+    try {
+      await this.#services.admission.admitInbound(this.call);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      throw new FlowFailure(error.code === 'insufficient_balance' ? error.code : 'internal_error', error.message);
+    }
+  }
+
   async #askFirst(): Promise<Step[]> {
     const { call } = this;
+    if (call.actions !== undefined) return parseActions(JSON.parse(call.actions));
     if (!call.answerUrl) throw new FlowFailure('answer_url_error', 'the application has no answer_url');
     return this.#services.ask({ call, url: call.answerUrl, method: this.#services.answerMethodOf(call), gathered: undefined, signal: AbortSignal.any([this.#stop.signal, this.#action.signal]) });
   }
@@ -233,8 +309,9 @@ export class Flow {
     this.#over = true;
     const { logger } = this.#services;
     const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
+    const sipCode = code === 'insufficient_balance' ? 480 : 503;
     if (code === 'media_unavailable' || code === 'internal_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
-    await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', 503, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
+    await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', sipCode, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
   }
 
   async #refuse(channel: Channel, sipCode: number): Promise<void> {
@@ -250,10 +327,11 @@ export class Flow {
     await this.#endChannel(channel, cause, 480, { by });
   }
 
-  /** Hangs an answered channel up, and refuses an unanswered one with `sipCode`. */
+  /** Hangs an answered channel up, cancels one that is being dialled, and refuses any other with `sipCode`. */
   async #endChannel(channel: Channel, cause: HangupCause, sipCode: number, intent?: Intent): Promise<void> {
     this.#intent ??= intent;
-    await (channel.answered ? channel.hangup(cause) : channel.refuse(sipCode)).catch((error: unknown) => this.#tell(error));
+    const ending = channel.answered ? channel.hangup(cause) : this.call.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(sipCode);
+    await ending.catch((error: unknown) => this.#tell(error));
   }
 
   /** A node that cannot even end a channel has lost it, or will be found to have: that ends the call's record. */
@@ -266,15 +344,23 @@ export class Flow {
     // It may have ended in the moment between its answer and the record of that.
     if (this.#channel?.answered && !this.call.answeredAt) calls.answered(this.call, this.#channel.answeredAt);
     const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
+    const unanswered = this.call.direction === 'outbound' && !this.call.answeredAt;
     if (end.by === 'node') {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
     } else if (end.by === 'caller') {
-      calls.end(this.call, { at: end.at, hangup: { by: 'caller', ...hangup } });
+      const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: `the destination answered ${end.sipCode ?? end.cause}` } : undefined;
+      calls.end(this.call, { at: end.at, hangup: { by: this.call.direction === 'outbound' ? 'callee' : 'caller', ...hangup }, failure });
     } else {
-      const intent = this.#intent ?? { by: 'platform', failure: { code: 'media_unavailable', message: `the media node ended the call (${end.cause})` } };
-      calls.end(this.call, { at: end.at, hangup: { by: intent.by, ...hangup }, failure: intent.failure });
+      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup }, failure: (this.#intent ?? unforeseen(end, unanswered)).failure });
     }
   }
 }
+
+/** The media node has ended the call by itself: an outbound one that rang out, or for no reason that is known here. */
+const unforeseen = ({ cause }: ChannelEnd, unanswered: boolean): Pick<Intent, 'failure'> => ({
+  failure: unanswered && cause === 'NO_ANSWER'
+    ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
+    : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
+});
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,5 +1,5 @@
 import type { Call } from '../calls/call.ts';
-import type { ParkedChannel } from '../media/media.ts';
+import type { ParkedChannel, Ringing } from '../media/media.ts';
 import { Flow, type FlowServices } from './flow.ts';
 
 /** The flows that run in this process, by call. */
@@ -26,10 +26,18 @@ export class Flows {
     flow.prefetch();
   }
 
-  /** Gives a flow its channel. */
-  run(call: Call, parked: ParkedChannel): void {
+  /** Makes the flow of a call that is about to be placed: it can be hung up, and given other actions, from here on. */
+  expect(call: Call): void {
+    this.#make(call);
+  }
+
+  /**
+   * Gives a flow its channel.
+   * @param dialing of an outbound call that is not answered yet
+   */
+  run(call: Call, parked: ParkedChannel, dialing?: Ringing): void {
     const flow = this.#running.get(call.id) ?? this.#make(call);
-    void flow.run(parked);
+    void flow.run(parked, dialing);
   }
 
   #make(call: Call): Flow {

@@ -1,4 +1,4 @@
-import { isTerminal, type Call } from '../calls/call.ts';
+import { isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { instanceOf } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -14,6 +14,8 @@ interface Options {
   /** This control process's number. Channels of other owners are theirs. */
   instance: number;
   answerUrlOf: (applicationId: string) => string | undefined;
+  /** Looks after the money of a call that is taken over. */
+  adopt: (call: Call) => Promise<void>;
   /** Called when a media node has the call. */
   claim: (callId: string) => void;
   /** Called when a media node was lost with a call on it: its SIP dialog at Kamailio is all that is left. */
@@ -34,11 +36,12 @@ export class Intake {
 
   /**
    * Takes up the calls an earlier life of this process has left, then all channels that need instructions.
-   * @param adopted called in between: the calls are known again, and no channel has been taken yet.
+   * @param adopted called in between: the calls are known again and their money is looked after; no channel has been taken yet.
    */
   async start(adopted: () => Promise<void>): Promise<void> {
-    const { calls, stored, media, instance } = this.#options;
+    const { calls, stored, media, instance, adopt } = this.#options;
     const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
+    await Promise.all(left.map((call) => adopt(call)));
     await adopted();
     media.start((parked) => void this.#take(parked));
     void media.reconciled.then(() => {
@@ -57,14 +60,14 @@ export class Intake {
       const call = await this.#callOf(headers, parked.dialog.callId);
       if (!call || isTerminal(call.status)) {
         logger.warn({ call: headers['call-id'], uuid: channel.uuid }, 'a media node holds a channel of a call that is over; it is ended');
-        await (channel.answered ? channel.hangup('NORMAL_CLEARING') : channel.refuse(503));
+        await end(parked);
         return;
       }
       const holder = flows.get(call.id)?.channel;
       if (holder && holder.uuid !== channel.uuid) {
         // A node that woke up after Kamailio had given it up and gone to the next one: the caller is there, not here.
         logger.warn({ call: call.id, uuid: channel.uuid, holder: holder.uuid }, 'a second media node holds a channel of the same call; it is ended');
-        await (channel.answered ? channel.hangup('NORMAL_CLEARING') : channel.refuse(503));
+        await end(parked);
         return;
       }
       claim(call.id);
@@ -78,22 +81,40 @@ export class Intake {
 
   /** The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE. */
   async #callOf(headers: Readonly<Record<string, string>>, sipCallId: string): Promise<Call | undefined> {
-    const { calls, stored, answerUrlOf } = this.#options;
+    const { calls, answerUrlOf, adopt } = this.#options;
     const id = headers['call-id'];
-    const { customer, application, from, to, trunk, created } = headers;
+    const { direction, customer, application, from, to, trunk, created } = headers;
     if (!id) return undefined;
-    const known = calls.get(id) ?? (await stored.find(id));
-    if (known) return isTerminal(known.status) ? known : calls.adopt(known);
+    const known = calls.get(id) ?? (await this.#adopted(id));
+    // An outbound call is in the database before it is placed.
+    if (known || direction === 'outbound') return known;
     if (!customer || !application || !from || !to || !created) return undefined;
-    return calls.createInbound({
+    const rebuilt = calls.createInbound({
       id, customerId: customer, applicationId: application, from, to, routeMode: 'webhook', routingTarget: application,
       answerUrl: answerUrlOf(application), trunkId: trunk, sipCallId, createdAt: new Date(created),
     }, { rebuilt: true });
+    await adopt(rebuilt);
+    return rebuilt;
+  }
+
+  async #adopted(id: string): Promise<Call | undefined> {
+    const { calls, stored, adopt } = this.#options;
+    const found = await stored.find(id);
+    if (!found || isTerminal(found.status)) return found;
+    const call = calls.adopt(found);
+    await adopt(call);
+    return call;
   }
 
   /** It ended while nobody looked: when and how is not known, so the record says so. */
   #endUnseen(call: Call): void {
-    this.#options.calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
-    this.#options.calls.end(call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
+    const { calls } = this.#options;
+    calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
+    const failure = call.direction === 'outbound' && !call.answeredAt ? { code: 'internal_error', message: 'the control plane was away while the call was placed' } as const : undefined;
+    calls.end(call, { hangup: { by: 'platform', cause: UNSEEN }, failure });
   }
 }
+
+/** Ends a channel that nobody wants. */
+const end = ({ channel, headers }: ParkedChannel): Promise<void> =>
+  (channel.answered ? channel.hangup('NORMAL_CLEARING') : headers.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(503));

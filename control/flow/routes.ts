@@ -5,15 +5,33 @@ import type { CallService } from '../calls/service.ts';
 import { endpoint, type Endpoint } from '../http/endpoint.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Step } from './action.ts';
+import { callBody, orderOf } from './call-order.ts';
+import type { Outbound } from './outbound.ts';
 import { InvalidActions, parseActions } from './schema.ts';
 
 export const actionsBody = z.looseObject({ actions: z.array(z.unknown()) });
 
-/**
- * Live control of a call: other actions for the running flow.
- * @param replace has them take the place of what runs, wherever the call is; false when it is too late
- */
-export const flowRoutes = (calls: CallService, replace: OnCall<z.output<typeof actionsBody>, boolean>): Endpoint[] => [
+interface Rooms {
+  calls: CallService;
+  outbound: Outbound;
+  /** Has other actions take the place of what runs, wherever the call is; false when it is too late. */
+  replace: OnCall<z.output<typeof actionsBody>, boolean>;
+}
+
+/** Calls to be placed, and live control of what calls do. */
+export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
+  endpoint({
+    method: 'post', path: '/v1/calls', auth: 'customer', tag: 'Calls', summary: 'Place a call', status: 201,
+    description: 'Replies as soon as the call is being dialled; what becomes of it is told by webhooks. Money for its first minute is held before.',
+    body: callBody, reply: callReply,
+    errors: [
+      'rate_not_found', 'no_active_trunk', 'insufficient_balance', 'spend_control_exceeded', 'cps_limit_reached', 'concurrent_call_limit_reached', 'originate_failed', 'service_unavailable',
+    ],
+    handle: async ({ body, caller }) => {
+      if (body.actions) stepsOf({ actions: body.actions });
+      return callToJson(await outbound.place(orderOf(caller, body)));
+    },
+  }),
   endpoint({
     method: 'post', path: '/v1/calls/:id/actions', auth: 'customer', tag: 'Calls', summary: 'Replace what a call does', status: 202,
     description: 'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',

@@ -1,5 +1,8 @@
 import { z } from 'zod';
+import type { FailureCode } from '../calls/call.ts';
+import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
 import { isE164 } from '../lib/e164.ts';
+import { ApiError, type ErrorCode } from '../lib/errors.ts';
 import { isSipTarget } from '../lib/sip-uri.ts';
 import type { LegResult } from '../media/media.ts';
 import type { FlowContext, Resumed } from './action.ts';
@@ -19,29 +22,69 @@ export const legFields = z
 
 export type LegFields = z.infer<typeof legFields>;
 
+/** What became of a second leg; `refused` is there when it was not let out. */
+export type SecondLegResult = LegResult & { refused?: { code: FailureCode; message: string } };
+
 /** Rings a second leg and stays with it to its end; a leg that was under way when an earlier process died is seen through. */
-export async function secondLeg({ destination, to, from, timeout_seconds }: LegFields, context: FlowContext, resumed?: Resumed): Promise<LegResult> {
-  const { call, calls, channel, state, save, routeLeg } = context;
-  const answered = (): void => {
-    if (state.legAnswered) return;
-    state.legAnswered = true;
-    save();
-    calls.note(call, 'leg.answered', {});
-  };
-  const seenThrough = (result: LegResult): LegResult => {
+export async function secondLeg(fields: LegFields, context: FlowContext, resumed?: Resumed): Promise<SecondLegResult> {
+  return resumed ? seeThrough(context, resumed) : ring(fields, context);
+}
+
+async function ring({ destination, to, from, timeout_seconds }: LegFields, context: FlowContext): Promise<SecondLegResult> {
+  const { call, calls, channel, state, save, legs, signal } = context;
+  state.legAnsweredAt = undefined;
+  save();
+  let leg: SecondLeg | undefined;
+  try {
+    leg = await legs.place(call, destination ?? to ?? '', from);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    calls.note(call, 'leg.refused', { code: error.code, message: error.message, ...(error.details && { details: error.details }) });
+    return { reached: false, cause: 'OUTGOING_CALL_BARRED', refused: { code: FAILURES[error.code] ?? 'transfer_unreachable', message: error.message } };
+  }
+  if (!leg) return { reached: false, cause: 'NO_ROUTE_DESTINATION' };
+  try {
+    if (signal.aborted) return { reached: false, cause: 'ORIGINATOR_CANCEL' };
+    calls.note(call, 'leg.requested', { uris: leg.route.uris, from: leg.route.from });
+    const result = await channel.bridge({
+      ...leg.route, timeoutSeconds: timeout_seconds, onRinging: () => calls.note(call, 'leg.ringing'), onAnswered: () => answered(context, leg), onTrunk: leg.routed,
+    });
     calls.note(call, 'leg.ended', { ...result });
     return result;
-  };
-  if (resumed) {
-    if (!resumed.leg) return { reached: state.legAnswered, cause: 'UNKNOWN', ...(state.legAnswered && { endedBy: 'callee' }) };
-    if (resumed.leg.connected) answered();
-    else resumed.leg.answered.then((reached) => { if (reached) answered(); }, () => undefined);
-    return seenThrough(await resumed.leg.finished);
+  } finally {
+    leg.ended();
   }
-  state.legAnswered = false;
-  save();
-  const route = routeLeg(call, destination ?? to ?? '', from);
-  if (!route) return { reached: false, cause: 'NO_ROUTE_DESTINATION' };
-  calls.note(call, 'leg.requested', { uris: route.uris, from: route.from });
-  return seenThrough(await channel.bridge({ ...route, timeoutSeconds: timeout_seconds, onRinging: () => calls.note(call, 'leg.ringing'), onAnswered: answered }));
 }
+
+async function seeThrough(context: FlowContext, { leg: found }: Resumed): Promise<LegResult> {
+  const { call, calls, state, legs } = context;
+  const leg = legs.resumed(call);
+  try {
+    if (!found) return { reached: state.legAnsweredAt !== undefined, cause: 'UNKNOWN', ...(state.legAnsweredAt !== undefined && { endedBy: 'callee' }) };
+    if (found.trunkId !== undefined) leg.routed(found.trunkId);
+    if (found.connected) answered(context, leg);
+    else found.answered.then((reached) => { if (reached) answered(context, leg); }, () => undefined);
+    const result = await found.finished;
+    calls.note(call, 'leg.ended', { ...result });
+    return result;
+  } finally {
+    leg.ended();
+  }
+}
+
+function answered({ call, calls, state, save }: FlowContext, leg: LegWatch): void {
+  const first = state.legAnsweredAt === undefined;
+  state.legAnsweredAt ??= Date.now();
+  leg.answered(new Date(state.legAnsweredAt));
+  if (!first) return;
+  save();
+  calls.note(call, 'leg.answered', {});
+}
+
+/** How a call ends when its transfer was not let out; otherwise the destination just was not reached. */
+const FAILURES: Partial<Record<ErrorCode, FailureCode>> = {
+  insufficient_balance: 'insufficient_balance',
+  spend_control_exceeded: 'limit_reached',
+  cps_limit_reached: 'limit_reached',
+  concurrent_call_limit_reached: 'limit_reached',
+};

@@ -10,8 +10,8 @@ const State = z.object({
   depth: z.number(),
   /** Which audio of the running action has begun: -1 none yet, 0 the first time it is played, and so on. */
   begun: z.number(),
-  /** Whether the second leg of the running action has answered. */
-  legAnswered: z.boolean(),
+  /** When the second leg of the running action has answered, in Unix ms. */
+  legAnsweredAt: z.number().optional(),
   /** Keys of the running or last gather. */
   digits: z.string(),
   /** What the last gather ended with: told with every later request for instructions. */
@@ -21,7 +21,7 @@ const State = z.object({
 /** Where a flow stands: all that another control process needs to go on with it. */
 export type FlowState = z.infer<typeof State>;
 
-export const newState = (): FlowState => ({ steps: [], index: 0, depth: 0, begun: -1, legAnswered: false, digits: '' });
+export const newState = (): FlowState => ({ steps: [], index: 0, depth: 0, begun: -1, digits: '' });
 
 /** Longer than any call: what is left behind by a call nobody could end goes by itself. */
 const SECONDS = 24 * 3600;

@@ -7,7 +7,7 @@
 export type Digit = '0' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9' | '*' | '#' | 'A' | 'B' | 'C' | 'D';
 
 /** FreeSWITCH hangup causes we use ourselves (ITU-T Q.850 names). A node may report others. */
-export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'NO_ANSWER' | 'UNALLOCATED_NUMBER' | 'NORMAL_TEMPORARY_FAILURE' | 'ORIGINATOR_CANCEL';
+export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'NO_ANSWER' | 'UNALLOCATED_NUMBER' | 'NORMAL_TEMPORARY_FAILURE' | 'ORIGINATOR_CANCEL' | 'ALLOTTED_TIMEOUT';
 
 /** How a channel ended. */
 export interface ChannelEnd {

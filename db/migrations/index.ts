@@ -5,6 +5,7 @@ import * as billing from './003_billing.ts';
 import * as trunks from './004_trunks.ts';
 import * as webhooks from './005_webhooks.ts';
 import * as limits from './006_limits.ts';
+import * as outbound from './007_outbound.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
@@ -14,6 +15,7 @@ const migrations: Record<string, Knex.Migration> = {
   '004_trunks': trunks,
   '005_webhooks': webhooks,
   '006_limits': limits,
+  '007_outbound': outbound,
 };
 
 export const migrationSource: Knex.MigrationSource<string> = {

@@ -26,7 +26,7 @@ export interface Hold extends LegKey {
 
 export interface NewHold extends LegKey {
   customerId: string;
-  applicationId: string;
+  applicationId: string | undefined;
   direction: Direction;
   number: string;
   rate: Rate;

@@ -47,7 +47,7 @@ export class HoldStore {
     const counted = hold.direction === 'outbound' ? amountMicros : 0n;
     return this.#write<never>(async (trx) => {
       await trx.raw(INSERT, [
-        callId, leg, hold.customerId, hold.applicationId, hold.direction, hold.number.slice(0, 64), rate.id, rate.priceMicros.toString(), rate.feeMicros.toString(), rate.minimumSeconds,
+        callId, leg, hold.customerId, hold.applicationId ?? null, hold.direction, hold.number.slice(0, 64), rate.id, rate.priceMicros.toString(), rate.feeMicros.toString(), rate.minimumSeconds,
         rate.incrementSeconds, rate.currency, amountMicros.toString(), hold.coveredSeconds, dayOf(at), counted.toString(), counted.toString(), at,
       ]);
       await post(trx, hold.customerId, this.#transfers({ ...hold, currency: rate.currency }, at, [['hold', 'hold', 'available', 'held', amountMicros]]),

@@ -3,11 +3,13 @@ import type { Application } from '../../../control/applications/schema.ts';
 import { Calls } from '../../../control/calls/calls.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
-import { Decisions, failureOf } from '../../../control/edge/decisions.ts';
+import { failureOf } from '../../../control/calls/call.ts';
+import { Decisions, type Decision } from '../../../control/edge/decisions.ts';
 import { Directory } from '../../../control/edge/directory.ts';
 import { PendingCalls } from '../../../control/edge/pending-calls.ts';
 import { tablesOf } from '../../../control/edge/tables.ts';
 import type { Flows } from '../../../control/flow/flows.ts';
+import { ApiError } from '../../../control/lib/errors.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 
@@ -25,6 +27,8 @@ describe('route decisions', () => {
   let decisions: Decisions;
   let begun: string[];
   let mediaReady: boolean;
+  /** What relayed calls cost to take: nothing, or it comes to this. */
+  let paid: (() => Promise<void>) | undefined;
   let accepting: boolean;
   let dids: Did[];
 
@@ -53,12 +57,18 @@ describe('route decisions', () => {
     });
     await directory.load();
     calls = new Calls({ ids: new Ids(3), journal: { get accepting() { return accepting; }, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
-    decisions = new Decisions({ directory, calls, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
+    paid = undefined;
+    const admission = { costsToTake: () => paid !== undefined, admitInbound: () => paid?.() ?? Promise.resolve() };
+    decisions = new Decisions({ directory, calls, admission, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
   });
   afterEach(() => decisions.stop());
 
-  const decide = (to: string, more: Record<string, string> = {}) =>
-    decisions.decide({ sip_call_id: `call-to-${to}`, from_tag: 'tag', from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
+  const request = (to: string, more: Record<string, string> = {}) => ({ sip_call_id: `call-to-${to}`, from_tag: 'tag', from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
+  const decide = (to: string, more: Record<string, string> = {}): Decision => {
+    const decision = decisions.decide(request(to, more));
+    if (decision instanceof Promise) throw new Error('it took more than memory');
+    return decision;
+  };
   const only = () => calls.live()[0];
 
   it('a webhook number creates a ringing call, sends it to media and asks the answer_url at once', () => {
@@ -67,6 +77,26 @@ describe('route decisions', () => {
     expect(only()).to.include({ status: 'ringing', direction: 'inbound', routingTarget: 'app_a', trunkId: 'trunk_operator', answerUrl: 'https://example.com/answer' });
     expect(begun).to.deep.equal([only()?.id]);
     expect(decision).to.have.property('headers').that.matches(/^X-MV-Call-ID: call_.*\r\nX-MV-Owner: 3\r\nX-MV-Customer: cust_a\r\nX-MV-Application: app_a\r\nX-MV-From: \+15559999\r\n/);
+  });
+
+  it('a relayed call that costs something waits until it is paid for', async () => {
+    paid = () => Promise.resolve();
+    expect(await decisions.decide(request('+15550002'))).to.include({ action: 'sip' });
+    expect(only()).to.include({ status: 'ringing' });
+  });
+
+  it('a relayed call that there is no money for is refused with 480, and one that nobody can check with 503', async () => {
+    paid = () => Promise.reject(new ApiError('insufficient_balance'));
+    expect(await decisions.decide(request('+15550002'))).to.include({ action: 'reject', code: 480 });
+    expect(only()?.failure?.code).to.equal('insufficient_balance');
+    paid = () => Promise.reject(new ApiError('service_unavailable'));
+    expect(await decisions.decide(request('+15550002'))).to.include({ action: 'reject', code: 503 });
+  });
+
+  it('a relayed call that is given up while it is paid for is over', async () => {
+    paid = () => Promise.resolve(decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550002', from_tag: 'tag' }));
+    expect(await decisions.decide(request('+15550002'))).to.include({ action: 'reject', code: 487 });
+    expect(only()?.status).to.equal('canceled');
   });
 
   it('a sip number creates a call and gives its targets in order', () => {

@@ -26,6 +26,10 @@ describe('a flow', () => {
   let changes: Change[];
   let saved: Map<string, FlowState>;
   let answers: Record<string, unknown>;
+  /** What was told to those who charge for it. */
+  let paid: string[];
+  let unpaid: Error | undefined;
+  let refusal: Error | undefined;
   let asked: { url: string; method: string; digits?: string }[];
 
   beforeEach(() => {
@@ -33,11 +37,15 @@ describe('a flow', () => {
     changes = [];
     saved = new Map();
     asked = [];
+    paid = [];
+    unpaid = undefined;
+    refusal = undefined;
     answers = {};
     calls = new Calls({ ids: new Ids(0), journal: { accepting: true, append: (c: Change) => changes.push(c), onCommit: () => undefined } as never, hasWebhook: () => true });
     call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
   });
 
+  const watch = { routed: (id: string) => void paid.push(`leg over ${id}`), answered: () => void paid.push('leg answered'), ended: () => void paid.push('leg ended') };
   const services = (): FlowServices => ({
     calls,
     states: { save: (id: string, state: FlowState) => saved.set(id, structuredClone(state)), load: (id: string) => Promise.resolve(saved.get(id)), forget: (id: string) => saved.delete(id) } as never,
@@ -50,7 +58,14 @@ describe('a flow', () => {
     speak: (text) => Promise.resolve(`/prompts/${text}.wav`),
     prepare: () => undefined,
     fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
-    routeLeg: (_call, destination, from) => (destination === '+15550000' ? undefined : { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} }),
+    admission: { admitInbound: () => (unpaid ? Promise.reject(unpaid) : Promise.resolve(void paid.push('call'))), moved: (_id, leg, trunkId) => void paid.push(`leg ${leg} over ${trunkId}`) },
+    legs: {
+      place: (_call, destination, from) => {
+        if (refusal) return Promise.reject(refusal);
+        return Promise.resolve(destination === '+15550000' ? undefined : { ...watch, route: { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} } });
+      },
+      resumed: () => watch,
+    },
     recorder: {
       start: () => Promise.resolve(void channel.asked.push('start recording')),
       stop: () => Promise.reject(new Error('recording is not currently started')),
@@ -469,7 +484,7 @@ describe('a flow', () => {
 
   describe('taken over from a process that died', () => {
     const place = (actions: unknown[], at: Partial<FlowState>): void => {
-      saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, begun: 0, legAnswered: false, digits: '', ...at });
+      saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, begun: 0, digits: '', ...at });
       channel.answered = true;
       calls.answered(call);
     };
@@ -534,13 +549,13 @@ describe('a flow', () => {
     });
 
     it('sees a connected leg through to its end', async () => {
-      place([{ transfer: { destination: '+15557777' } }], { legAnswered: true });
+      place([{ transfer: { destination: '+15557777' } }], { legAnsweredAt: 1 });
       await new Flow(call, services()).run(park({ bridging: { connected: true, answered: Promise.resolve(true), finished: Promise.resolve({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' }) } }));
       expect(call.hangup?.by).to.equal('callee');
     });
 
     it('knows of a leg that ended meanwhile whether it had been reached', async () => {
-      place([{ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } }], { legAnswered: false });
+      place([{ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } }], {});
       await new Flow(call, services()).run(park({}));
       expect(channel.asked).to.include('play /prompts/sorry.wav');
     });

@@ -31,11 +31,11 @@ describe('parked channels and their calls', () => {
     const flows = new Flows({
       calls, states: { save: () => undefined, load: () => Promise.resolve(undefined), forget: () => undefined } as never,
       ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
-      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), routeLeg: () => undefined, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() }, conferences: { stay: () => Promise.resolve('over') }, logger: pino({ enabled: false }),
+      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), admission: { admitInbound: () => Promise.resolve(), moved: () => undefined }, legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined }) }, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() }, conferences: { stay: () => Promise.resolve('over') }, logger: pino({ enabled: false }),
     });
     const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
     const intake = new Intake({
-      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', claim: () => undefined, lost: ({ callId }) => lost.push(callId), logger: pino({ enabled: false }),
+      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(), claim: () => undefined, lost: ({ callId }) => lost.push(callId), logger: pino({ enabled: false }),
       stored: { find: (id) => Promise.resolve(stored.find((call) => call.id === id)), unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)) },
     });
     await intake.start(() => Promise.resolve());

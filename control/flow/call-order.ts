@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { idField, type CustomerCaller } from '../http/endpoint.ts';
+import { E164 } from '../lib/e164.ts';
+import type { CallOrder } from './outbound.ts';
+
+const number = z.string().regex(E164, 'must be an E.164 number with its plus sign');
+const METADATA_BYTES = 4096;
+const RING_SECONDS = 60;
+const LONGEST_CALL_SECONDS = 24 * 3600;
+
+/** The body of `POST /v1/calls`. */
+export const callBody = z.strictObject({
+  from: number,
+  to: number,
+  metadata: z.record(z.string(), z.unknown()).refine((value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES, `must not be longer than ${METADATA_BYTES} bytes as JSON`).optional(),
+  record: z.boolean().optional().describe('records from the answer on; `metadata.record` is true then'),
+  answer_url: z.string().min(1).max(2048).meta({ format: 'uri' }).optional().describe("asked once the call is answered, in place of the application's"),
+  actions: z.array(z.unknown()).optional().describe('what the call does once it is answered, in place of an answer_url'),
+  ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
+  max_duration_seconds: z.int().min(1).max(LONGEST_CALL_SECONDS).optional().describe('after the answer; then it is hung up'),
+  trunk_id: idField.optional().describe('goes out by this trunk alone'),
+  application_id: z.unknown().describe('ignored: the key names the application'),
+}).refine((body) => body.answer_url === undefined || body.actions === undefined, { path: ['actions'], message: 'cannot be given together with answer_url' })
+  .meta({ id: 'CallCreate' });
+
+export const orderOf = ({ customerId, applicationId }: CustomerCaller, body: z.output<typeof callBody>): CallOrder => ({
+  customerId,
+  applicationId,
+  from: body.from,
+  to: body.to,
+  metadata: { ...body.metadata, ...(body.record && { record: true }) },
+  answerUrl: body.answer_url,
+  actions: body.actions && JSON.stringify({ actions: body.actions }),
+  ringSeconds: body.ring_timeout_seconds,
+  maxDurationSeconds: body.max_duration_seconds,
+  trunkId: body.trunk_id,
+});

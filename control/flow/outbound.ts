@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import type { Application } from '../applications/schema.ts';
+import type { Admission } from '../calls/admission.ts';
+import { isTerminal, type Call } from '../calls/call.ts';
+import type { Calls } from '../calls/calls.ts';
+import type { Ways } from '../calls/second-legs.ts';
+import { invalid } from '../http/endpoint.ts';
+import { ApiError } from '../lib/errors.ts';
+import { checkUrl, FetchError } from '../lib/guarded-url.ts';
+import type { Ids } from '../lib/ids.ts';
+import type { Logger } from '../lib/logger.ts';
+import { MediaError, type Dialing, type Media } from '../media/media.ts';
+import type { Flows } from './flows.ts';
+
+/** A call that a customer wants to be placed. */
+export interface CallOrder {
+  customerId: string;
+  applicationId: string;
+  /** E.164, as `to`. */
+  from: string;
+  to: string;
+  metadata: Record<string, unknown>;
+  /** In place of the application's. */
+  answerUrl?: string | undefined;
+  /** In place of an answer_url: `{"actions": […]}`, valid. */
+  actions?: string | undefined;
+  ringSeconds: number;
+  maxDurationSeconds?: number | undefined;
+  trunkId?: string | undefined;
+}
+
+interface Options {
+  ids: Ids;
+  calls: Calls;
+  admission: Admission;
+  ways: Pick<Ways, 'via'>;
+  flows: Pick<Flows, 'expect' | 'run'>;
+  media: Pick<Media, 'originate'>;
+  applicationOf: (id: string) => Application | undefined;
+  /** The development profile: an answer_url may be a private address. */
+  allowPrivate: boolean;
+  /** This control process's number: the channel is its own. */
+  instance: number;
+  logger: Logger;
+}
+
+/** How long the database may take to store a call before it is given up. */
+const STORED_MS = 5000;
+
+const away = (message: string): ApiError => new ApiError('service_unavailable', message, { retryAfter: 2 });
+
+/** Places calls: lets them out, dials, and gives them their flow. */
+export class Outbound {
+  readonly #options: Options;
+  #draining = false;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** From now on no call is placed, so that others do while this process ends. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /**
+   * Resolves when a media node dials. A call of which that much cannot be said has never been, except for
+   * `originate_failed`: that one is told of as failed.
+   * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, originate_failed
+   */
+  async place(order: CallOrder): Promise<Call> {
+    const { ids, calls, admission, flows, applicationOf } = this.#options;
+    if (this.#draining || !calls.accepting) throw away('no calls are taken right now');
+    const answerUrl = order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
+    const { customerId, applicationId, from, to, metadata, actions, maxDurationSeconds } = order;
+    const id = ids.next('call');
+    const trunks = await admission.admit({ callId: id, leg: 0, customerId, applicationId, number: to, trunkId: order.trunkId });
+    const { call, stored } = calls.createOutbound({ id, customerId, applicationId, from, to, metadata, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID() });
+    flows.expect(call);
+    // Whatever becomes of this process, there is a record of what it has dialled.
+    if (!(await within(STORED_MS, stored))) {
+      this.#giveUp(call, { code: 'internal_error', message: 'the call could not be stored' });
+      throw away('calls cannot be stored right now');
+    }
+    if (!isTerminal(call.status)) await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
+    return call;
+  }
+
+  async #dial(call: Call, { uris, from, headers }: ReturnType<Ways['via']>, ringSeconds: number): Promise<void> {
+    const { calls, flows, media, instance, logger } = this.#options;
+    let dialing: Dialing;
+    try {
+      dialing = await media.originate({
+        uuid: call.providerCallId ?? '', uris, from, ringSeconds, headers: { ...headers, 'X-MV-Owner': String(instance), 'X-MV-Direction': 'outbound' },
+      });
+    } catch (error) {
+      if (!(error instanceof MediaError)) logger.error({ err: error, call: call.id }, 'a call could not be placed');
+      this.#giveUp(call, { code: 'media_unavailable', message: error instanceof MediaError ? error.message : 'internal error' });
+      throw new ApiError('originate_failed');
+    }
+    calls.dialing(call, dialing.parked.channel.node);
+    flows.run(call, dialing.parked, dialing);
+  }
+
+  /** It has not got as far as a media node. */
+  #giveUp(call: Call, failure: NonNullable<Call['failure']>): void {
+    this.#options.admission.giveBack(call.id, 0);
+    this.#options.calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE' }, failure });
+  }
+
+  #answerUrl({ answerUrl }: CallOrder, application: Application | undefined): string {
+    if (answerUrl === undefined) {
+      if (application?.answerUrl === undefined) throw invalid('answer_url', 'is required: the application has none, and no actions are given');
+      return application.answerUrl;
+    }
+    try {
+      checkUrl(answerUrl, { allowPrivate: this.#options.allowPrivate });
+      return answerUrl;
+    } catch (error) {
+      throw error instanceof FetchError ? invalid('answer_url', `cannot be used: ${error.message}`) : error;
+    }
+  }
+}
+
+/** Whether it was done within `ms` milliseconds. */
+async function within(ms: number, done: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => resolve(false), ms); });
+  return Promise.race([done.then(() => true), late]).finally(() => clearTimeout(timer));
+}
