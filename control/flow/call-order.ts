@@ -19,7 +19,7 @@ export const callBody = z.strictObject({
   ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
   max_duration_seconds: z.int().min(1).max(LONGEST_CALL_SECONDS).optional().describe('after the answer; then it is hung up'),
   trunk_id: idField.optional().describe('goes out by this trunk alone'),
-  application_id: z.unknown().describe('ignored: the key names the application'),
+  application_id: z.unknown().optional().describe('ignored: the key names the application'),
 }).refine((body) => body.answer_url === undefined || body.actions === undefined, { path: ['actions'], message: 'cannot be given together with answer_url' })
   .meta({ id: 'CallCreate' });
 
