@@ -7,6 +7,7 @@ import { FlowFailure } from '../../../control/flow/action.ts';
 import { Flow, type FlowServices } from '../../../control/flow/flow.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
 import type { FlowState } from '../../../control/flow/state.ts';
+import { ApiError } from '../../../control/lib/errors.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { ChannelGone, MediaError, type ConferenceEnd, type ParkedChannel } from '../../../control/media/media.ts';
@@ -479,6 +480,64 @@ describe('a flow', () => {
       channel.callerHangsUp();
       await running;
       expect(call.hangup?.by).to.equal('caller');
+    });
+  });
+
+  describe('that costs something', () => {
+    it('is let in before it is answered', async () => {
+      await run({ say: { text: 'one' } });
+      expect(paid).to.deep.equal(['call']);
+    });
+
+    it('is not answered when there is no money for it', async () => {
+      unpaid = new ApiError('insufficient_balance');
+      await run({ say: { text: 'one' } });
+      expect(channel.asked).to.deep.equal(['refuse 480']);
+      expect(call.failure?.code).to.equal('insufficient_balance');
+    });
+
+    it('is not answered when nobody can say whether there is', async () => {
+      unpaid = new ApiError('service_unavailable');
+      await run({ say: { text: 'one' } });
+      expect(channel.asked).to.deep.equal(['refuse 503']);
+      expect(call.failure?.code).to.equal('internal_error');
+    });
+
+    it('ends failed when it is not paid for any longer', async () => {
+      channel.holdPlaying = true;
+      answers['https://example.com/answer'] = [{ say: { text: 'one' } }];
+      const flow = new Flow(call, services());
+      const running = flow.run(park());
+      await until(() => channel.asked.includes('play /prompts/one.wav'));
+      await flow.fail({ code: 'insufficient_balance', message: 'the balance does not cover more of this call' });
+      await running;
+      expect(channel.asked.at(-1)).to.equal('hangup NORMAL_CLEARING');
+      expect(call).to.include({ status: 'failed' });
+      expect(call.hangup?.by).to.equal('platform');
+      expect(call.failure?.code).to.equal('insufficient_balance');
+    });
+
+    it('tells what becomes of its second leg, and of one that was not reached too', async () => {
+      channel.legResult = { reached: false, cause: 'USER_BUSY', sipCode: 486 };
+      await run({ bridge: { destination: '+15557777' } });
+      expect(paid).to.deep.equal(['call', 'leg ended']);
+    });
+
+    for (const [refused, failure] of [['insufficient_balance', 'insufficient_balance'], ['cps_limit_reached', 'limit_reached'], ['spend_control_exceeded', 'limit_reached'], ['rate_not_found', 'transfer_unreachable']] as const) {
+      it(`fails by ${failure} when its transfer is refused by ${refused}`, async () => {
+        refusal = new ApiError(refused);
+        await run({ transfer: { destination: '+15557777' } });
+        expect(call.failure?.code).to.equal(failure);
+        expect(kinds()).to.include('leg.refused');
+        expect(channel.leg).to.equal(undefined);
+      });
+    }
+
+    it('goes on with what follows a bridge that is refused', async () => {
+      refusal = new ApiError('insufficient_balance');
+      await run({ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } });
+      expect(channel.asked).to.deep.equal(['answer', 'play /prompts/sorry.wav', 'hangup NORMAL_CLEARING']);
+      expect(call.status).to.equal('completed');
     });
   });
 
