@@ -39,7 +39,8 @@ export interface CampaignOptions extends Pick<ServeOptions, 'secret' | 'port' | 
   clock?: Clock;
   patienceMs?: number;
   recordingMs?: number;
-  onListening?: (url: string) => void;
+  /** Called before the first call. */
+  onListening?: (url: string) => void | Promise<void>;
 }
 
 /** @returns what became of each recipient, and whether all of them were called */
@@ -61,7 +62,7 @@ export async function runCampaign(options: CampaignOptions): Promise<{ results: 
   const served = await serve({ '/answer': () => [{ say: { text: message } }] }, { ...options, onWebhook: outcomes.take });
   stop?.addEventListener('abort', onStop);
   try {
-    options.onListening?.(served.url);
+    await options.onListening?.(served.url);
     for (const problem of bad) progress.say(`${problem}; nobody is called for it`);
     for (const line of repeated) progress.say(`${line}, and called once`);
     if (done.length > 0) progress.say(`${done.length} were called before`);

@@ -15,6 +15,8 @@ const [host = '', port] = status.sip.split(':');
 
 /** Where calls are sent to. */
 export const sip: HostPort = { host, port: Number(port) };
+/** The address of the API. */
+export const apiUrl = status.api;
 export const instance = Instance.at(status.home);
 /** Addresses that must never be seen from outside. */
 export const inside = { media: status.media_sip };

@@ -40,7 +40,9 @@ describe('examples/campaign', () => {
         stop?.throwIfAborted();
         now += ms;
       } },
-      onListening: (url) => (api.webhookUrl = `${url}/webhooks`),
+      onListening: (url) => {
+        api.webhookUrl = `${url}/webhooks`;
+      },
       ...more,
     });
     return { ...report, became: Object.fromEntries(report.results.map(({ to, outcome, code }) => [to, code ? `${outcome} ${code}` : outcome])) };
