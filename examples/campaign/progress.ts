@@ -54,6 +54,6 @@ export class Progress {
     const full = Math.floor((WIDTH * this.#done) / Math.max(1, this.#total));
     const counts = [...this.#counts].map(([outcome, count]) => `${outcome} ${count}`);
     const bar = `[${'#'.repeat(full).padEnd(WIDTH, '.')}] ${this.#done}/${this.#total}  ${[...counts, `under way ${this.#underWay}`].join(', ')}`;
-    this.#out.write(this.#clear + bar.slice(0, (this.#out.columns ?? 80) - 1));
+    this.#out.write(this.#clear + bar.slice(0, (this.#out.columns || 80) - 1));
   }
 }

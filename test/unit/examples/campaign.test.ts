@@ -122,7 +122,10 @@ describe('examples/campaign', () => {
   it('403 for a number skips that number alone; a cap, a suspended customer or a wrong key stops all', async () => {
     api.answers.set(ANN, [{ status: 403, code: 'spend_control_exceeded', details: [{ path: 'spend.blocked_prefixes', message: `${ANN} has a blocked prefix` }] }]);
     api.answers.set(BOB, [{ status: 400, code: 'rate_not_found' }]);
-    expect((await run(listOf(ANN, BOB, CAT))).became).to.deep.equal({ [ANN]: 'skipped spend_control_exceeded', [BOB]: 'skipped rate_not_found', [CAT]: 'completed' });
+    api.answers.set(DAN, [{ status: 422, code: 'idempotency_mismatch' }]);
+    expect((await run(listOf(ANN, BOB, CAT, DAN))).became).to.deep.equal({
+      [ANN]: 'skipped spend_control_exceeded', [BOB]: 'skipped rate_not_found', [CAT]: 'completed', [DAN]: 'skipped idempotency_mismatch',
+    });
     expect(said).to.contain(`${ANN}: said spend_control_exceeded: ${ANN} has a blocked prefix\n`);
     for (const refusal of [
       { status: 403, code: 'spend_control_exceeded', details: [{ path: 'spend.daily', message: 'no more today' }] },
