@@ -5,6 +5,8 @@ import type { CallOrder } from './outbound.ts';
 
 const number = z.string().regex(E164, 'must be an E.164 number with its plus sign');
 const METADATA_BYTES = 4096;
+/** MariaDB takes 32, in the columns it is kept in. */
+const METADATA_DEPTH = 16;
 const RING_SECONDS = 60;
 const LONGEST_CALL_SECONDS = 24 * 3600;
 
@@ -12,7 +14,12 @@ const LONGEST_CALL_SECONDS = 24 * 3600;
 export const callBody = z.strictObject({
   from: number,
   to: number,
-  metadata: z.record(z.string(), z.unknown()).refine((value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES, `must not be longer than ${METADATA_BYTES} bytes as JSON`).optional(),
+  metadata: z.record(z.string(), z.unknown()).superRefine((value, context) => {
+    const message = fits(value, METADATA_DEPTH)
+      ? Buffer.byteLength(JSON.stringify(value)) > METADATA_BYTES && `must not be longer than ${METADATA_BYTES} bytes as JSON`
+      : `must be of whole characters, and not nested deeper than ${METADATA_DEPTH} levels`;
+    if (message) context.addIssue({ code: 'custom', message });
+  }).optional(),
   record: z.boolean().optional().describe('records from the answer on; `metadata.record` is true then'),
   answer_url: z.string().min(1).max(2048).meta({ format: 'uri' }).optional().describe("asked once the call is answered, in place of the application's"),
   actions: z.array(z.unknown()).optional().describe('what the call does once it is answered, in place of an answer_url'),
@@ -22,6 +29,13 @@ export const callBody = z.strictObject({
   application_id: z.unknown().optional().describe('ignored: the key names the application'),
 }).refine((body) => body.answer_url === undefined || body.actions === undefined, { path: ['actions'], message: 'cannot be given together with answer_url' })
   .meta({ id: 'CallCreate' });
+
+/** Whether the database can keep it: objects and lists no deeper than `levels`, and no half of a surrogate pair. */
+function fits(value: unknown, levels: number): boolean {
+  if (typeof value === 'string') return !/\p{Surrogate}/u.test(value);
+  if (typeof value !== 'object' || value === null) return true;
+  return levels > 0 && Object.entries(value).every(([key, inner]) => fits(key, 0) && fits(inner, levels - 1));
+}
 
 export const orderOf = ({ customerId, applicationId }: CustomerCaller, body: z.output<typeof callBody>): CallOrder => ({
   customerId,
