@@ -1,7 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { Gauge, Histogram } from 'prom-client';
+import { Histogram } from 'prom-client';
 import { z } from 'zod';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
@@ -44,6 +42,7 @@ import { KamailioRpc } from './edge/kamailio-rpc.ts';
 import { Legs } from './edge/legs.ts';
 import { TrunkStates } from './edge/trunk-states.ts';
 import { EdgeListener } from './edge/listener.ts';
+import { registerGauges } from './gauges.ts';
 import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
 import { Flows } from './flow/flows.ts';
@@ -62,6 +61,7 @@ import { createGuardedFetch } from './lib/guarded-fetch.ts';
 import { ApiError } from './lib/errors.ts';
 import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
+import { connectRedis } from './lib/redis.ts';
 import { Retention } from './lib/retention.ts';
 import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
@@ -71,13 +71,12 @@ import { EspeakEngine } from './media/espeak.ts';
 import { FreeSwitchMedia } from './media/freeswitch.ts';
 import { Prompts } from './media/speech.ts';
 import { recordingEvents } from './recordings/event-schemas.ts';
-import { LocalStorage } from './recordings/local-storage.ts';
 import { recordingControl } from './recordings/control.ts';
 import { recordingRoutes } from './recordings/routes.ts';
 import { recordingAction, recordingReply } from './recordings/schema.ts';
-import { S3Storage } from './recordings/s3-storage.ts';
 import { RecordingService } from './recordings/service.ts';
 import { RecordingStore } from './recordings/store.ts';
+import { storagesOf } from './storages.ts';
 import { streamEvents } from './streams/event-schemas.ts';
 import { Rtpengine } from './streams/rtpengine.ts';
 import { RunningStreams } from './streams/running-streams.ts';
@@ -292,28 +291,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   });
 
-  const gauge = (name: string, help: string, value: () => number): Gauge =>
-    new Gauge({ name: `minivoice_${name}`, help, registers: [registry], collect() { this.set(value()); } });
-  gauge('calls', 'Calls in progress in this process', () => calls.live().length);
-  gauge('flows', 'Flows that run in this process', () => flows.size);
-  gauge('decisions_unclaimed', 'Calls sent to a media node that has not taken them up yet', () => decisions.unclaimed);
-  gauge('journal_depth', 'Changes of calls that wait for the database', () => journal.depth);
-  gauge('media_nodes_connected', 'Media nodes this process is connected to', () => media.nodes().filter((node) => node.connected).length);
-  gauge('media_channels', 'Channels on media nodes known to this process', () => media.counters().channels);
-  gauge('media_commands_pending', 'Commands to media nodes without a reply yet', () => media.counters().pendingCommands);
-  gauge('conference_members', 'Callers of this process that are in a conference', () => conferences.members);
-  gauge('peers_asked', 'Requests to other control processes that wait for a reply', () => peers.waiting);
-  gauge('limit_places', 'Places of calls and second legs that this process holds in limits', () => limits.counters.held);
-  gauge('limit_places_orphaned', 'Places of an earlier life of this process whose calls it has not seen', () => limits.counters.orphans);
-  gauge('streams', 'Media streams that run', () => streams.counters.streams);
-  gauge('streams_calls', 'Calls whose audio is copied for streams', () => streams.counters.calls);
-  gauge('rtpengine_commands_pending', 'Commands to rtpengine without a reply yet', () => rtpengine.pending);
-  gauge('recordings_running', 'Recordings in progress', () => recordings.counters.running);
-  gauge('recordings_waiting', 'Recordings that have stopped and are not stored yet', () => recordings.counters.waiting + recordings.counters.finishing + recordings.counters.unmarked);
-  gauge('holds_running', 'Legs in progress in this process that money is held for', () => billing.counters.running);
-  gauge('holds_unsettled', 'Legs that have ended and whose hold is not settled yet', () => billing.counters.unsettled);
-  gauge('event_streams', 'Live streams of events connected to this process', () => stream.size);
-  gauge('webhook_attempts_running', 'Webhook attempts in flight', () => worker.running);
+  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker });
 
   const services = {
     ids, onChange,
@@ -435,27 +413,3 @@ const EXHAUSTED: Record<Exhaustion, NonNullable<Call['failure']>> = {
 };
 
 const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);
-
-/** Where recordings are kept, and where earlier ones may be. */
-function storagesOf(config: Config): { local: LocalStorage; s3?: S3Storage } {
-  const local = new LocalStorage(config.RECORDINGS_DIR ?? join(config.MEDIA_FILES_DIR, 'kept-recordings'));
-  const { S3_BUCKET: bucket, S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey, S3_REGION: region } = config;
-  if (!bucket || !accessKeyId || !secretAccessKey) return { local };
-  const endpoint = config.S3_ENDPOINT ?? `https://s3.${region}.amazonaws.com`;
-  return { local, s3: new S3Storage({ endpoint, bucket, region, accessKeyId, secretAccessKey, pathStyle: config.S3_PATH_STYLE === 'true' }) };
-}
-
-/** Commands fail at once while Redis is away, rather than wait; it is connected to again in the background. */
-function connectRedis(url: string, logger: Logger): Redis {
-  const redis = new Redis(url, { enableOfflineQueue: true, maxRetriesPerRequest: 1, connectTimeout: 2000, retryStrategy: (times) => Math.min(times * 200, 2000) });
-  let down = false;
-  redis.on('error', (error) => {
-    if (!down) logger.error({ err: error }, 'redis is away');
-    down = true;
-  });
-  redis.on('ready', () => {
-    if (down) logger.info('redis is back');
-    down = false;
-  });
-  return redis;
-}
