@@ -16,6 +16,8 @@ export interface CallAudioOptions {
   /** Where rtpengine sends audio to: an address of ours, and the ports that may be used. */
   host: string;
   ports: { first: number; last: number };
+  /** The call is over: nothing is waited for any more. */
+  over: () => boolean;
   /** What receivers say cannot be played. */
   onVoiceFailed: (error: unknown) => void;
 }
@@ -25,8 +27,8 @@ type Call = Awaited<ReturnType<Rtpengine['find']>> & { node: string; far: string
 /** Our participants of a call at rtpengine. The names are the same in every life of this process, so that a later one takes them over. */
 const TAG = { inbound: 'minivoice-inbound', outbound: 'minivoice-outbound', voice: 'minivoice-voice' };
 
-/** The answer's way from a media node to rtpengine takes this long at most, and is looked for so often, in ms. */
-const ANSWER_MS = 1000;
+/** The answer is waited for so long, in ms: Kamailio may have to ask rtpengine again, or the carrier brings it in its ACK. */
+const ANSWER_MS = 3000;
 const ASK_AGAIN_MS = 20;
 
 /** Ports that are taken by calls of this process. */
@@ -68,7 +70,7 @@ export class CallAudio {
     socket.on('error', () => undefined);
   }
 
-  /** @throws RtpengineError when rtpengine does not have the call, or no port is free. */
+  /** @throws RtpengineError when rtpengine does not have the call and its answer, or no port is free. */
   static async open(options: CallAudioOptions): Promise<CallAudio> {
     const call = await answered(options);
     return new CallAudio(options, await bind(options.host, options.ports), call);
@@ -189,13 +191,13 @@ function audioOf(sdp: unknown): { port: number; formats: string[] } {
  * The call with both its sides. The media node tells us of its answer before that has gone through Kamailio to rtpengine.
  * @throws RtpengineError
  */
-async function answered({ rtpengine, dialog, direction }: CallAudioOptions): Promise<Call> {
+async function answered({ rtpengine, dialog, direction, over }: CallAudioOptions): Promise<Call> {
   for (const deadline = Date.now() + ANSWER_MS; ;) {
     const found = await rtpengine.find(dialog.callId);
     try {
       return { ...found, ...sidesOf(found.tags, dialog, direction) };
     } catch (error) {
-      if (Date.now() > deadline) throw error;
+      if (over() || Date.now() > deadline) throw error;
     }
     await new Promise((resolve) => { setTimeout(resolve, ASK_AGAIN_MS); });
   }

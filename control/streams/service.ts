@@ -39,6 +39,8 @@ export type StreamedChannel = Pick<Channel, 'ended' | 'onDigit'>;
 
 /** Streams that one call may have at once. */
 const MOST_STREAMS = 4;
+const STOPPING = 'the control plane is stopping';
+const ENDED = 'the call has ended';
 
 interface Streamed {
   call: Call;
@@ -126,14 +128,16 @@ export class StreamService {
     if (this.#calls.has(call.id)) return; // Only the connection to the media node was lost.
     await this.#turns.take(call.id, async () => {
       const left = await this.#o.running.load(call.id);
-      if (left.length > 0 || hasStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
+      if (left.length > 0 || hadStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
       for (const running of left) {
         try {
           await this.#begin(call, channel, dialog, running, true);
           this.#o.calls.note(call, 'stream.resumed', identity(running));
         } catch (error) {
-          this.#o.logger.warn({ err: error, call: call.id, stream: running.sid }, 'a stream could not be taken over');
-          this.#told(call, running, 'audio_unavailable', { framesSent: 0, framesDropped: 0 });
+          if (this.#closed) return; // It is left to the next life.
+          const reason = error instanceof NotStarted ? error.reason : 'audio_unavailable';
+          if (reason === 'audio_unavailable') this.#o.logger.warn({ err: error, call: call.id, stream: running.sid }, 'a stream could not be taken over');
+          this.#told(call, running, reason, { framesSent: 0, framesDropped: 0 });
         }
       }
       this.#save(call.id);
@@ -154,9 +158,13 @@ export class StreamService {
 
   async #begin(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], { sid, url, track, startedAt }: RunningStream, resumed = false): Promise<void> {
     this.#check(url);
-    if (this.#closed) throw new NotStarted('audio_unavailable', 'the control plane is stopping');
+    if (this.#closed) throw new NotStarted('audio_unavailable', STOPPING);
     if ((this.#calls.get(call.id)?.streams.size ?? 0) >= MOST_STREAMS) throw new NotStarted('audio_unavailable', `a call can have at most ${MOST_STREAMS} streams`);
-    const streamed = this.#calls.get(call.id) ?? (await this.#open(call, channel, dialog));
+    let over = false;
+    void channel.ended.then(() => { over = true; });
+    const streamed = this.#calls.get(call.id) ?? (await this.#open(call, channel, dialog, () => over).catch((error: unknown) => {
+      throw over ? new NotStarted('call_ended', ENDED) : error;
+    }));
     const stream: Stream = new Stream({
       sid, url, track, callId: call.id, customerId: call.customerId, startedAt,
       variables: () => call.variables,
@@ -175,6 +183,9 @@ export class StreamService {
     });
     try {
       for (const side of stream.sides) await streamed.audio.listen(side);
+      // Nobody would end a stream that begins after the end.
+      if (over) throw new NotStarted('call_ended', ENDED);
+      if (this.#closed) throw new NotStarted('audio_unavailable', STOPPING);
     } catch (error) {
       streamed.audio.hush(stream.playback);
       await this.#closeIfIdle(call.id);
@@ -185,10 +196,10 @@ export class StreamService {
     stream.connect();
   }
 
-  async #open(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog']): Promise<Streamed> {
+  async #open(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], over: () => boolean): Promise<Streamed> {
     const { rtpengine, host, ports, calls } = this.#o;
     const audio = await CallAudio.open({
-      rtpengine, dialog, host, ports, direction: call.direction,
+      rtpengine, dialog, host, ports, over, direction: call.direction,
       onVoiceFailed: (error) => calls.note(call, 'stream.playback_failed', { message: error instanceof Error ? error.message : String(error) }),
     });
     const streams = new Set<Stream>();
@@ -235,7 +246,7 @@ export class StreamService {
     }
     if (streamed || this.#turns.has(call.id)) return this.#turns.take(call.id, () => this.#closeIfIdle(call.id));
     // It has ended while nobody looked, and its streams with it.
-    if (!hasStreams(call)) return;
+    if (!hadStreams(call)) return;
     const left = await this.#o.running.load(call.id);
     this.#o.running.save(call.id, []);
     for (const running of left) this.#told(call, running, 'call_ended', { framesSent: 0, framesDropped: 0 });
@@ -278,8 +289,8 @@ export class StreamService {
   }
 }
 
-/** Whether a stream of the call has begun of which no end was told. */
-const hasStreams = ({ eventCounts }: Call): boolean => (eventCounts['stream.started'] ?? 0) > (eventCounts['stream.stopped'] ?? 0);
+/** Whether a stream of the call has ever begun. Ends do not tell which of them are over: they are told of streams that never began, too. */
+const hadStreams = ({ eventCounts }: Call): boolean => (eventCounts['stream.started'] ?? 0) > 0;
 
 /** A stream as events name it. */
 const identity = ({ sid, url, track }: { sid: string; url: string; track: StreamTrack }): Record<string, unknown> => ({ stream_sid: sid, stream_url: withoutSecrets(url), track });

@@ -53,7 +53,8 @@ export class FakeRtpengine {
 
   #answer(body: Record<string, unknown>): Record<string, unknown> {
     const { port } = this.#media.address();
-    if (body.command === 'query' && this.unanswered-- > 0) return { tags: { caller: { subscriptions: [{ tag: '', type: 'offer/answer' }] }, '': { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] } } };
+    // As rtpengine tells of who has no tag yet.
+    if (body.command === 'query' && this.unanswered-- > 0) return { tags: { caller: { subscriptions: [{ tag: '', type: 'offer/answer' }] }, '<untagged 1>': { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] } } };
     if (body.command === 'query') return { tags: { caller: { subscriptions: [{ tag: 'node', type: 'offer/answer' }] }, node: { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] } } };
     if (body.command === 'subscribe request' || body.command === 'publish') return { sdp: `v=0\r\nm=audio ${port} RTP/AVP 0 101\r\n` };
     const to = body.command === 'subscribe answer' ? /m=audio (\d+)/.exec(String(body.sdp))?.[1] : undefined;

@@ -103,6 +103,20 @@ describe('the streams of a call', () => {
     expect(fake.commands.find(({ command }) => command === 'subscribe request')).to.include({ 'from-tag': 'node' });
   });
 
+  it('do not begin any more in a call that ends meanwhile', async () => {
+    fake.unanswered = Infinity;
+    const waiting = failure(service.start(call, channel, dialog, { url: receiver.url, track: 'inbound' }));
+    await until(() => fake.asked.length > 1);
+    channel.end({ by: 'caller', cause: 'NORMAL_CLEARING', at: new Date() });
+    expect((await waiting).message).to.equal('the call has ended');
+    fake.unanswered = 0;
+    expect((await failure(service.start(call, channel, dialog, { url: receiver.url, track: 'inbound' }))).message).to.equal('the call has ended');
+    expect(told('stream.stopped').map(({ reason }) => reason)).to.deep.equal(['call_ended', 'call_ended']);
+    expect(service.counters).to.deep.equal({ streams: 0, calls: 0 });
+    expect(channel.listening).to.equal(false);
+    expect(receiver.connections).to.have.length(0);
+  });
+
   it('survive lost commands to rtpengine', async () => {
     fake.loses = 1;
     await service.start(call, channel, dialog, { url: receiver.url, track: 'inbound' });
@@ -170,10 +184,11 @@ describe('the streams of a call', () => {
 
   it('of a call that ended while nobody looked are told to have ended', async () => {
     calls.stream(call, 'stream.started', { stream_sid: 'stream_1' });
+    calls.stream(call, 'stream.stopped', { stream_sid: 'stream_2', reason: 'url_refused' });
     saved.set(call.id, [{ sid: 'stream_1', url: 'wss://example.com/', track: 'inbound', startedAt: new Date() }]);
     calls.end(call, { hangup: { by: 'platform', cause: 'UNKNOWN' } });
-    await until(() => told('stream.stopped').length === 1);
-    expect(told('stream.stopped')[0]).to.include({ stream_sid: 'stream_1', reason: 'call_ended' });
+    await until(() => told('stream.stopped').length === 2);
+    expect(told('stream.stopped')[1]).to.include({ stream_sid: 'stream_1', reason: 'call_ended' });
   });
 
   it('show no secret of their URL', () => {
