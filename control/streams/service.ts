@@ -70,6 +70,8 @@ export class StreamService {
   readonly #agents: Agents;
   readonly #clock = new FrameClock();
   readonly #calls = new Map<string, Streamed>();
+  /** Calls whose streams this process has told of, or tells of: Redis knows nothing better. */
+  readonly #known = new WeakSet<Call>();
   /** What is being done about a call's streams: one thing after the other. */
   readonly #turns = new Turns();
   #closed = false;
@@ -96,6 +98,7 @@ export class StreamService {
    */
   start(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], wanted: { url: string; track: StreamTrack }): Promise<string> {
     const sid = this.#o.ids.next('stream');
+    this.#known.add(call);
     return this.#turns.take(call.id, async () => {
       try {
         await this.#begin(call, channel, dialog, { ...wanted, sid, startedAt: this.#now() });
@@ -126,6 +129,7 @@ export class StreamService {
   /** The channel of a call was taken over from an earlier life of this process: its streams go on, over new connections. */
   async resumed(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog']): Promise<void> {
     if (this.#calls.has(call.id)) return; // Only the connection to the media node was lost.
+    this.#known.add(call);
     await this.#turns.take(call.id, async () => {
       const left = await this.#o.running.load(call.id);
       if (left.length > 0 || hadStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
@@ -246,7 +250,7 @@ export class StreamService {
     }
     if (streamed || this.#turns.has(call.id)) return this.#turns.take(call.id, () => this.#closeIfIdle(call.id));
     // It has ended while nobody looked, and its streams with it.
-    if (!hadStreams(call)) return;
+    if (!hadStreams(call) || this.#known.has(call)) return;
     const left = await this.#o.running.load(call.id);
     this.#o.running.save(call.id, []);
     for (const running of left) this.#told(call, running, 'call_ended', { framesSent: 0, framesDropped: 0 });
