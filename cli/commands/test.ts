@@ -1,13 +1,20 @@
+import { availableParallelism } from 'node:os';
 import { which } from '../exec.ts';
 import { Failure } from '../failure.ts';
+import { inOrder } from '../testing/in-order.ts';
 import { environmentFor, privateInstance } from '../testing/private-instance.ts';
 import { closingLine, NONE, runChecks, runSuite, sum, type Count } from '../testing/suites.ts';
 import { PARTS, type Media, type Part } from '../settings.ts';
 import { setUp, type Tools } from '../setup/index.ts';
-import { step } from '../steps.ts';
+import { aloud, step, type Say } from '../steps.ts';
 
 const SUITES = ['unit', 'integration', 'e2e'] as const;
-type Suite = (typeof SUITES)[number];
+
+/** One suite on one kind of media node: @returns how it went. @param say where what it says goes, instead of this terminal */
+interface Run {
+  title: string;
+  start: (say?: Say) => Promise<Count>;
+}
 
 /** `test [suite] [mocha options]`. The last line says how many passed and failed, of all suites together. */
 export async function test(args: string[]): Promise<number> {
@@ -15,7 +22,6 @@ export async function test(args: string[]): Promise<number> {
   const named = SUITES.find((suite) => suite === first);
   if (first !== undefined && !named && !first.startsWith('-')) throw new Failure(`There is no suite ${JSON.stringify(first)}: ${SUITES.join(', ')}.`);
   const options = named ? args.slice(1) : args;
-  const wanted: readonly Suite[] = named ? [named] : SUITES;
 
   const counts: Count[] = [];
   let interrupted = false;
@@ -23,17 +29,20 @@ export async function test(args: string[]): Promise<number> {
   process.on('SIGTERM', () => (interrupted = true));
   try {
     const tools = await setUp();
-    if (wanted.includes('unit')) {
-      heading('unit');
-      counts.push(await runChecks(), await runSuite('unit', {}, options));
-    }
-    for (const suite of wanted.filter((one) => one !== 'unit')) {
-      for (const { folder, media } of suite === 'e2e' ? (await mediaToTest()).flatMap(withNodes) : [{ folder: suite, media: undefined }]) {
-        if (interrupted) break;
-        heading(media ? `${folder} on the ${media.kind} media node` : suite);
-        counts.push(await onInstance(folder, tools, media, options, () => interrupted));
-      }
-    }
+    const onInstance = (suite: string, media?: Media): Run => ({
+      title: media ? `${suite} on the ${media.kind} media node` : suite,
+      start: (say) => runOnInstance(suite, tools, media, options, () => interrupted, say),
+    });
+    const unit: Run = { title: 'unit', start: async (say) => sum([await runChecks(say), await runSuite('unit', {}, options, say)]) };
+    const kinds = !named || named === 'e2e' ? await mediaToTest() : [];
+    // Almost all of the time tests wait for sound to be heard: what takes longest goes on beside the rest.
+    const lanes: Run[][] = [
+      [...(!named || named === 'unit' ? [unit] : []), ...(!named || named === 'integration' ? [onInstance('integration')] : []),
+        // What needs two media nodes is in a folder of its own.
+        ...kinds.map((media) => onInstance('e2e-nodes', { ...media, count: 2 }))],
+      kinds.map((media) => onInstance('e2e', media)),
+    ];
+    await runLanes(availableParallelism() > 1 ? lanes : [lanes.flat()], () => interrupted, counts);
   } catch (error) {
     // A set-up that failed is a failed run: the closing line must say so too.
     counts.push({ passed: 0, failed: 1, skipped: 0 });
@@ -45,28 +54,43 @@ export async function test(args: string[]): Promise<number> {
   return interrupted ? 130 : total.failed > 0 || total.passed === 0 ? 1 : 0;
 }
 
-/** What needs two media nodes is in a folder of its own. */
-const withNodes = (media: Media): { folder: string; media: Media }[] => [{ folder: 'e2e', media }, { folder: 'e2e-nodes', media: { ...media, count: 2 } }];
+/** Lanes go on side by side; in each, one run after the other. @throws what the first of them has thrown, when all are over */
+async function runLanes(all: Run[][], interrupted: () => boolean, counts: Count[]): Promise<void> {
+  const lanes = all.filter((runs) => runs.length > 0);
+  const voices = inOrder(lanes.length, aloud);
+  const outcomes = await Promise.allSettled(lanes.map(async (runs, at) => {
+    const voice = voices[at];
+    try {
+      for (const { title, start } of runs) {
+        if (interrupted()) return;
+        (voice?.say ?? aloud)(`\n── ${title} ${'─'.repeat(Math.max(0, 68 - title.length))}\n`);
+        // One alone has the terminal to itself.
+        counts.push(await start(lanes.length > 1 ? voice?.say : undefined));
+      }
+    } finally {
+      voice?.end();
+    }
+  }));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}
 
-const heading = (text: string): void => console.log(`\n── ${text} ${'─'.repeat(Math.max(0, 68 - text.length))}`);
-
-async function onInstance(folder: string, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean): Promise<Count> {
+async function runOnInstance(suite: string, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean, say?: Say): Promise<Count> {
   const parts: Part[] = media ? [...PARTS] : ['mariadb', 'redis'];
   let instance: Awaited<ReturnType<typeof privateInstance>> | undefined;
   await step(`An instance of its own: ${parts.join(', ')}`, async () => {
     instance = await privateInstance(tools, { parts, ...(media ? { media } : {}) });
-  }, { long: true });
+  }, { long: true, say });
   const running = instance;
   if (!running) throw new Failure('The instance is not there.');
   let failed = true;
   try {
     if (interrupted()) return NONE;
-    const count = await runSuite(folder, environmentFor(tools, running), options);
+    const count = await runSuite(suite, environmentFor(tools, running), options, say);
     failed = count.failed > 0;
     return count;
   } finally {
-    const logs = await running.end(failed ? folder : undefined);
-    if (logs) console.log(`The logs of the instance are in ${logs}.`);
+    const logs = await running.end(failed ? suite : undefined);
+    if (logs) (say ?? aloud)(`The logs of the instance are in ${logs}.\n`);
   }
 }
 

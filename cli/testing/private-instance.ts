@@ -11,6 +11,9 @@ import type { Tools } from '../setup/index.ts';
 /** Out of the way of the default instance (20000…) and of the ports the kernel gives to clients (32768…60999). */
 const BASES = [23000, 26000, 29000, 17000, 14000, 61000];
 
+/** One after the other: ports are free until somebody listens on them. */
+let launching: Promise<unknown> = Promise.resolve();
+
 /** An instance in a temporary folder, on free ports, for one suite or benchmark. */
 export interface PrivateInstance {
   coordinates: Coordinates;
@@ -37,9 +40,13 @@ export async function privateInstance(tools: Tools, options: { media?: Media; pa
   };
   try {
     await makeFolders(home);
-    const settings = await settingsFor(home, tools, { ...options, base: await freeBase(BASES) });
-    await instance.launch(settings);
-    const { components } = await instance.whenReady();
+    const launched = launching.then(async () => {
+      const settings = await settingsFor(home, tools, { ...options, base: await freeBase(BASES) });
+      await instance.launch(settings);
+      return { settings, ...(await instance.whenReady()) };
+    });
+    launching = launched.catch(() => undefined);
+    const { settings, components } = await launched;
     const coordinates = coordinatesOf(settings);
     await createTestDatabase(coordinates.database_url);
     const statusFile = path.join(folder, 'status.json');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { run } from '../exec.ts';
 import { REPOSITORY } from '../home.ts';
-import { step } from '../steps.ts';
+import { aloud, step, type Say } from '../steps.ts';
 
 export interface Count {
   passed: number;
@@ -26,16 +26,16 @@ const LIMIT_MS = 40 * 60_000;
 
 const module = (name: string): string => path.join(REPOSITORY, 'node_modules', name);
 
-/** The type checker and the linter; each counts as one test. */
-export async function runChecks(): Promise<Count> {
+/** The type checker and the linter; each counts as one test. @param say where what they say goes, instead of this terminal */
+export async function runChecks(say?: Say): Promise<Count> {
   const check = async (title: string, args: string[]): Promise<Count> => {
     let output = '';
     const passed = await step(title, async () => {
       const result = await run(process.execPath, args, { cwd: REPOSITORY });
       output = result.stdout + result.stderr;
       if (result.code !== 0) throw new Error(title);
-    }, { long: true }).then(() => true, () => false);
-    if (!passed) console.log(output);
+    }, { long: true, say }).then(() => true, () => false);
+    if (!passed) (say ?? aloud)(`${output}\n`);
     return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0 };
   };
   return sum([
@@ -44,19 +44,20 @@ export async function runChecks(): Promise<Count> {
   ]);
 }
 
-/** Runs mocha on `test/<suite>` in this terminal. */
-export async function runSuite(suite: string, env: Record<string, string>, args: string[]): Promise<Count> {
+/** Runs mocha on `test/<suite>`. @param say where what it says goes, instead of this terminal */
+export async function runSuite(suite: string, env: Record<string, string>, args: string[], say?: Say): Promise<Count> {
   const files = (await readdir(path.join(REPOSITORY, 'test', suite), { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.test.ts'));
   if (files.length === 0) {
-    console.log(`There are no ${suite} tests.`);
+    (say ?? aloud)(`There are no ${suite} tests.\n`);
     return NONE;
   }
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-count-'));
   const report = path.join(folder, 'count.json');
   try {
-    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...args, `test/${suite}/**/*.test.ts`], {
+    const colors = say && process.stdout.isTTY ? ['--color'] : [];
+    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...colors, ...args, `test/${suite}/**/*.test.ts`], {
       ...env, MINIVOICE_TEST_COUNT: report,
-    });
+    }, say);
     const text = await readFile(report, 'utf8').catch(() => undefined);
     const count = text ? (JSON.parse(text) as Count) : NONE;
     // Mocha counts no test where a file could not even be loaded.
@@ -66,10 +67,18 @@ export async function runSuite(suite: string, env: Record<string, string>, args:
   }
 }
 
-/** Node on this terminal, in a process group that ends with us: nothing that tests started in it is left. */
-export function foreground(args: string[], env: Record<string, string>): Promise<number> {
+/** How long what a child left open may hold up its end, in ms. */
+const CLOSE_MS = 2000;
+
+/**
+ * Node on this terminal, in a process group that ends with us: nothing that tests started in it is left.
+ * @param say where what it says goes, instead of this terminal
+ */
+export function foreground(args: string[], env: Record<string, string>, say?: Say): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const out = say ? 'pipe' : 'inherit';
+    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', out, out], detached: true });
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => say?.(text));
     const toGroup = (signal: NodeJS.Signals): void => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, signal);
@@ -80,14 +89,24 @@ export function foreground(args: string[], env: Record<string, string>): Promise
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
     for (const signal of signals) process.on(signal, toGroup);
     const late = setTimeout(() => {
-      console.error(`It did not end within ${LIMIT_MS / 60_000} minutes.`);
+      (say ?? aloud)(`It did not end within ${LIMIT_MS / 60_000} minutes.\n`);
       toGroup('SIGKILL');
     }, LIMIT_MS);
-    child.on('close', (code) => {
-      clearTimeout(late);
+    let code: number | null = null;
+    const done = (): void => {
       for (const signal of signals) process.off(signal, toGroup);
-      toGroup('SIGKILL');
       resolve(code ?? 1);
+    };
+    child.on('exit', (its) => {
+      code = its;
+      clearTimeout(late);
+      toGroup('SIGKILL');
+      // Its last words come before `close`, unless somebody outside the group has its output.
+      const patience = setTimeout(done, CLOSE_MS);
+      child.on('close', () => {
+        clearTimeout(patience);
+        done();
+      });
     });
   });
 }
