@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { byCaller, callFrom } from '../e2e/conference-calls.ts';
-import { carrierAt, crash, done, healthy, instance, pidOf, ready, sip, tenant, timeline, until, type Tenant } from '../e2e/platform.ts';
+import { crash, done, healthy, instance, pidOf, ready, sip, timeline, until, type Tenant } from '../e2e/platform.ts';
+import { stage } from '../e2e/stage.ts';
 import { hearsMusic, hearsNothing, hearsTone } from '../support/hears.ts';
-import { Phone, type Call } from '../support/phone.ts';
+import type { Call, Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
 
-const CARRIER = '127.0.0.2';
 /** Calls go to the two nodes in turn, so that of two callers one is not where the room is. */
 const [ANNA, BERT] = ['+15551230001', '+15551230002'];
 
@@ -16,14 +16,8 @@ describe('a conference with two media nodes', function () {
   let phone: Phone;
   let own: Tenant;
 
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
+  beforeEach(async () => void ({ phone, own } = await stage()));
   afterEach(async () => {
-    await phone.close();
-    own.server.close();
     await ready();
     for (const part of ['media', 'media-2']) await healthy(part);
   });

@@ -1,29 +1,19 @@
 import { expect } from 'chai';
-import { Phone } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
-import { carrierAt, endedCallTo, sip, tenant, timeline, type Json, type Tenant } from './platform.ts';
+import { endedCallTo, timeline, type Json, type Tenant } from './platform.ts';
+import { stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 
 describe('a customer whose server fails', () => {
-  let phone: Phone;
   let own: Tenant;
+  let place: Stage['place'];
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-  });
-
-  const dial = () => phone.call({ to: own.number, from: '+15551230001', via: sip });
+  beforeEach(async () => void ({ own, place, dial } = await stage()));
 
   /** Calls and expects the refusal of an unanswered call; returns what the timeline says of the answer_url. */
   async function refused(): Promise<Json[]> {
-    const call = await dial();
+    const call = await place();
     expect((await call.final()).code).to.equal(503);
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'failed' });
@@ -40,7 +30,7 @@ describe('a customer whose server fails', () => {
   it('not reachable: refused, after one retry', async () => {
     const { server } = own;
     own.server.close();
-    own = await tenant({ answer_url: `${server.base}/answer` });
+    ({ own, place } = await stage({ answer_url: `${server.base}/answer` }));
     expect(await refused()).to.have.length(2);
   });
 
@@ -70,25 +60,21 @@ describe('a customer whose server fails', () => {
   });
 
   it('with a fallback_url: the fallback drives the call', async () => {
-    const spare = await tenant();
-    own.server.close();
-    own = await tenant({ fallback_url: `${spare.server.base}/spare` });
+    const spare = own;
+    ({ own, place } = await stage({ fallback_url: `${spare.server.base}/spare` }));
     own.server.answers.set('/answer', (_request, response) => response.writeHead(500).end());
     spare.server.answers.set('/spare', [{ say: { text: 'Our systems are down. Please call later.' } }]);
-    const call = await dial();
+    const call = await place();
     await call.answered();
     await call.heard.waitUntilHears(await spoken('Our systems are down. Please call later.'));
     await call.ended();
     expect((await endedCallTo(own)).status).to.equal('completed');
     expect(spare.server.requests[0]?.query.get('error_code')).to.equal('answer_url_error');
-    spare.server.close();
   });
 
   it('in a redirect: the answered call is hung up, failed', async () => {
-    own.server.answers.set('/answer', [{ say: { text: 'One moment please.' } }, { redirect: { url: `${own.server.base}/broken` } }]);
     own.server.answers.set('/broken', (_request, response) => response.writeHead(404).end());
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: 'One moment please.' } }, { redirect: { url: `${own.server.base}/broken` } }]);
     await call.heard.waitUntilHears(await spoken('One moment please.'));
     await call.ended();
     const record = await endedCallTo(own);
@@ -98,10 +84,8 @@ describe('a customer whose server fails', () => {
   });
 
   it('its webhooks alone: the call is not touched, and they arrive once it is back', async () => {
-    own.server.answers.set('/answer', [{ say: { text: 'All is well here.' } }]);
     own.server.refuseWebhooks = 1;
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: 'All is well here.' } }]);
     await call.heard.waitUntilHears(await spoken('All is well here.'));
     await call.ended();
     const { id } = await endedCallTo(own);

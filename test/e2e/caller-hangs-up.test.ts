@@ -1,26 +1,16 @@
 import { expect } from 'chai';
-import { Phone } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
-import { callTo, carrierAt, endedCallTo, pidOf, sip, tenant, timeline, until, type Tenant } from './platform.ts';
+import { callTo, endedCallTo, pidOf, timeline, until, type Tenant } from './platform.ts';
+import { stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const LONG = 'This is a rather long announcement, which nobody will ever hear to its end, because the caller always hangs up somewhere in the middle of it.';
 
 describe('a caller who hangs up', () => {
-  let phone: Phone;
   let own: Tenant;
+  let place: Stage['place'];
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-  });
-
-  const dial = () => phone.call({ to: own.number, from: '+15551230001', via: sip });
+  beforeEach(async () => void ({ own, place, dial } = await stage()));
 
   async function canceled(): Promise<void> {
     const record = await endedCallTo(own);
@@ -41,7 +31,7 @@ describe('a caller who hangs up', () => {
     const control = await pidOf('control');
     process.kill(control, 'SIGSTOP');
     try {
-      const call = await dial();
+      const call = await place();
       await call.cancel();
       expect((await call.final()).code).to.equal(487);
     } finally {
@@ -54,7 +44,7 @@ describe('a caller who hangs up', () => {
   it('while the answer_url is asked: canceled, and the request is given up', async () => {
     let given: boolean | undefined;
     own.server.answers.set('/answer', (_request, response) => response.on('close', () => (given = !response.writableEnded)));
-    const call = await dial();
+    const call = await place();
     await call.provisional(180);
     await until(() => own.server.requests.length > 0, 'the answer_url to be asked');
     await call.cancel();
@@ -64,18 +54,14 @@ describe('a caller who hangs up', () => {
   });
 
   it('in a prompt: completed', async () => {
-    own.server.answers.set('/answer', [{ say: { text: LONG } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: LONG } }]);
     await call.heard.waitUntilHears(await spoken(LONG), { fraction: 0.15 });
     expect(await call.hangup()).to.equal(200);
     await completed();
   });
 
   it('in a gather: completed, and the gather is told of', async () => {
-    own.server.answers.set('/answer', [{ gather: { prompt: 'Your number please.', num_digits: 8, timeout_seconds: 30 } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ gather: { prompt: 'Your number please.', num_digits: 8, timeout_seconds: 30 } }]);
     await call.heard.waitUntilHears(await spoken('Your number please.'));
     await call.press('12');
     await until(async () => (await timeline((await callTo(own)).id, own.key)).filter(({ kind }) => kind === 'digit').length === 2, 'two keys to arrive');
@@ -86,9 +72,7 @@ describe('a caller who hangs up', () => {
   });
 
   it('in a pause: completed', async () => {
-    own.server.answers.set('/answer', [{ pause: { seconds: 30 } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ pause: { seconds: 30 } }]);
     await until(() => call.heard.durationMs > 300, 'audio to flow in the pause');
     await call.hangup();
     await completed();

@@ -1,28 +1,20 @@
 import { expect } from 'chai';
 import { PROMPTS, startConferenceRoom } from '../../examples/conference-room/server.ts';
 import { hearsMusic, hearsNothing, hearsTone } from '../support/hears.ts';
-import { Phone, type Call } from '../support/phone.ts';
+import type { Call, Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
 import { byCaller, callFrom } from './conference-calls.ts';
-import { carrierAt, crash, done, endedCallTo, pidOf, ready, sip, tenant, timeline, until, type Tenant } from './platform.ts';
+import { crash, done, endedCallTo, pidOf, ready, sip, timeline, until, type Tenant } from './platform.ts';
+import { closing, customer, stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const [ANNA, BERT, CARL] = ['+15551230001', '+15551230002', '+15551230003'];
 
 describe('the conference action', () => {
   let phone: Phone;
   let own: Tenant;
 
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-  });
+  beforeEach(async () => void ({ phone, own } = await stage()));
 
   const dial = async (from: string, frequency: number, to: Tenant = own): Promise<Call> => {
     const call = await phone.call({ to: to.number, from, via: sip, sound: tone(frequency) });
@@ -83,7 +75,7 @@ describe('the conference action', () => {
   });
 
   it('two applications with the same room name never meet', async () => {
-    const other = await tenant();
+    const other = await customer();
     byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }] });
     byCaller(other, { [BERT]: [{ conference: { room: 'team' } }] });
     const anna = await dial(ANNA, 600);
@@ -91,7 +83,6 @@ describe('the conference action', () => {
     await Promise.all([hearsMusic(anna), hearsMusic(bert)]);
     await anna.hangup();
     await bert.hangup();
-    other.server.close();
   });
 
   it('other actions through the API take a member out, and the others stay', async () => {
@@ -149,26 +140,21 @@ describe('the conference action', () => {
   }).timeout(60_000);
 
   it('the example: a guest and the host meet by keys, and the meeting is over when the host leaves', async () => {
-    const there = await tenant({ webhook_secret: 'of-the-example' });
-    const server = await startConferenceRoom({ secret: 'of-the-example', hostPin: '4711' });
-    try {
-      await done('PATCH', `/v1/applications/${there.applicationId}`, { answer_url: `${server.url}/answer` }, there.key);
-      const [guest, host] = [await dial(ANNA, 600, there), await dial(BERT, 1000, there)];
-      for (const [call, keys, heard] of [[guest, '1', PROMPTS.guest], [host, '4711', PROMPTS.host]] as const) {
-        await call.heard.waitUntilHears(await spoken(PROMPTS.room), { fraction: 0.3 });
-        await call.press('1234');
-        await call.heard.waitUntilHears(await spoken(PROMPTS.role), { fraction: 0.3 });
-        await call.press(keys);
-        await call.heard.waitUntilHears(await spoken(heard));
-      }
-      await Promise.all([hearsTone(guest, 1000), hearsTone(host, 600)]);
-      await host.hangup();
-      await guest.heard.waitUntilHears(await spoken(PROMPTS.over));
-      await guest.ended();
-    } finally {
-      await server.close();
-      there.server.close();
+    const there = await customer({ webhook_secret: 'of-the-example' });
+    const server = closing(await startConferenceRoom({ secret: 'of-the-example', hostPin: '4711' }));
+    await done('PATCH', `/v1/applications/${there.applicationId}`, { answer_url: `${server.url}/answer` }, there.key);
+    const [guest, host] = [await dial(ANNA, 600, there), await dial(BERT, 1000, there)];
+    for (const [call, keys, heard] of [[guest, '1', PROMPTS.guest], [host, '4711', PROMPTS.host]] as const) {
+      await call.heard.waitUntilHears(await spoken(PROMPTS.room), { fraction: 0.3 });
+      await call.press('1234');
+      await call.heard.waitUntilHears(await spoken(PROMPTS.role), { fraction: 0.3 });
+      await call.press(keys);
+      await call.heard.waitUntilHears(await spoken(heard));
     }
+    await Promise.all([hearsTone(guest, 1000), hearsTone(host, 600)]);
+    await host.hangup();
+    await guest.heard.waitUntilHears(await spoken(PROMPTS.over));
+    await guest.ended();
   }).timeout(60_000);
 
   it('Redis dies while they talk: they go on, and others find the room', async () => {

@@ -3,46 +3,36 @@ import { startCallForwarding } from '../../examples/call-forwarding/server.ts';
 import { PROMPTS, startGatherAndTransfer } from '../../examples/gather-and-transfer/server.ts';
 import { startOverview } from '../../examples/overview/server.ts';
 import { startRecordAndTranscribe, type Recording } from '../../examples/record-and-transcribe/server.ts';
-import type { Served, ServeOptions } from '../../examples/serve.ts';
+import type { ServeOptions } from '../../examples/serve.ts';
 import { PROMPTS as IVR, startSimpleIvr, type Received } from '../../examples/simple-ivr/server.ts';
-import { Phone, type Call } from '../support/phone.ts';
+import type { Call, CallOptions, Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
-import { audio, carrierAt, done, endedCallTo, sip, tenant, until, type Tenant } from './platform.ts';
+import { audio, done, endedCallTo, until, type Tenant } from './platform.ts';
+import { closing, phoneAt, stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const SECRET = 'a-secret-of-the-examples';
 
 describe('the examples', () => {
-  let phone: Phone;
   let callee: Phone;
   let own: Tenant;
-  let served: Pick<Served, 'close'>;
+  let place: Stage['place'];
   let told: string[];
   const options: ServeOptions = { secret: SECRET, onWebhook: ({ event }) => told.push(event) };
 
-  before(() => carrierAt(CARRIER));
   beforeEach(async () => {
     told = [];
-    phone = await Phone.open({ address: CARRIER });
-    callee = await Phone.open({ address: '127.0.0.3' });
-  });
-  afterEach(async () => {
-    await phone.close();
-    await callee.close();
-    own.server.close();
-    await served.close();
+    callee = await phoneAt('127.0.0.3');
   });
 
   /** A customer whose application is the example. */
   async function run(starting: Promise<{ url: string; close(): Promise<void> }>): Promise<void> {
-    const { url, close } = await starting;
-    served = { close };
-    own = await tenant({ answer_url: `${url}/answer`, webhook_url: `${url}/webhooks`, webhook_secret: SECRET });
+    const { url } = closing(await starting);
+    ({ own, place } = await stage({ answer_url: `${url}/answer`, webhook_url: `${url}/webhooks`, webhook_secret: SECRET }));
   }
 
-  async function dial(more: Partial<Parameters<Phone['call']>[0]> = {}): Promise<Call> {
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip, ...more });
+  async function dial(more?: Partial<CallOptions>): Promise<Call> {
+    const call = await place(more);
     await call.answered();
     return call;
   }

@@ -1,29 +1,17 @@
 import { expect } from 'chai';
-import { Phone } from '../support/phone.ts';
+import type { Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
 import { writeWav } from '../support/wav.ts';
-import { api, callTo, carrierAt, done, endedCallTo, freshNumber, inside, sip, tenant, timeline, until, type Tenant } from './platform.ts';
-
-const CARRIER = '127.0.0.2';
+import { api, callTo, done, endedCallTo, freshNumber, inside, sip, timeline, until, type Tenant } from './platform.ts';
+import { CALLER, CARRIER, customer, phoneAt, stage, type Stage } from './stage.ts';
 
 describe('an inbound call', () => {
-  let phone: Phone;
   let own: Tenant;
+  let place: Stage['place'];
+  let dial: Stage['dial'];
 
-  before(async () => {
-    await carrierAt(CARRIER);
-  });
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-  });
-
-  const dial = (to = own.number, more: Partial<Parameters<Phone['call']>[0]> = {}) => phone.call({ to, from: '+15551230001', via: sip, ...more });
+  beforeEach(async () => void ({ own, place, dial } = await stage()));
 
   it('runs the IVR: greeting, key, redirect by digit, good-bye, and tells it all in signed webhooks and one timeline', async () => {
     own.server.answers.set('/answer', [
@@ -32,7 +20,7 @@ describe('an inbound call', () => {
       { type: 'redirect', url: `${own.server.base}/menu` },
     ]);
     own.server.answers.set('/menu', [{ set_variable: { name: 'department', value: 'support' } }, { say: { text: 'You have reached support. Good bye.' } }]);
-    const call = await dial();
+    const call = await place();
     await call.provisional(180);
     await call.answered();
     await call.heard.waitUntilHears(await spoken('Welcome to the test company.'));
@@ -65,9 +53,7 @@ describe('an inbound call', () => {
   });
 
   it('speaks A-law to a caller who speaks nothing else, and takes keys by SIP INFO', async () => {
-    own.server.answers.set('/answer', [{ gather: { prompt: 'Please enter your number.', num_digits: 3 } }, { say: { text: 'Thank you very much.' } }]);
-    const call = await dial(own.number, { codecs: ['PCMA'], events: false });
-    await call.answered();
+    const call = await dial([{ gather: { prompt: 'Please enter your number.', num_digits: 3 } }, { say: { text: 'Thank you very much.' } }], { codecs: ['PCMA'], events: false });
     await call.heard.waitUntilHears(await spoken('Please enter your number.'));
     await call.pressInfo('407');
     await call.heard.waitUntilHears(await spoken('Thank you very much.'));
@@ -77,15 +63,11 @@ describe('an inbound call', () => {
 
   it('works over TCP', async () => {
     own.server.answers.set('/answer', [{ say: { text: 'This is over a stream.' } }]);
-    const tcp = await Phone.open({ address: CARRIER, transport: 'tcp' });
-    try {
-      const call = await tcp.call({ to: own.number, from: '+15551230001', via: sip });
-      await call.answered();
-      await call.heard.waitUntilHears(await spoken('This is over a stream.'));
-      await call.ended();
-    } finally {
-      await tcp.close();
-    }
+    const tcp = await phoneAt(CARRIER, { transport: 'tcp' });
+    const call = await tcp.call({ to: own.number, from: CALLER, via: sip });
+    await call.answered();
+    await call.heard.waitUntilHears(await spoken('This is over a stream.'));
+    await call.ended();
   });
 
   it('plays a WAV of the customer, pauses, and repeats', async () => {
@@ -93,9 +75,7 @@ describe('an inbound call', () => {
     const beep = tone(1000);
     for (let at = 0; at < samples.length; at += 160) samples.set(beep(), at);
     own.server.answers.set('/beep.wav', (_request, response) => response.setHeader('content-type', 'audio/wav').end(writeWav({ rate: 8000, samples })));
-    own.server.answers.set('/answer', [{ play: { url: `${own.server.base}/beep.wav`, loop: 2 } }, { pause: { seconds: 1 } }, { say: { text: 'The end is here.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ play: { url: `${own.server.base}/beep.wav`, loop: 2 } }, { pause: { seconds: 1 } }, { say: { text: 'The end is here.' } }]);
     const end = await call.heard.waitUntilHears(await spoken('The end is here.'));
     expect(call.heard.tone(1000, 0, end.startMs - 1000)).to.be.greaterThan(0.85);
     expect(call.heard.silence(end.startMs - 800, end.startMs - 100)).to.equal(true);
@@ -104,9 +84,7 @@ describe('an inbound call', () => {
   });
 
   it('a timeout in a gather goes on with the flow', async () => {
-    own.server.answers.set('/answer', [{ gather: { timeout_seconds: 1 } }, { say: { text: 'Nobody pressed a key.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ gather: { timeout_seconds: 1 } }, { say: { text: 'Nobody pressed a key.' } }]);
     await call.heard.waitUntilHears(await spoken('Nobody pressed a key.'));
     await call.ended();
     expect((await own.server.webhook((await endedCallTo(own)).id, 'call.gathered')).data).to.include({ digits: '', status: 'timeout', timed_out: true });
@@ -114,7 +92,7 @@ describe('an inbound call', () => {
 
   it('a first reject refuses with its code, and nothing is answered', async () => {
     own.server.answers.set('/answer', [{ reject: { sip_code: 486 } }]);
-    const call = await dial();
+    const call = await place();
     expect((await call.final()).code).to.equal(486);
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'failed' });
@@ -124,9 +102,7 @@ describe('an inbound call', () => {
   });
 
   it('the API hangs up, and the record says so', async () => {
-    own.server.answers.set('/answer', [{ say: { text: 'This will not be heard to its end, since somebody hangs up before that, long before.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: 'This will not be heard to its end, since somebody hangs up before that, long before.' } }]);
     const { id } = await callTo(own);
     expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).status).to.equal(202);
     await call.ended();
@@ -136,9 +112,7 @@ describe('an inbound call', () => {
 
   it('other actions given through the API interrupt the prompt and take its place at once', async () => {
     const long = 'This announcement is much too long for anybody to wait for its end, and nobody will, because something better comes.';
-    own.server.answers.set('/answer', [{ say: { text: long } }, { say: { text: 'Never heard.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: long } }, { say: { text: 'Never heard.' } }]);
     await call.heard.waitUntilHears(await spoken(long), { fraction: 0.15 });
     const { id } = await callTo(own);
     const bad = await api('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'fine' } }, { gather: { timeout_seconds: 99 } }] }, own.key);
@@ -153,27 +127,26 @@ describe('an inbound call', () => {
 
   it("another application's call does not exist", async () => {
     own.server.answers.set('/answer', [{ hangup: {} }]);
-    await (await dial()).ended();
-    const other = await tenant();
+    await (await place()).ended();
+    const other = await customer();
     const { id } = await endedCallTo(own);
     for (const [method, path] of [['GET', ''], ['GET', '/events'], ['POST', '/hangup']] as const) {
       const reply = await api(method, `/v1/calls/${id}${path}`, method === 'POST' ? {} : undefined, other.key);
       expect([reply.status, (reply.body.error as { code: string }).code]).to.deep.equal([404, 'call_not_found']);
     }
-    other.server.close();
   });
 
   it('numbers are understood with and without plus, with 00 and in national format', async () => {
     own.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
     const digits = own.number.slice(1);
     for (const form of [own.number, digits, `00${digits}`, `0${digits.slice(1)}`, `tel:${own.number}`]) {
-      expect((await (await dial(form)).final()).code, form).to.equal(603);
+      expect((await (await place({ to: form })).final()).code, form).to.equal(603);
     }
   });
 
   it('a changed number is effective at once: reject, disabled, another application, deleted', async () => {
     own.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
-    const code = async () => (await (await dial()).final()).code;
+    const code = async () => (await (await place()).final()).code;
     const change = (body: object) => done('PATCH', `/admin/v1/dids/${own.didId}`, body);
     expect(await code()).to.equal(603);
     await change({ route_mode: 'reject', route_target: { sip_code: 486 } });
@@ -192,44 +165,33 @@ describe('an inbound call', () => {
 
   it('a rejected and an unknown number leave no call behind', async () => {
     await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_mode: 'reject' });
-    expect((await (await dial()).final()).code).to.equal(480);
-    expect((await (await dial(freshNumber())).final()).code).to.equal(404);
+    expect((await (await place()).final()).code).to.equal(480);
+    expect((await (await place({ to: freshNumber() })).final()).code).to.equal(404);
     expect((await done('GET', '/v1/calls', undefined, own.key)).count).to.equal(0);
   });
 
   it('from an unlisted source every number gets the same refusal', async () => {
-    const stranger = await Phone.open({ address: '127.0.0.66' });
-    try {
-      const known = await (await stranger.call({ to: own.number, from: '+15551230001', via: sip })).final();
-      const unknown = await (await stranger.call({ to: freshNumber(), from: '+15551230001', via: sip })).final();
-      expect([known.code, unknown.code]).to.deep.equal([403, 403]);
-      expect(Object.keys(known.headers)).to.deep.equal(Object.keys(unknown.headers));
-      expect(known.headers).to.not.have.any.keys('server', 'user-agent', 'warning');
-    } finally {
-      await stranger.close();
-    }
+    const stranger = await phoneAt('127.0.0.66');
+    const known = await (await stranger.call({ to: own.number, from: CALLER, via: sip })).final();
+    const unknown = await (await stranger.call({ to: freshNumber(), from: CALLER, via: sip })).final();
+    expect([known.code, unknown.code]).to.deep.equal([403, 403]);
+    expect(Object.keys(known.headers)).to.deep.equal(Object.keys(unknown.headers));
+    expect(known.headers).to.not.have.any.keys('server', 'user-agent', 'warning');
   });
 
   it("a customer's trunk delivers the customer's own numbers and nobody else's", async () => {
-    const other = await tenant();
+    const other = await customer();
     const address = `127.0.1.${1 + (process.pid % 250)}`;
     await done('POST', '/v1/trunks', { name: 'own', proxy: address, inbound_ip: address }, other.key);
     own.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
     other.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
-    const line = await Phone.open({ address });
-    try {
-      expect((await (await line.call({ to: other.number, from: '+1555', via: sip })).final()).code).to.equal(603);
-      expect((await (await line.call({ to: own.number, from: '+1555', via: sip })).final()).code).to.equal(404);
-    } finally {
-      await line.close();
-      other.server.close();
-    }
+    const line = await phoneAt(address);
+    expect((await (await line.call({ to: other.number, from: '+1555', via: sip })).final()).code).to.equal(603);
+    expect((await (await line.call({ to: own.number, from: '+1555', via: sip })).final()).code).to.equal(404);
   });
 
   it('nothing of the inside is in any message the carrier gets', async () => {
-    own.server.answers.set('/answer', [{ say: { text: 'Nothing to be seen here.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: 'Nothing to be seen here.' } }]);
     await call.hold();
     await call.resume();
     await call.heard.waitUntilHears(await spoken('Nothing to be seen here.'), { fraction: 0.3 });
@@ -244,14 +206,13 @@ describe('an inbound call', () => {
     let callee: Phone;
 
     beforeEach(async () => {
-      callee = await Phone.open({ address: '127.0.0.3' });
+      callee = await phoneAt('127.0.0.3');
       await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
     });
-    afterEach(() => callee.close());
 
     it('connects both sides, with audio both ways, and says who hung up', async () => {
       callee.listen('answer', { sound: () => tone(600) });
-      const call = await dial(own.number, { sound: tone(900) });
+      const call = await place({ sound: tone(900) });
       const far = await callee.incoming();
       await call.answered();
       await call.heard.waitUntilTone(600);
@@ -268,7 +229,7 @@ describe('an inbound call', () => {
 
     it('a caller who hangs up ends both', async () => {
       callee.listen('answer');
-      const call = await dial();
+      const call = await place();
       const far = await callee.incoming();
       await call.answered();
       await call.hangup();
@@ -278,29 +239,25 @@ describe('an inbound call', () => {
 
     it('busy is busy for the caller, and for the record', async () => {
       callee.listen({ refuse: 486, reason: 'Busy Here' });
-      expect((await (await dial()).final()).code).to.equal(486);
+      expect((await (await place()).final()).code).to.equal(486);
       expect((await endedCallTo(own)).failure).to.include({ code: 'busy' });
     });
 
     it('a target that fails is followed by the next one', async () => {
-      const second = await Phone.open({ address: '127.0.0.4' });
-      try {
-        callee.listen({ refuse: 503 });
-        second.listen('answer', { sound: () => tone(600) });
-        await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_target: { sip_uri: [callee.uri, second.uri] } });
-        const call = await dial();
-        await call.answered();
-        await call.heard.waitUntilTone(600);
-        await call.hangup();
-        expect((await endedCallTo(own)).status).to.equal('completed');
-      } finally {
-        await second.close();
-      }
+      const second = await phoneAt('127.0.0.4');
+      callee.listen({ refuse: 503 });
+      second.listen('answer', { sound: () => tone(600) });
+      await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_target: { sip_uri: [callee.uri, second.uri] } });
+      const call = await place();
+      await call.answered();
+      await call.heard.waitUntilTone(600);
+      await call.hangup();
+      expect((await endedCallTo(own)).status).to.equal('completed');
     });
 
     it('a caller who gives up while it rings cancels it', async () => {
       callee.listen('ring');
-      const call = await dial();
+      const call = await place();
       await call.provisional(180);
       const far = await callee.incoming();
       await call.cancel();
@@ -311,7 +268,7 @@ describe('an inbound call', () => {
 
     it('the API hangs up a relayed call', async () => {
       callee.listen('answer');
-      const call = await dial();
+      const call = await place();
       await call.answered();
       const { id } = await until(async () => { const c = await callTo(own); return c.status === 'in_progress' && c; }, 'the call to be in progress');
       expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).status).to.equal(202);

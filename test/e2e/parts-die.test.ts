@@ -1,33 +1,21 @@
 import { expect } from 'chai';
-import { Phone } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
-import { api, callTo, carrierAt, crash, endedCallTo, healthy, instance, pidOf, ready, sip, tenant, timeline, until, type Tenant } from './platform.ts';
+import { api, callTo, crash, endedCallTo, healthy, instance, pidOf, ready, timeline, until, type Tenant } from './platform.ts';
+import { phoneAt, stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const LONG = 'While you listen to this long announcement, somebody kills the control plane, and nobody on the telephone should ever notice anything of it at all.';
 
 describe('when a part dies', function () {
   this.timeout(80_000);
-  let phone: Phone;
   let own: Tenant;
+  let place: Stage['place'];
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-    await ready();
-  });
-
-  const dial = () => phone.call({ to: own.number, from: '+15551230001', via: sip });
+  beforeEach(async () => void ({ own, place, dial } = await stage()));
+  afterEach(ready);
 
   it('the control plane in a prompt: the caller hears it to the end, the flow goes on and ends right', async () => {
-    own.server.answers.set('/answer', [{ set_variable: { name: 'kept', value: 'yes' } }, { say: { text: LONG } }, { say: { text: 'And this is the next one.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ set_variable: { name: 'kept', value: 'yes' } }, { say: { text: LONG } }, { say: { text: 'And this is the next one.' } }]);
     await call.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
     const { id } = await callTo(own);
     process.kill(await pidOf('control'), 'SIGKILL');
@@ -46,26 +34,8 @@ describe('when a part dies', function () {
     expect(own.server.requests).to.have.length(1);
   });
 
-  it('the control plane in a gather: keys pressed before and after count', async () => {
-    own.server.answers.set('/answer', [{ gather: { prompt: 'Four digits please.', num_digits: 4, timeout_seconds: 30 } }, { say: { text: 'These were four digits.' } }]);
-    const call = await dial();
-    await call.answered();
-    await call.heard.waitUntilHears(await spoken('Four digits please.'));
-    await call.press('12');
-    const { id } = await callTo(own);
-    await until(async () => (await timeline(id, own.key)).filter(({ kind }) => kind === 'digit').length === 2, 'two keys to arrive');
-    await crash('control');
-    await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'flow.resumed'), 'the flow to be taken over');
-    await call.press('34');
-    await call.heard.waitUntilHears(await spoken('These were four digits.'));
-    await call.ended();
-    expect((await own.server.webhook(id, 'call.gathered', 40_000)).data).to.include({ digits: '1234', status: 'completed' });
-  });
-
   it('the control plane, and the caller hangs up meanwhile: the call is ended by the next life', async () => {
-    own.server.answers.set('/answer', [{ pause: { seconds: 60 } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ pause: { seconds: 60 } }]);
     const { id } = await callTo(own);
     await until(async () => (await callTo(own)).status === 'in_progress', 'the call to be in progress');
     await instance.stop('control');
@@ -77,27 +47,24 @@ describe('when a part dies', function () {
   });
 
   it('the control plane: webhook numbers get 503 with Retry-After at once, reject and unknown numbers are unaffected, sip numbers go on', async () => {
-    const rejecting = await tenant();
-    const relaying = await tenant();
-    const callee = await Phone.open({ address: '127.0.0.3' });
+    const rejecting = await stage();
+    const relaying = await stage();
+    const callee = await phoneAt('127.0.0.3');
     callee.listen('answer');
-    await api('PATCH', `/admin/v1/dids/${rejecting.didId}`, { route_mode: 'reject', route_target: { sip_code: 603 } });
-    await api('PATCH', `/admin/v1/dids/${relaying.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+    await api('PATCH', `/admin/v1/dids/${rejecting.own.didId}`, { route_mode: 'reject', route_target: { sip_code: 603 } });
+    await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
     await instance.stop('control');
     try {
-      const final = await (await dial()).final();
+      const final = await (await place()).final();
       expect(final.code).to.equal(503);
       expect(final.headers).to.have.property('retry-after');
-      expect((await (await phone.call({ to: rejecting.number, from: '+1', via: sip })).final()).code).to.equal(603);
-      expect((await (await phone.call({ to: '+15550000000', from: '+1', via: sip })).final()).code).to.equal(404);
-      const relayed = await phone.call({ to: relaying.number, from: '+1', via: sip });
+      expect((await (await rejecting.place()).final()).code).to.equal(603);
+      expect((await (await place({ to: '+15550000000' })).final()).code).to.equal(404);
+      const relayed = await relaying.place();
       await relayed.answered();
       await relayed.hangup();
     } finally {
       await instance.start('control');
-      await callee.close();
-      rejecting.server.close();
-      relaying.server.close();
     }
   });
 
@@ -105,7 +72,7 @@ describe('when a part dies', function () {
     const control = await pidOf('control');
     process.kill(control, 'SIGSTOP');
     try {
-      const final = await (await dial()).final();
+      const final = await (await place()).final();
       expect(final.code).to.equal(503);
       expect(final.headers).to.have.property('retry-after');
     } finally {
@@ -116,9 +83,7 @@ describe('when a part dies', function () {
   });
 
   it('the media node in a call: the caller is let go, the call is failed and the webhook says so', async () => {
-    own.server.answers.set('/answer', [{ say: { text: LONG } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ say: { text: LONG } }]);
     await call.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
     const media = await pidOf('media');
     process.kill(media, 'SIGKILL');
@@ -133,7 +98,7 @@ describe('when a part dies', function () {
   it('the media node: calls are refused with 503 while it is away and served when it is back', async () => {
     await instance.stop('media');
     try {
-      const final = await (await dial()).final();
+      const final = await (await place()).final();
       expect(final.code).to.equal(503);
       expect((await endedCallTo(own)).failure).to.include({ code: 'media_unavailable' });
     } finally {
@@ -142,7 +107,7 @@ describe('when a part dies', function () {
     own.server.answers.set('/answer', [{ say: { text: 'Here again.' } }]);
     await ready();
     await until(async () => {
-      const call = await dial();
+      const call = await place();
       return (await call.final()).code === 200 && (await call.ended());
     }, 'a call to be served again', 30_000);
   });
@@ -150,20 +115,18 @@ describe('when a part dies', function () {
   it('kamailio: it gets its numbers back and serves them', async () => {
     own.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
     await crash('kamailio');
-    await until(async () => (await (await dial()).final()).code === 603, 'the number to be known again');
+    await until(async () => (await (await place()).final()).code === 603, 'the number to be known again');
   });
 
   it('the database: calls are refused while it is away, and what was going on is written when it is back', async () => {
-    own.server.answers.set('/answer', [{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The call goes on.' } }]);
-    const call = await dial();
-    await call.answered();
+    const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The call goes on.' } }]);
     const { id } = await callTo(own);
     await instance.stop('mariadb');
     try {
       await call.press('5');
       await call.heard.waitUntilHears(await spoken('The call goes on.'));
       await call.ended();
-      await until(async () => (await (await dial()).final()).code === 503, 'new calls to be refused');
+      await until(async () => (await (await place()).final()).code === 503, 'new calls to be refused');
     } finally {
       await instance.start('mariadb');
     }
@@ -176,7 +139,7 @@ describe('when a part dies', function () {
     own.server.answers.set('/answer', [{ say: { text: 'Redis is not needed for this.' } }]);
     await instance.stop('redis');
     try {
-      const call = await dial();
+      const call = await place();
       await call.answered();
       await call.heard.waitUntilHears(await spoken('Redis is not needed for this.'));
       await call.ended();

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { Phone, type Call } from '../support/phone.ts';
+import type { Phone } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
 import { nothingLeft } from './leftovers.ts';
-import { carrierAt, endedCallTo, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
+import { endedCallTo, timeline, until, type Json, type Tenant } from './platform.ts';
+import { phoneAt, stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const FALLBACK = 'We could not reach them.';
 
 /** Every way in which a second leg is not reached: what the callee does, and what the leg's end says. */
@@ -19,28 +19,14 @@ const FAILURES: { what: string; manner: Parameters<Phone['listen']>[0]; leg: Jso
 
 describe('a second leg that is not reached', function () {
   this.timeout(30_000);
-  let phone: Phone;
   let callee: Phone;
   let own: Tenant;
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
   beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    callee = await Phone.open({ address: '127.0.0.3' });
-    own = await tenant();
+    ({ own, dial } = await stage());
+    callee = await phoneAt('127.0.0.3');
   });
-  afterEach(async () => {
-    await phone.close();
-    await callee.close();
-    own.server.close();
-  });
-
-  const dial = async (...actions: unknown[]): Promise<Call> => {
-    own.server.answers.set('/answer', actions);
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip });
-    await call.answered();
-    return call;
-  };
 
   /** The leg's lines of the timeline, and what its action came to. */
   async function storyOf(id: string, action: string): Promise<{ kinds: string[]; end: Json | undefined; result: Json | undefined }> {
@@ -60,7 +46,7 @@ describe('a second leg that is not reached', function () {
 
     it(`transfer, ${what}: the call ends failed, and nothing is left`, async () => {
       callee.listen(manner);
-      const call = await dial({ transfer: fields() }, { say: { text: 'Never heard.' } });
+      const call = await dial([{ transfer: fields() }, { say: { text: 'Never heard.' } }]);
       expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
       const record = await endedCallTo(own);
       expect(record).to.include({ status: 'failed' });
@@ -73,12 +59,12 @@ describe('a second leg that is not reached', function () {
       expect(kinds).to.deep.equal(['leg.requested', ...(timeout ? ['leg.ringing'] : []), 'leg.ended']);
       expect(result).to.include({ result: 'failed' });
       if (timeout) expect(await (await callee.incoming()).ended()).to.include({ how: 'cancel' });
-      await nothingLeft();
+      await nothingLeft({ rtpengine: false });
     });
 
     it(`bridge, ${what}: the actions after it run, and the call completes`, async () => {
       callee.listen(manner);
-      const call = await dial({ type: 'bridge', ...fields() }, { say: { text: FALLBACK } });
+      const call = await dial([{ type: 'bridge', ...fields() }, { say: { text: FALLBACK } }]);
       await call.heard.waitUntilHears(await spoken(FALLBACK), { fraction: 0.7 });
       await call.ended();
       const record = await endedCallTo(own);
@@ -88,14 +74,15 @@ describe('a second leg that is not reached', function () {
       const { end, result } = await storyOf(record.id, 'bridge');
       expect(end).to.include({ reached: false, ...leg });
       expect(result).to.include({ result: 'ok', reached: false });
-      await nothingLeft();
+      if (timeout) expect(await (await callee.incoming()).ended()).to.include({ how: 'cancel' });
+      await nothingLeft({ rtpengine: false });
     });
   }
 
   for (const action of ['transfer', 'bridge']) {
     it(`${action}: a caller who hangs up while it rings cancels the leg, and completes the call`, async () => {
       callee.listen('ring');
-      const call = await dial({ [action]: { destination: callee.uri } }, { say: { text: FALLBACK } });
+      const call = await dial([{ [action]: { destination: callee.uri } }, { say: { text: FALLBACK } }]);
       const far = await callee.incoming();
       const { id } = await until(async () => own.server.webhooks.find(({ event }) => event === 'call.answered')?.call, 'the call to be answered');
       await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.ringing'), 'the leg to ring');
@@ -106,14 +93,16 @@ describe('a second leg that is not reached', function () {
       expect(record.hangup).to.include({ by: 'caller' });
       await own.server.webhook(id, 'call.completed');
       expect((await timeline(id, own.key)).find((line) => line.kind === 'action.ended')).to.include({ action, result: 'hangup' });
-      await nothingLeft();
+      await nothingLeft({ rtpengine: false });
     });
 
     it(`${action}: a host that does not exist is not reached`, async () => {
-      const call = await dial({ [action]: { destination: 'sip:nobody@127.0.0.9:9', timeout_seconds: 5 } }, { say: { text: FALLBACK } });
+      const call = await dial([{ [action]: { destination: 'sip:nobody@127.0.0.9:9', timeout_seconds: 5 } }, { say: { text: FALLBACK } }]);
       await call.ended();
       expect((await endedCallTo(own)).status).to.equal(action === 'transfer' ? 'failed' : 'completed');
-      await nothingLeft();
+      await nothingLeft({ rtpengine: false });
     });
   }
+
+  it('in the end rtpengine has none of these calls either', () => nothingLeft());
 });

@@ -1,13 +1,12 @@
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import { PROMPT, startMediaStream } from '../../examples/media-stream/server.ts';
-import { Phone, type Call, type CallOptions } from '../support/phone.ts';
+import type { Call } from '../support/phone.ts';
 import { recording, silence, tone } from '../support/sound.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
 import { spoken } from '../support/voice.ts';
-import { callTo, carrierAt, crash, done, endedCallTo, ready, sip, tenant, timeline, until, type Tenant } from './platform.ts';
-
-const CARRIER = '127.0.0.2';
+import { callTo, crash, done, endedCallTo, ready, timeline, until, type Tenant } from './platform.ts';
+import { closing, phoneAt, stage, type Stage } from './stage.ts';
 
 /** So many 20 ms of a tone. */
 function beep(frequency: number, ms: number): Int16Array {
@@ -22,28 +21,15 @@ const untilOver = (call: Call, frequency: number): Promise<true> =>
   call.heard.until(() => call.heard.tone(frequency, call.heard.durationMs - 500) < 0.05 || undefined, 'the end of the tone');
 
 describe('media streams', () => {
-  let phone: Phone;
   let own: Tenant;
   let receiver: StreamReceiver;
+  let place: Stage['place'];
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
   beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-    receiver = await StreamReceiver.open();
+    ({ own, place, dial } = await stage());
+    receiver = closing(await StreamReceiver.open());
   });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-    receiver.close();
-  });
-
-  const dial = async (actions: unknown[], more: Partial<CallOptions> = {}): Promise<Call> => {
-    own.server.answers.set('/answer', actions);
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip, ...more });
-    await call.answered();
-    return call;
-  };
   const stopped = async (callId: string, timeoutMs?: number) => (await own.server.webhook(callId, 'stream.stopped', timeoutMs)).data;
 
   for (const codec of ['PCMU', 'PCMA'] as const) {
@@ -210,21 +196,17 @@ describe('media streams', () => {
   });
 
   it('goes on across a transfer, with what both say to each other', async () => {
-    const callee = await Phone.open({ address: '127.0.0.3' });
-    try {
-      callee.listen('answer', { sound: () => tone(600) });
-      const call = await dial([{ start_stream: { stream_url: receiver.url, track: 'both' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
-      const stream = await receiver.connection();
-      const far = await callee.incoming();
-      await stream.heard.outbound.waitUntilTone(600, 500);
-      await stream.heard.inbound.waitUntilTone(900, 500);
-      expect(stream.heard.inbound.tone(600)).to.be.below(0.05);
-      await far.hangup();
-      await call.ended();
-      expect((await stream.frame('stop')).stop).to.include({ reason: 'call_ended' });
-    } finally {
-      await callee.close();
-    }
+    const callee = await phoneAt('127.0.0.3');
+    callee.listen('answer', { sound: () => tone(600) });
+    const call = await dial([{ start_stream: { stream_url: receiver.url, track: 'both' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
+    const stream = await receiver.connection();
+    const far = await callee.incoming();
+    await stream.heard.outbound.waitUntilTone(600, 500);
+    await stream.heard.inbound.waitUntilTone(900, 500);
+    expect(stream.heard.inbound.tone(600)).to.be.below(0.05);
+    await far.hangup();
+    await call.ended();
+    expect((await stream.frame('stop')).stop).to.include({ reason: 'call_ended' });
   });
 
   it('goes on after the control plane has died, over a new connection, even in the middle of a word', async () => {
@@ -260,27 +242,22 @@ describe('media streams', () => {
     // Kamailio asks rtpengine every other second whether it is back, and refuses calls until then.
     own.server.answers.set('/answer', [{ hangup: {} }]);
     await until(async () => {
-      const next = await phone.call({ to: own.number, from: '+15551230001', via: sip });
+      const next = await place();
       return next.answered().then(() => next.ended()).then(() => true, () => false);
     }, 'calls to be taken again');
   }).timeout(40_000);
 
   it('the example says to the caller what the caller has said', async () => {
-    const example = await startMediaStream({ secret: 'of-the-example' });
-    const parrot = await tenant({ answer_url: `${example.url}/answer`, webhook_secret: 'of-the-example' });
-    try {
-      const call = await phone.call({ to: parrot.number, from: '+15551230001', via: sip });
-      await call.answered();
-      await call.heard.waitUntilHears(await spoken(PROMPT));
-      const words = await spoken('Polly wants a cracker.');
-      await until(async () => parrot.server.webhooks.some(({ event }) => event === 'stream.started'), 'the stream');
-      call.rtp.play(recording(words));
-      await call.heard.waitUntilHears(words);
-      await call.press('1');
-      await call.ended();
-    } finally {
-      await example.close();
-      parrot.server.close();
-    }
+    const example = closing(await startMediaStream({ secret: 'of-the-example' }));
+    const parrot = await stage({ answer_url: `${example.url}/answer`, webhook_secret: 'of-the-example' });
+    const call = await parrot.place();
+    await call.answered();
+    await call.heard.waitUntilHears(await spoken(PROMPT));
+    const words = await spoken('Polly wants a cracker.');
+    await until(async () => parrot.own.server.webhooks.some(({ event }) => event === 'stream.started'), 'the stream');
+    call.rtp.play(recording(words));
+    await call.heard.waitUntilHears(words);
+    await call.press('1');
+    await call.ended();
   }).timeout(40_000);
 });

@@ -1,13 +1,14 @@
 import { expect } from 'chai';
-import { Phone, type Call, type CallOptions } from '../support/phone.ts';
+import type { Call, CallOptions, Phone } from '../support/phone.ts';
 import { hearsMusic } from '../support/hears.ts';
 import { tone } from '../support/sound.ts';
+import { channelsOf, toneShare } from '../support/stereo.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
 import { spoken } from '../support/voice.ts';
 import { writeWav } from '../support/wav.ts';
-import { audio, callTo, carrierAt, endedCallTo, healthy, pidOf, ready, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
+import { audio, callTo, endedCallTo, healthy, pidOf, ready, timeline, until, type Json, type Tenant } from './platform.ts';
+import { closing, phoneAt, stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const NEXT = 'The next action is running now.';
 const LONG = 'This is a rather long announcement, so that there is time enough for somebody to kill the control plane in the middle of it.';
 
@@ -17,37 +18,18 @@ const LONG = 'This is a rather long announcement, so that there is time enough f
  */
 describe('the control plane dies in the middle of an action', function () {
   this.timeout(90_000);
-  let phone: Phone;
-  let own: Tenant[];
-  let callees: Phone[];
-
-  before(() => carrierAt(CARRIER));
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = [];
-    callees = [];
-  });
-  afterEach(async () => {
-    await phone.close();
-    for (const callee of callees) await callee.close();
-    for (const { server } of own) server.close();
-    await ready();
-  });
+  afterEach(ready);
 
   /** A call of its own customer that runs these actions. */
   async function dial(actions: (tenant: Tenant) => unknown[], more: Partial<CallOptions> = {}): Promise<{ call: Call; of: Tenant; id: string }> {
-    const of = await tenant();
-    own.push(of);
-    of.server.answers.set('/answer', actions(of));
-    const call = await phone.call({ to: of.number, from: '+15551230001', via: sip, ...more });
-    await call.answered();
+    const { own: of, dial: to } = await stage();
+    const call = await to(actions(of), more);
     return { call, of, id: (await callTo(of)).id };
   }
 
   async function callee(address: string, manner: Parameters<Phone['listen']>[0], frequency = 600): Promise<Phone> {
-    const open = await Phone.open({ address });
+    const open = await phoneAt(address);
     open.listen(manner, { sound: () => tone(frequency) });
-    callees.push(open);
     return open;
   }
 
@@ -177,23 +159,22 @@ describe('the control plane dies in the middle of an action', function () {
   });
 
   it('start_recording and start_stream: the recording goes on, the stream comes back, and the call ends right', async () => {
-    const receiver = await StreamReceiver.open();
-    try {
-      const recorded = await dial(() => [{ start_recording: {} }, { say: { text: LONG } }, { say: { text: NEXT } }], { sound: tone(900) });
-      const streamed = await dial(() => [{ start_stream: { stream_url: receiver.url } }, { say: { text: LONG } }, { say: { text: NEXT } }], { sound: tone(900) });
-      await (await receiver.connection()).heard.inbound.waitUntilTone(900);
-      await recorded.of.server.webhook(recorded.id, 'recording.started');
-      await kill();
-      await (await receiver.connection()).heard.inbound.waitUntilTone(900);
-      for (const each of [recorded, streamed]) {
-        await hearsNext(each);
-        await endsRight(each);
-      }
-      const { data } = await recorded.of.server.webhook(recorded.id, 'recording.completed', 40_000);
-      expect(data.duration_seconds).to.be.greaterThan(6);
-      expect((await audio(`/v1/recordings/rec_${recorded.id}/audio`, recorded.of.key)).status).to.equal(200);
-    } finally {
-      receiver.close();
+    const receiver = closing(await StreamReceiver.open());
+    const recorded = await dial(() => [{ start_recording: {} }, { say: { text: LONG } }, { say: { text: NEXT } }], { sound: tone(900) });
+    const streamed = await dial(() => [{ start_stream: { stream_url: receiver.url } }, { say: { text: LONG } }, { say: { text: NEXT } }], { sound: tone(900) });
+    await (await receiver.connection()).heard.inbound.waitUntilTone(900);
+    await recorded.of.server.webhook(recorded.id, 'recording.started');
+    await kill();
+    await (await receiver.connection()).heard.inbound.waitUntilTone(900);
+    for (const each of [recorded, streamed]) {
+      await hearsNext(each);
+      await endsRight(each);
     }
+    const { data } = await recorded.of.server.webhook(recorded.id, 'recording.completed', 40_000);
+    expect(data.duration_seconds).to.be.greaterThan(6);
+    const file = await audio(`/v1/recordings/rec_${recorded.id}/audio`, recorded.of.key);
+    expect(file.status).to.equal(200);
+    const [left] = channelsOf(file.body);
+    expect(toneShare(left, 900), 'the caller, all the time').to.be.greaterThan(0.8);
   });
 });

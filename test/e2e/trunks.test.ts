@@ -1,30 +1,24 @@
 import { expect } from 'chai';
 import { codeOf, RawSip, requestText } from '../integration/kamailio/raw-sip.ts';
 import { guarded, md5, SipCarrier } from '../integration/kamailio/sip-carrier.ts';
-import { Phone } from '../support/phone.ts';
 import { header } from '../support/sip-message.ts';
-import { carrierAt, done, endedCallTo, inside, sip, tenant, until, type Json, type Tenant } from './platform.ts';
-
-const CARRIER = '127.0.0.2';
+import { done, endedCallTo, inside, sip, until, type Json, type Tenant } from './platform.ts';
+import { closing, stage, type Stage } from './stage.ts';
 
 describe('trunks', () => {
-  let phone: Phone;
   let first: SipCarrier;
   let second: SipCarrier;
   let own: Tenant;
+  let dial: Stage['dial'];
 
-  before(() => carrierAt(CARRIER));
   beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    first = await SipCarrier.open('127.0.0.3');
-    second = await SipCarrier.open('127.0.0.4', { transport: 'tcp' });
-    own = await tenant();
+    ({ own, dial } = await stage());
+    first = closing(await SipCarrier.open('127.0.0.3'));
+    second = closing(await SipCarrier.open('127.0.0.4', { transport: 'tcp' }));
   });
+  // With trunks that may call in from anywhere strangers are answered differently.
   afterEach(async () => {
-    for (const one of [phone, first, second]) await one.close();
-    // With trunks that may call in from anywhere strangers are answered differently.
     for (const { id } of (await done('GET', '/v1/trunks', undefined, own.key)).data as Json[]) await done('DELETE', `/v1/trunks/${String(id)}`, undefined, own.key);
-    own.server.close();
   });
 
   const trunk = (carrier: SipCarrier, more: Json = {}): Promise<Json> =>
@@ -33,9 +27,7 @@ describe('trunks', () => {
   it('a second leg shows its carrier who we are, with the numbers this carrier wants, and ends there as it ends here', async () => {
     await trunk(first, { username: 'mini', password: 'se"cr;et', from_domain: 'customer.example', number_format: 'national', country: 'DE', caller_id: 'did' });
     first.script(guarded(407, 'mini', 'se"cr;et'));
-    own.server.answers.set('/answer', [{ transfer: { destination: '+493012345601' } }]);
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip });
-    await call.answered();
+    const call = await dial([{ transfer: { destination: '+493012345601' } }]);
     const invite = await first.request('INVITE', 1);
     expect(invite.uri).to.equal(first.uri('03012345601'));
     expect(header(invite, 'from')).to.match(new RegExp(`^<sip:00${own.number.slice(1)}@customer\\.example>;tag=`));
@@ -52,9 +44,7 @@ describe('trunks', () => {
     await trunk(first, { priority: 1 });
     await trunk(second, { priority: 2 });
     first.script(() => ['503 Full']);
-    own.server.answers.set('/answer', [{ transfer: { destination: '+493012345601' } }]);
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip });
-    await call.answered();
+    const call = await dial([{ transfer: { destination: '+493012345601' } }]);
     await second.request('ACK');
     expect(await second.wire.until(() => first.got('INVITE').length || undefined, 'the first try')).to.equal(1);
     await call.hangup();
@@ -73,17 +63,13 @@ describe('trunks', () => {
   it('a trunk without an address calls in with its credentials, from anywhere', async () => {
     await trunk(first, { username: `in${process.pid}`, password: 'right', probe: false });
     await done('PATCH', `/v1/dids/${own.didId}`, { route_mode: 'reject', route_target: { sip_code: 486 } }, own.key);
-    const anywhere = await RawSip.open('127.0.0.66');
-    try {
-      const uri = `sip:${own.number}@127.0.0.1`;
-      const challenge = await anywhere.ask(requestText(anywhere, { uri, callId: 'e2e@in' }), sip);
-      expect(codeOf(challenge)).to.equal(401);
-      const nonce = /nonce="([^"]+)"/.exec(challenge)?.[1] ?? '';
-      const response = md5(`${md5(`in${process.pid}:minivoice:right`)}:${nonce}:${md5(`INVITE:${uri}`)}`);
-      const authorization = `Authorization: Digest username="in${process.pid}", realm="minivoice", nonce="${nonce}", uri="${uri}", response="${response}"`;
-      expect(codeOf(await anywhere.ask(requestText(anywhere, { uri, callId: 'e2e@in', headers: [authorization] }), sip))).to.equal(486);
-    } finally {
-      anywhere.close();
-    }
+    const anywhere = closing(await RawSip.open('127.0.0.66'));
+    const uri = `sip:${own.number}@127.0.0.1`;
+    const challenge = await anywhere.ask(requestText(anywhere, { uri, callId: 'e2e@in' }), sip);
+    expect(codeOf(challenge)).to.equal(401);
+    const nonce = /nonce="([^"]+)"/.exec(challenge)?.[1] ?? '';
+    const response = md5(`${md5(`in${process.pid}:minivoice:right`)}:${nonce}:${md5(`INVITE:${uri}`)}`);
+    const authorization = `Authorization: Digest username="in${process.pid}", realm="minivoice", nonce="${nonce}", uri="${uri}", response="${response}"`;
+    expect(codeOf(await anywhere.ask(requestText(anywhere, { uri, callId: 'e2e@in', headers: [authorization] }), sip))).to.equal(486);
   });
 });

@@ -1,39 +1,26 @@
 import { expect } from 'chai';
 import type { Call } from '../support/call.ts';
-import { Phone } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
-import { callTo, carrierAt, endedCallTo, instance, ready, sip, tenant, timeline, until, type Json, type Tenant } from './platform.ts';
+import { callTo, endedCallTo, instance, ready, timeline, until, type Json, type Tenant } from './platform.ts';
 import { SecondControl } from './second-control.ts';
+import { customer, stage, type Stage } from './stage.ts';
 
-const CARRIER = '127.0.0.2';
 const GREETING = 'This call was answered by the first control process.';
 
 describe('two control processes', function () {
   this.timeout(80_000);
-  let phone: Phone;
   let own: Tenant;
+  let dial: Stage['dial'];
   let second: SecondControl;
 
-  before(async () => {
-    await carrierAt(CARRIER);
-    second = await SecondControl.start();
-  });
+  before(async () => void (second = await SecondControl.start()));
   after(() => second.end());
-  beforeEach(async () => {
-    phone = await Phone.open({ address: CARRIER });
-    own = await tenant();
-    own.server.answers.set('/answer', [{ say: { text: GREETING } }, { pause: { seconds: 60 } }]);
-  });
-  afterEach(async () => {
-    await phone.close();
-    own.server.close();
-    await ready();
-  });
+  beforeEach(async () => void ({ own, dial } = await stage()));
+  afterEach(ready);
 
   /** A call in progress; inbound ones are the first process's, which Kamailio asks. */
   async function inProgress(): Promise<{ call: Call; id: string; path: string }> {
-    const call = await phone.call({ to: own.number, from: '+15551230001', via: sip });
-    await call.answered();
+    const call = await dial([{ say: { text: GREETING } }, { pause: { seconds: 60 } }]);
     await call.heard.waitUntilHears(await spoken(GREETING));
     const { id } = await until(async () => {
       const found = await callTo(own);
@@ -89,8 +76,7 @@ describe('two control processes', function () {
 
   it('know nothing of calls of others\' applications, on any process', async () => {
     const { call, path } = await inProgress();
-    const stranger = await tenant();
-    stranger.server.close();
+    const stranger = await customer();
     for (const [what, body] of [['hangup', undefined], ['actions', { actions: [] }]] as const) {
       expect((await second.api('POST', `${path}/${what}`, body, stranger.key)).status, what).to.equal(404);
     }

@@ -57,7 +57,7 @@ describe('the journal of calls', () => {
     calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING', sip_code: 200 } });
     await journal.settled();
     const stored = await store.find(call.id);
-    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined });
+    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined, actions: undefined, maxDurationSeconds: undefined });
     expect(stored?.createdAt.getTime()).to.equal(call.createdAt.getTime());
     expect((await store.timeline(call.id)).map((entry) => entry.kind)).to.deep.equal(['call.created', 'media.parked', 'call.answered', 'variable.changed', 'call.completed']);
     expect((await rows('webhook_deliveries', call.id).orderBy('seq')).map((row: { event: string }) => row.event)).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
