@@ -4,6 +4,7 @@ import { isAway } from '../lib/database-away.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseMicros } from '../lib/money.ts';
+import { TookTooLong, within } from '../lib/within.ts';
 import { chargeOf, paidSeconds } from './charge.ts';
 import type { Hold, LegKey, LegTimes } from './holds/hold.ts';
 import { RunningLegs, type Exhaustion, type Warning } from './holds/running-legs.ts';
@@ -29,6 +30,8 @@ interface Options {
   holdSeconds: number;
   logger: Logger;
   now?: () => Date;
+  /** How long a new call waits for a database that hangs, in ms. */
+  patienceMs?: number;
 }
 
 /** What is held for a leg before it is dialled. */
@@ -40,6 +43,7 @@ export interface HoldRequest extends LegKey {
   rate: Rate;
 }
 
+const PATIENCE_MS = 3000;
 const TICK_MS = 200;
 const SWEEP_MS = 10_000;
 /** Calls in progress are left alone for so long after a start: they are still being taken over. */
@@ -113,13 +117,15 @@ export class Billing {
   async hold({ rate, ...leg }: HoldRequest): Promise<void> {
     const coveredSeconds = paidSeconds(rate, this.#options.holdSeconds);
     const amountMicros = chargeOf(rate, coveredSeconds);
+    const opened = this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at: this.#now() });
     try {
-      const outcome = await this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at: this.#now() });
+      const outcome = await within(this.#options.patienceMs ?? PATIENCE_MS, opened);
       if (outcome !== 'done') throw outcome.shortage === 'insufficient_balance' ? new ApiError('insufficient_balance') : capReached(outcome.shortage);
     } catch (error) {
-      if (!isAway(error)) throw error;
-      // The reply may have been lost on its way, and not the hold: nobody will come back for it.
-      this.#settlements.end(leg, { endedAt: this.#now() });
+      if (!isAway(error) && !(error instanceof TookTooLong)) throw error;
+      // The reply may have been lost on its way, or be late, and not the hold: nobody will come back for it.
+      const giveBack = (): void => this.#settlements.end(leg, { endedAt: this.#now() });
+      opened.then(giveBack, giveBack);
       this.#options.logger.warn({ err: error, call: leg.callId }, 'no money can be held for a call: the database is away');
       throw new ApiError('service_unavailable', 'the balance cannot be checked right now', { retryAfter: 1 });
     }

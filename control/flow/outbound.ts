@@ -9,6 +9,7 @@ import { ApiError } from '../lib/errors.ts';
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { MediaError, type Dialing, type Media } from '../media/media.ts';
 import type { Flows } from './flows.ts';
 
@@ -78,10 +79,10 @@ export class Outbound {
     const { call, stored } = calls.createOutbound({ id, customerId, applicationId, from, to, metadata, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID() });
     flows.expect(call);
     // Whatever becomes of this process, there is a record of what it has dialled.
-    if (!(await within(STORED_MS, stored))) {
+    await within(STORED_MS, stored).catch(() => {
       this.#giveUp(call, { code: 'internal_error', message: 'the call could not be stored' });
       throw away('calls cannot be stored right now');
-    }
+    });
     if (!isTerminal(call.status)) await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
     return call;
   }
@@ -120,11 +121,4 @@ export class Outbound {
       throw error instanceof FetchError ? invalid('answer_url', `cannot be used: ${error.message}`) : error;
     }
   }
-}
-
-/** Whether it was done within `ms` milliseconds. */
-async function within(ms: number, done: Promise<void>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => resolve(false), ms); });
-  return Promise.race([done.then(() => true), late]).finally(() => clearTimeout(timer));
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { counting, refusal, unavailable, type Place } from './place.ts';
 import { idsOf, LimitScripts, memberOf, type Beat, type HeldPlace } from './scripts.ts';
 
@@ -268,17 +269,8 @@ export class Limits {
     this.#away = true;
   }
 
-  /** @throws Error when Redis does not answer in time; a connection may hang without breaking. */
-  async #within<T>(command: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`redis did not answer within ${this.#times.patienceMs} ms`)), this.#times.patienceMs);
-    });
-    try {
-      return await Promise.race([command, late]);
-    } finally {
-      clearTimeout(timer);
-      command.catch(() => undefined);
-    }
+  /** @throws TookTooLong when Redis does not answer in time; a connection may hang without breaking. */
+  #within<T>(command: Promise<T>): Promise<T> {
+    return within(this.#times.patienceMs, command, `redis did not answer within ${this.#times.patienceMs} ms`);
   }
 }

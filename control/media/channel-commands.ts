@@ -1,4 +1,5 @@
 import { deferred } from '../lib/deferred.ts';
+import { TookTooLong, within as inTime } from '../lib/within.ts';
 import type { ChannelHeaders } from './channel-state.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
@@ -110,12 +111,5 @@ export const asMediaError = (error: unknown): Error =>
   error instanceof MediaError || error instanceof ChannelGone ? error : new MediaError(error instanceof Error ? error.message : String(error));
 
 /** @throws MediaError saying `otherwise` when it takes longer than `ms`. */
-export async function within<T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new MediaError(otherwise)), ms)));
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+export const within = <T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> =>
+  inTime(ms, promise, otherwise).catch((error: unknown) => Promise.reject(error instanceof TookTooLong ? new MediaError(otherwise) : error));

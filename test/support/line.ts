@@ -7,6 +7,7 @@ export class Line {
   /** While true nobody gets through. */
   cut = false;
   #losing: string | undefined;
+  #hung: (() => void)[] | undefined;
 
   constructor(port: number) {
     this.#server = createServer((inside) => {
@@ -26,6 +27,7 @@ export class Line {
           // What it asks for is done, and it never hears of it.
           outside.unpipe(inside).once('data', () => inside.destroy()).resume();
         }
+        if (this.#hung) return void this.#hung.push(() => outside.write(data));
         outside.write(data);
       }).on('end', () => outside.end());
       outside.pipe(inside);
@@ -43,6 +45,18 @@ export class Line {
   /** Ends the connection on which this text is sent next, once the server has answered it. */
   loseReplyTo(text: string): void {
     this.#losing = text;
+  }
+
+  /** From now on the server does not hear what is said, until `goOn`. */
+  hang(): void {
+    this.#hung = [];
+  }
+
+  /** The server hears it all, late. */
+  goOn(): void {
+    const unheard = this.#hung ?? [];
+    this.#hung = undefined;
+    for (const say of unheard) say();
   }
 
   close(): void {

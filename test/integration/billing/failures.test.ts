@@ -52,6 +52,18 @@ describe('money for calls, when something breaks', () => {
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR, heldMicros: 0n });
     });
 
+    it('hanging refuses new calls all the same, and what it then does late is given back', async () => {
+      const url = new URL(rig.url);
+      url.host = `127.0.0.1:${port}`;
+      const impatient = rig.process({ db: rig.connect(url.href), patienceMs: 50 });
+      const call = await rig.call(customer);
+      line.hang();
+      expect((await refusal(impatient.billing.hold(call))).code).to.equal('service_unavailable');
+      line.goOn();
+      while ((await rig.db('holds').where({ call_id: call.callId }).first('status'))?.status !== 'resolved') await impatient.billing.tick();
+      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR, heldMicros: 0n });
+    });
+
     it('committing a hold without our hearing of it refuses the call, and the hold is given back', async () => {
       const call = await rig.call(customer);
       line.loseReplyTo('COMMIT');

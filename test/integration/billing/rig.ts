@@ -51,12 +51,12 @@ export async function startRig() {
 
   const settled = (trx: Knex.Transaction, key: LegKey, cost: Cost): Promise<boolean> => calls.settled(trx, key, cost, { n: ids.number(), at: now() });
 
-  function process(options: { db?: Database; holdSeconds?: number; instance?: number } = {}): Process {
+  function process(options: { db?: Database; holdSeconds?: number; instance?: number; patienceMs?: number } = {}): Process {
     const own = new Ids(options.instance ?? 1);
     const said: Process = {
       billing: new Billing({
         rates: new Rates(new RateStore(options.db ?? db)), store: new HoldStore(options.db ?? db, own), customerOf: (id) => customers.get(id), costs: { settled },
-        holdSeconds: options.holdSeconds ?? 60, logger: pino({ enabled: Boolean(globalThis.process.env["DEBUG_TESTS"]) }), now,
+        holdSeconds: options.holdSeconds ?? 60, patienceMs: options.patienceMs, logger: pino({ enabled: Boolean(globalThis.process.env["DEBUG_TESTS"]) }), now,
       }),
       exhausted: [],
       warnings: [],
