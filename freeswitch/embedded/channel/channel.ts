@@ -180,9 +180,13 @@ export class Channel implements LegListener {
     return this.answering ? this.answering.answer() : !this.down && this.answered;
   }
 
-  /** The codec to play in, waiting for it if it is still being agreed on. */
+  /** The codec to play in, waiting for it if it is still being agreed on; none when the call ends before. */
   async mediaCodec(): Promise<G711 | undefined> {
-    if (!this.codec && !this.down) await this.leg.mediaSettled;
+    if (!this.codec && !this.down) {
+      let forget = (): void => undefined;
+      await Promise.race([this.leg.mediaSettled, new Promise<void>((resolve) => { forget = this.onDown(resolve); })]);
+      forget();
+    }
     return this.down ? undefined : this.codec;
   }
 

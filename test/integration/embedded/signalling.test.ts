@@ -214,6 +214,19 @@ describe('embedded media node: SIP', () => {
     await anna.response(200, 'BYE');
   });
 
+  it('ends the call when the ACK brings no answer to its offer, whatever waits to be played', async () => {
+    const anna = await caller();
+    anna.polite = false;
+    anna.invite({ sdp: null });
+    const uuid = await parked(anna);
+    expect(await esl.api(`uuid_answer ${uuid}`)).to.equal('+OK\n');
+    const ok = await anna.response(200);
+    await esl.execute(uuid, 'playback', 'silence_stream://60000', 'never');
+    anna.ack(ok);
+    await anna.requestReceived('BYE');
+    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid }))['Hangup-Cause']).to.equal('INCOMPATIBLE_DESTINATION');
+  });
+
   it('holds its BYE back until the ACK is in', async () => {
     const anna = await caller();
     anna.polite = false;
