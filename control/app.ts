@@ -349,6 +349,7 @@ export function createApp(config: Config, logger: Logger): App {
       await migrate(db);
       await directory.load();
       await billing.start();
+      await billing.recover(config.INSTANCE_ID);
       await listener.listen(config.EDGE_PORT, config.EDGE_HOST);
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);

@@ -81,6 +81,24 @@ export class Billing {
     this.#timers = [setInterval(() => void this.tick(), TICK_MS), setInterval(() => void sweep(), SWEEP_MS)];
   }
 
+  /**
+   * Gives back what an earlier life of a control process has held for calls that it never came to dial: a call is stored
+   * before it is dialled, and these are not. To be called before the process places calls of its own. Never throws: the
+   * sweeper finds them as well, two minutes after they were made.
+   */
+  async recover(instance: number): Promise<void> {
+    const { store, logger } = this.#options;
+    const at = this.#now();
+    try {
+      for (const leg of await store.unstored(instance, at)) {
+        logger.warn({ call: leg.callId }, 'money was held for a call that was never dialled; it is given back');
+        this.#settlements.end(leg, { endedAt: at });
+      }
+    } catch (error) {
+      logger.warn({ err: error }, 'holds of an earlier life could not be looked for');
+    }
+  }
+
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     let timer: NodeJS.Timeout | undefined;

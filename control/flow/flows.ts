@@ -9,7 +9,7 @@ export class Flows {
 
   constructor(services: FlowServices) {
     this.#services = services;
-    services.calls.onTerminal((call) => this.#forget(call.id));
+    services.calls.onTerminal((call) => this.#forget(call));
   }
 
   get size(): number {
@@ -47,8 +47,11 @@ export class Flows {
   }
 
   /** The call has ended: nothing of its flow stays, and a request under way is given up. */
-  #forget(callId: string): void {
-    this.#running.get(callId)?.cancel();
-    this.#running.delete(callId);
+  #forget({ id, routeMode }: Call): void {
+    const flow = this.#running.get(id);
+    if (flow) flow.cancel();
+    // It has run in an earlier life, and ended unseen.
+    else if (routeMode === 'webhook') this.#services.states.forget(id);
+    this.#running.delete(id);
   }
 }

@@ -29,6 +29,9 @@ const ORPHANS = `SELECT h.call_id, h.leg, h.answered_at, h.covered_until, h.crea
   WHERE h.status = 'open' AND (c.ended_at < :ended OR (c.id IS NULL AND h.created_at < :unknown) OR (c.ended_at IS NULL AND h.covered_until < :uncovered))
   ORDER BY h.created_at LIMIT 500`;
 
+const UNSTORED = `SELECT h.call_id AS callId, h.leg FROM holds h LEFT JOIN calls c ON c.id = h.call_id
+  WHERE h.status = 'open' AND h.created_at < ? AND h.leg = 0 AND h.direction = 'outbound' AND SUBSTRING(h.call_id, -3, 1) = ? AND c.id IS NULL`;
+
 /**
  * The SQL of holds. Every write is one transaction that locks the hold's row, then what the call's room writes, then, last
  * and for as short as can be, the accounts of the customer: always in this order, so that no two wait for each other.
@@ -131,6 +134,11 @@ export class HoldStore {
       const endedAt = row.covered_until ?? row.answered_at ?? row.created_at;
       return { ...key, why: row.stored === null ? 'no call' : 'not extended', times: { answeredAt, endedAt }, atMostHeld: true };
     });
+  }
+
+  /** Open holds of outbound calls that a control process has made before this and whose call it has not stored. */
+  unstored(instance: number, before: Date): Promise<LegKey[]> {
+    return rowsOf<LegKey>(this.#db, UNSTORED, [before, String(instance)]);
   }
 
   /** How much of an amount is available, with the row locked; and before it that of the call, which `settled` writes while other legs of it may be settled. */

@@ -153,6 +153,19 @@ describe('money for calls, when something breaks', () => {
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR });
     });
 
+    it('before its call is stored leaves a hold that its next life gives back at once, and nobody else', async () => {
+      const call = { ...(await rig.call(customer)), callId: rig.ids.next('call') };
+      const [stored, inbound] = [await rig.call(customer), { ...(await rig.call(customer, rate({ direction: 'inbound' }))), callId: rig.ids.next('call') }];
+      for (const one of [call, stored, inbound]) await a.billing.hold(one);
+      await rig.pass(1, []);
+      await rig.process().billing.recover(1);
+      expect(await openHolds(), 'another process').to.equal(3);
+      const next = rig.process().billing;
+      await next.recover(0);
+      await next.tick();
+      expect(await rig.db('holds').where({ customer_id: customer.id, status: 'open' }).pluck('call_id')).to.have.members([stored.callId, inbound.callId]);
+    });
+
     it('between hang-up and settlement leaves a charge that another one writes, to the micro-unit and once', async () => {
       const call = await answeredCall();
       const b = rig.process();
