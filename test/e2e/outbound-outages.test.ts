@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { coordinates, nothingLeft } from './leftovers.ts';
+import { Payer, refusalOf } from './payer.ts';
+import { freshNumber, instance, pidOf, healthy, ready, until } from './platform.ts';
+
+describe('placing calls while a part is away', function () {
+  this.timeout(80_000);
+  let own: Payer;
+
+  beforeEach(async () => {
+    own = await Payer.open({ manner: 'ring' });
+  });
+  after(() => nothingLeft());
+  afterEach(async () => {
+    await ready();
+    await own.close();
+  });
+
+  /** A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. */
+  async function works(): Promise<void> {
+    own.carrier.forget();
+    const reply = await until(async () => {
+      const tried = await own.post();
+      return tried.status === 201 && tried;
+    }, 'calls to be placed again', 30_000);
+    await own.carrier.incoming();
+    await own.hangUp(String(reply.body.id));
+  }
+
+  /** Refused, with the time to wait, and no call has come of it. */
+  async function unavailable(times = 3): Promise<void> {
+    for (let n = 0; n < times; n++) {
+      const reply = await own.post();
+      expect(refusalOf(reply)).to.deep.equal([503, 'service_unavailable']);
+      expect(Number(reply.headers.get('retry-after'))).to.be.at.least(1);
+    }
+    expect(own.carrier.received).to.be.empty;
+  }
+
+  it('the media node: originate_failed, the call is there and failed, nothing is held; with the same Idempotency-Key the answer stays', async () => {
+    const headers = { 'idempotency-key': randomUUID() };
+    const to = freshNumber();
+    await instance.stop('media');
+    try {
+      expect(refusalOf(await own.post({ to }, { headers }))).to.deep.equal([502, 'originate_failed']);
+      const [{ id } = { id: '' }] = await own.calls();
+      const call = await own.settled(id);
+      expect(call).to.include({ to, status: 'failed', cost_amount: '0.00' });
+      expect(call.failure).to.include({ code: 'media_unavailable' });
+      expect(call.hangup).to.include({ by: 'platform' });
+      await own.server.webhook(id, 'call.failed');
+      expect(own.server.of(id).map(({ event }) => event)).to.deep.equal(['call.created', 'call.failed']);
+    } finally {
+      await instance.start('media');
+    }
+    await ready();
+    const again = await own.post({ to }, { headers });
+    expect([...refusalOf(again), again.headers.get('idempotency-replayed')]).to.deep.equal([502, 'originate_failed', 'true']);
+    expect(await own.calls()).to.have.length(1);
+    await works();
+  });
+
+  it('the database: service_unavailable at once, and no free call', async () => {
+    await own.post({ to: '+9995551234' }); // The key is known.
+    await instance.stop('mariadb');
+    try {
+      await unavailable();
+    } finally {
+      await instance.start('mariadb');
+    }
+    await ready();
+    expect(await own.calls()).to.be.empty;
+    await works();
+  });
+
+  it('the database dies among many creations: each is a call or a refusal, and the carrier sees no call that nobody knows', async () => {
+    const database = await pidOf('mariadb');
+    const asked = Array.from({ length: 30 }, async (_, n) => {
+      if (n === 10) process.kill(database, 'SIGKILL');
+      return own.post();
+    });
+    const replies = await Promise.all(asked);
+    await healthy('mariadb', database);
+    await ready();
+    for (const reply of replies) if (reply.status !== 201) expect(refusalOf(reply)).to.deep.equal([503, 'service_unavailable']);
+    const known = await own.calls();
+    expect(known.map(({ id }) => id)).to.include.members(replies.filter(({ status }) => status === 201).map(({ body }) => String(body.id)));
+    const dialled = own.carrier.received.map(({ invite }) => /sip:(\+\d+)@/.exec(invite?.uri ?? '')?.[1]);
+    expect(known.map(({ to }) => to)).to.include.members(dialled);
+    await works();
+  });
+
+  it('redis: service_unavailable at once, and no call beyond the limits', async () => {
+    await instance.stop('redis');
+    try {
+      await unavailable();
+    } finally {
+      await instance.start('redis');
+    }
+    expect(await own.calls()).to.be.empty;
+    await works();
+  });
+
+  it('redis forgets everything during a call: its place is not given away', async () => {
+    await own.close();
+    own = await Payer.open({ manner: 'ring', customer: { limits: { cps: 100, concurrent_calls: 1 } } });
+    const { id } = await own.place();
+    await own.when(id, 'ringing');
+    const redis = new Redis(coordinates().redis_url);
+    try {
+      await redis.flushall();
+    } finally {
+      redis.disconnect();
+    }
+    await until(async () => {
+      const reply = await own.post();
+      expect([429, 503], JSON.stringify(reply.body)).to.include(reply.status);
+      expect(Number(reply.headers.get('retry-after'))).to.be.at.least(1);
+      return reply.status === 429;
+    }, 'the call to be counted again', 20_000);
+    expect(await own.show(id)).to.include({ status: 'ringing' });
+    await own.hangUp(id);
+    await works();
+  });
+});
