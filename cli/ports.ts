@@ -40,8 +40,9 @@ export function portsFrom(base: number | undefined): Ports {
     mediaSip: b + 8,
     mediaEsl: b + 9,
     spare: b + 20,
-    streams: { first: b + 500, last: b + 999 },
-    rtp: { first: b + 1000, last: b + 1999 },
+    streams: { first: b + 100, last: b + 399 },
+    // Four for each call, which keeps them for some seconds beyond its end: so many that 50 new calls a second find theirs.
+    rtp: { first: b + 400, last: b + 1999 },
     mediaRtp: { first: b + 2000, last: b + 2998 },
   };
 }

@@ -8,7 +8,7 @@ describe('ports of an instance', () => {
   it('are the well-known ones for the API and SIP, and from 20000 on for the rest', () => {
     const ports = portsFrom(undefined);
     expect(ports).to.include({ api: 8080, sip: 5060, edge: 20002 });
-    expect(ports.rtp).to.deep.equal({ first: 21000, last: 21999 });
+    expect(ports.rtp).to.deep.equal({ first: 20400, last: 21999 });
     expect(ports.mediaRtp).to.deep.equal({ first: 22000, last: 22998 });
   });
 
