@@ -147,8 +147,8 @@ export function createApp(config: Config, logger: Logger): App {
   const tail = new Tail({ store: streamStore, logger });
   const stream = new EventStream({ store: streamStore, tail, authenticator, requestId: () => ids.next('req'), logger });
   const commits = new CommitSignal({ redis, subscriber, onCommit: () => tail.wake(), logger });
-  const wakeWebhooks = (): void => {
-    worker.wake();
+  const wakeWebhooks = (due = true): void => {
+    if (due) worker.wake();
     commits.committed();
   };
   const callStore = new CallStore(db);

@@ -126,7 +126,7 @@ export class Calls {
     };
     this.#live.set(call.id, call);
     const detail = { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId };
-    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, { name: 'call.created', data: {} })) };
+    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, { name: 'call.created', data: {} }, { awaited: true })) };
   }
 
   /** Takes a call over that another process, or an earlier life of this one, has begun. */
@@ -196,7 +196,7 @@ export class Calls {
    * @param also what the recordings room writes in the same transaction; it may run more than once
    */
   recording(call: Call, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-    return this.#stored(this.#record(call, this.#now(), event, data, { name: event, data }, also));
+    return this.#stored(this.#record(call, this.#now(), event, data, { name: event, data }, { also, awaited: true }));
   }
 
   /** Tells of a media stream of this call. */
@@ -238,7 +238,7 @@ export class Calls {
     return true;
   }
 
-  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }, also?: Change['also']): Change {
+  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }, more?: Pick<Change, 'also' | 'awaited'>): Change {
     const outbox: OutboxRow[] = [];
     if (event) {
       const count = (call.eventCounts[event.name] ?? 0) + 1;
@@ -262,7 +262,7 @@ export class Calls {
     }
     const timeline: TimelineEntry[] = [{ callId: call.id, n: this.#ids.number(), at, kind, detail }];
     // A copy: what is committed with an event is the state that the event told of.
-    const change: Change = { call: { ...call }, timeline, outbox, also };
+    const change: Change = { call: { ...call }, timeline, outbox, ...more };
     this.#journal.append(change);
     return change;
   }

@@ -11,13 +11,15 @@ export interface Change {
   outbox: OutboxRow[];
   /** What another room writes in the same transaction. It may run more than once, and must then change nothing more. */
   also?: (trx: Knex.Transaction) => Promise<void>;
+  /** Somebody waits until it is in the database. */
+  awaited?: boolean;
 }
 
 export interface JournalOptions {
   store: CallStore;
   enqueue: (trx: Knex.Transaction, rows: OutboxRow[]) => Promise<void>;
-  /** Called after a commit that held webhook events. */
-  wake: () => void;
+  /** Called after a commit that held events. @param due whether any of them is to be delivered to a webhook */
+  wake: (due: boolean) => void;
   logger: Logger;
   /** Above so many waiting changes no new call is taken. */
   highWater?: number;
@@ -26,8 +28,9 @@ export interface JournalOptions {
 /** One transaction holds so many changes at most, and so many characters: far below max_allowed_packet (16 MiB in MariaDB). */
 const BATCH_CHANGES = 500;
 const BATCH_SIZE = 1024 * 1024;
-/** How long the first change of a batch waits for others, in ms. */
-const GATHER_MS = 5;
+/** How long the first change of a batch waits for others, in ms; and where somebody waits for one of them. */
+const GATHER_MS = 25;
+const HURRY_MS = 4;
 
 /**
  * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next one gathers,
@@ -40,6 +43,8 @@ export class Journal {
   readonly #highWater: number;
   #waiting: Change[] = [];
   #flushing: Promise<void> | undefined;
+  /** Ends the gathering of a batch soon; set while one gathers. */
+  #hurry: (() => void) | undefined;
   #failures = 0;
   #closed = false;
   readonly #onCommit: ((changes: readonly Change[]) => void)[] = [];
@@ -64,6 +69,7 @@ export class Journal {
 
   append(change: Change): void {
     this.#waiting.push(change);
+    if (change.awaited) this.#hurry?.();
     this.#flushing ??= this.#flush();
   }
 
@@ -83,8 +89,7 @@ export class Journal {
 
   async #flush(): Promise<void> {
     while (this.#waiting.length > 0 && !this.#closed) {
-      // What arrives within some milliseconds shares a commit: a round trip costs more than a row.
-      await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
+      await this.#gather();
       const batch = this.#nextBatch();
       try {
         await this.#commit(batch).catch((error: unknown) => this.#commitSingly(batch, error));
@@ -100,9 +105,24 @@ export class Journal {
       this.#failures = 0;
       this.#waiting = this.#waiting.slice(batch.length);
       for (const listener of this.#onCommit) listener(batch);
-      if (batch.some((change) => change.outbox.length > 0)) this.#options.wake();
+      const events = batch.flatMap((change) => change.outbox);
+      if (events.length > 0) this.#options.wake(events.some(({ status }) => status !== 'none'));
     }
     this.#flushing = undefined;
+  }
+
+  /** What arrives within some milliseconds shares a commit: a round trip costs more than a row. */
+  async #gather(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      let timer = setTimeout(resolve, GATHER_MS);
+      this.#hurry = () => {
+        this.#hurry = undefined;
+        clearTimeout(timer);
+        timer = setTimeout(resolve, HURRY_MS);
+      };
+      if (this.#waiting.some(({ awaited }) => awaited)) this.#hurry();
+    });
+    this.#hurry = undefined;
   }
 
   #nextBatch(): Change[] {

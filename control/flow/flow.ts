@@ -74,7 +74,7 @@ export class Flow {
 
   /** The caller went away before there was a channel. */
   cancel(): void {
-    this.#stop.abort();
+    this.#stop.abort('ended');
   }
 
   /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. A channel that comes later is refused. */
@@ -116,7 +116,7 @@ export class Flow {
     this.#dialog = parked.dialog;
     const running = this.#intent || isTerminal(this.call.status) ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
-    this.#stop.abort();
+    this.#stop.abort('ended');
     clearTimeout(this.#longest);
     if (dialing) this.#routed(dialing.trunkId());
     // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited for.
