@@ -100,6 +100,16 @@ describe('media streams', () => {
     expect((await endedCallTo(own)).status).to.equal('completed');
   });
 
+  it('begin in a call to which the carrier brings its audio with the ACK, too', async () => {
+    const call = await dial([{ start_stream: { stream_url: receiver.url, track: 'both' } }, { say: { text: 'That was late.' } }, { gather: { num_digits: 1, timeout_seconds: 20 } }], { sound: tone(900), offer: false });
+    const stream = await receiver.connection();
+    await stream.heard.inbound.waitUntilTone(900, 500);
+    await stream.heard.outbound.waitUntilHears(await spoken('That was late.'));
+    stream.say(beep(1200, 1000));
+    await call.heard.waitUntilTone(1200, 500);
+    await call.hangup();
+  });
+
   it('clear drops what has not been played and gives its marks back', async () => {
     const call = await dial([{ start_stream: { stream_url: receiver.url } }, { pause: { seconds: 20 } }]);
     const stream = await receiver.connection();

@@ -47,6 +47,8 @@ export class Call extends Watched {
   #final: Reply | undefined;
   #transaction: ClientTransaction | undefined;
   #ack = '';
+  /** The offer was ours. Without it the answer has theirs, and the ACK our answer. */
+  #offered = true;
   #answer = '';
   #cancelled = false;
   #end: CallEnd | undefined;
@@ -124,6 +126,7 @@ export class Call extends Watched {
   /** Sends the first INVITE. */
   start(invite: { uri: string; from: string; to: string; hop: HostPort; headers: HeaderLine[]; offer: boolean }): void {
     this.dialog.call(invite.from, invite.to, invite.uri);
+    this.#offered = invite.offer;
     const body = invite.offer ? this.#audio.describe('sendrecv') : '';
     const headers = [...this.dialog.headers('INVITE'), ...invite.headers, ...typeOf(body)];
     this.#transaction = this.#wire.request(`INVITE ${invite.uri} SIP/2.0`, headers, body, invite.hop, (response) => this.#inviteResponse(response));
@@ -317,8 +320,8 @@ export class Call extends Watched {
     } else {
       this.#final = reply;
       this.dialog.answeredBy(response);
-      this.#acknowledge(response);
       if (response.body) this.#audio.take(response);
+      this.#acknowledge(response, this.#offered ? '' : this.#audio.answer());
       // The answer crossed our CANCEL: the call stands, and RFC 3261 §9.1 wants a BYE.
       if (this.#cancelled) {
         this.#send('BYE', [], '', () => undefined);
@@ -335,9 +338,9 @@ export class Call extends Watched {
   }
 
   /** ACK of a 2xx: a request of its own along the route set, with the number of its INVITE (RFC 3261 §13.2.2.4). */
-  #acknowledge(answer: SipMessage): void {
-    const headers: HeaderLine[] = [['Via', this.#wire.newVia()], ...this.dialog.headers('ACK', answer)];
-    this.#ack = writeSip(`ACK ${this.dialog.target} SIP/2.0`, headers);
+  #acknowledge(answer: SipMessage, body = ''): void {
+    const headers: HeaderLine[] = [['Via', this.#wire.newVia()], ...this.dialog.headers('ACK', answer), ...typeOf(body)];
+    this.#ack = writeSip(`ACK ${this.dialog.target} SIP/2.0`, headers, body);
     this.#wire.send(this.#ack, this.dialog.hop);
   }
 }

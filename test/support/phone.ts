@@ -16,7 +16,7 @@ export interface CallOptions {
   codecs?: Codec[];
   /** False: no telephone events are offered. */
   events?: boolean;
-  /** False: an INVITE without SDP. */
+  /** False: an INVITE without SDP; the ACK brings it. */
   offer?: boolean;
   /** What the phone says; silence if not given. */
   sound?: SoundSource;
