@@ -5,9 +5,7 @@ import type { Call } from '../../support/phone.ts';
 import { tone } from '../../support/sound.ts';
 import { Watched } from '../../support/wait.ts';
 import { KINDS } from './nodes.ts';
-import { hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
-
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+import { failure, hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
 
 /** A request for a leg, and what was told of it. */
 class Wanted extends Watched {

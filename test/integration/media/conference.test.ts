@@ -3,9 +3,7 @@ import { expect } from 'chai';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
 import { tone } from '../../support/sound.ts';
 import { KINDS } from './nodes.ts';
-import { hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
-
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+import { failure, hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
 
 for (const kind of KINDS) {
   describe(`a conference on the ${kind} node`, function () {

@@ -9,6 +9,7 @@ import { listChannels } from '../../../control/media/node-commands.ts';
 import { Heard } from '../../support/ear.ts';
 import { Phone, type Call } from '../../support/phone.ts';
 import { tone, type SoundSource } from '../../support/sound.ts';
+import { writeWav } from '../../support/wav.ts';
 import { Control } from './control.ts';
 import { EslProxy, PASSWORD, TestNode } from './nodes.ts';
 
@@ -69,6 +70,13 @@ export class Rig {
     });
     this.#placed.push(dialing.parked);
     return dialing;
+  }
+
+  /** A call that is placed, with its INVITE at the callee, who does what the test says. */
+  async invited(more: Partial<OriginateRequest> = {}): Promise<{ call: Call; dialing: Dialing }> {
+    this.callee.listen('manual', { sound: () => tone(1000) });
+    const dialing = await this.place(more);
+    return { dialing, call: await this.callee.incoming() };
   }
 
   /** A call that is placed and answered. */
@@ -151,6 +159,22 @@ export class Rig {
     return new Control(this.node, { eslPort: this.#proxy.port, kamailio: `${this.callee.address}:${this.callee.port}` });
   }
 }
+
+/** What something failed with, or undefined. */
+export const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+
+/** How a placed call ended, without the time. */
+export async function endOf({ parked: { channel } }: Dialing): Promise<string> {
+  const { by, cause, sipCode } = await channel.ended;
+  return `${by} ${cause} ${sipCode ?? '-'}`;
+}
+
+/** What was sent to a telephone for this call, in order: methods, and codes of responses. */
+export const gets = (call: Call): string[] => call.messages.filter(({ received }) => received).map(({ text }) => text.split(' ', 1)[0] ?? '');
+
+/** A file of a tone. */
+export const wav = (frequency: number, seconds: number): Buffer =>
+  writeWav({ rate: 8000, samples: Int16Array.from({ length: 8000 * seconds }, (_, i) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000))) });
 
 /** Both sides of a recording, to be asked as a telephone's ear is. */
 export async function recorded(file: string): Promise<{ left: Heard; right: Heard }> {

@@ -2,14 +2,8 @@ import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
-import { writeWav } from '../../support/wav.ts';
 import { KINDS } from './nodes.ts';
-import { hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
-
-const wav = (frequency: number, seconds: number): Buffer =>
-  writeWav({ rate: 8000, samples: Int16Array.from({ length: 8000 * seconds }, (_, i) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000))) });
-
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+import { failure, hearsMusic, hearsNothing, hearsTone, recorded, Rig, wav } from './rig.ts';
 
 for (const kind of KINDS) {
   describe(`keys, mute, hold and recordings on the ${kind} node`, function () {
