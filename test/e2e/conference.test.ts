@@ -144,13 +144,14 @@ describe('the conference action', () => {
     const server = closing(await startConferenceRoom({ secret: 'of-the-example', hostPin: '4711' }));
     await done('PATCH', `/v1/applications/${there.applicationId}`, { answer_url: `${server.url}/answer` }, there.key);
     const [guest, host] = [await dial(ANNA, 600, there), await dial(BERT, 1000, there)];
-    for (const [call, keys, heard] of [[guest, '1', PROMPTS.guest], [host, '4711', PROMPTS.host]] as const) {
+    const enters = async (call: Call, keys: string, heard: string): Promise<void> => {
       await call.heard.waitUntilHears(await spoken(PROMPTS.room), { fraction: 0.3 });
       await call.press('1234');
       await call.heard.waitUntilHears(await spoken(PROMPTS.role), { fraction: 0.3 });
       await call.press(keys);
       await call.heard.waitUntilHears(await spoken(heard));
-    }
+    };
+    await Promise.all([enters(guest, '1', PROMPTS.guest), enters(host, '4711', PROMPTS.host)]);
     await Promise.all([hearsTone(guest, 1000), hearsTone(host, 600)]);
     await host.hangup();
     await guest.heard.waitUntilHears(await spoken(PROMPTS.over));
