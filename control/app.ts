@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
-import { Billing, type Exhaustion } from './billing/billing.ts';
+import { Billing } from './billing/billing.ts';
 import { HoldStore } from './billing/holds/store.ts';
 import { ledgerRoutes } from './billing/ledger/routes.ts';
 import { LedgerService } from './billing/ledger/service.ts';
@@ -50,6 +50,7 @@ import { Intake } from './flow/intake.ts';
 import { Outbound } from './flow/outbound.ts';
 import { actionsBody, flowRoutes, stepsOf } from './flow/routes.ts';
 import { FlowStates } from './flow/state.ts';
+import { followMoney } from './flow/unpaid.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -249,18 +250,7 @@ export function createApp(config: Config, logger: Logger): App {
     lost: (dialog) => void dialogs.end(dialog),
   });
 
-  billing.onWarning(({ callId, leg }, warning) => {
-    const call = calls.get(callId);
-    if (call) calls.note(call, 'billing.warning', { leg, ...warning });
-  });
-  billing.onExhausted(({ callId }, why) => {
-    const call = calls.get(callId);
-    if (!call || isTerminal(call.status)) return;
-    const flow = flows.get(callId);
-    if (flow) return void flow.fail(EXHAUSTED[why]);
-    calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_CLEARING' }, failure: EXHAUSTED[why] });
-    void dialogs.endRelayed(call);
-  });
+  followMoney({ billing, calls, flows, endRelayed: (call) => dialogs.endRelayed(call) });
 
   // What the API does to a call, be it here or in the care of another control process.
   const owners = new CallOwners({ calls, peers, instance: config.INSTANCE_ID });
@@ -405,12 +395,5 @@ export function createApp(config: Config, logger: Logger): App {
     },
   };
 }
-
-/** How a call ends that is not paid for any longer. */
-const EXHAUSTED: Record<Exhaustion, NonNullable<Call['failure']>> = {
-  insufficient_balance: { code: 'insufficient_balance', message: 'the balance does not cover more of this call' },
-  spend_control_exceeded: { code: 'limit_reached', message: 'the spend limit does not allow more of this call' },
-  service_unavailable: { code: 'internal_error', message: 'more of this call could not be paid for' },
-};
 
 const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);

@@ -17,6 +17,7 @@ interface Options {
   /** The trunks a customer's numbers go out by, in the order they are to be tried. */
   trunksFor: (customerId: string, trunkId?: string) => Trunk[];
   logger: Logger;
+  now?: () => Date;
 }
 
 /** A leg to a number that wants to go out. */
@@ -48,10 +49,12 @@ const ADOPT_AGAIN_MS = 1000;
  */
 export class Admission {
   readonly #options: Options;
+  readonly #now: () => Date;
   readonly #calls = new Map<string, AdmittedCall>();
 
   constructor(options: Options) {
     this.#options = options;
+    this.#now = options.now ?? (() => new Date());
     options.calls.onAnswered((call, at) => this.answered(call.id, 0, at));
     options.calls.onTerminal((call) => this.#over(call));
   }
@@ -138,7 +141,7 @@ export class Admission {
   }
 
   /** The leg has ended, or was never reached: it is charged for what it has used, and its place is free. */
-  ended(callId: string, leg: number, at = new Date()): void {
+  ended(callId: string, leg: number, at = this.#now()): void {
     const known = this.#calls.get(callId);
     if (!known?.open.has(leg)) return;
     const answeredAt = known.open.get(leg);
@@ -192,7 +195,7 @@ export class Admission {
     for (const [leg, since] of known.open) {
       const answeredAt = leg === 0 ? call.answeredAt : since;
       // Nobody knows how long a call went on whose end was not seen: it costs no more than was held for it.
-      this.#options.billing.ended({ callId: call.id, leg }, { ...(answeredAt && { answeredAt }), endedAt: call.endedAt ?? new Date() }, { atMostHeld: call.hangup?.cause === UNSEEN });
+      this.#options.billing.ended({ callId: call.id, leg }, { ...(answeredAt && { answeredAt }), endedAt: call.endedAt ?? this.#now() }, { atMostHeld: call.hangup?.cause === UNSEEN });
     }
     this.#options.limits.releaseCall(call.id);
   }

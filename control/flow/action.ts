@@ -80,6 +80,7 @@ export interface FlowContext {
   fetchActions(url: string, method: 'GET' | 'POST'): Promise<Step[]>;
   /** Writes what the flow needs to go on after this process has died. */
   save(): void;
+  now(): Date;
 }
 
 /**

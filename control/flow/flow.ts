@@ -26,6 +26,7 @@ export interface FlowServices {
   conferences: FlowContext['conferences'];
   streamer: FlowContext['streamer'];
   logger: Logger;
+  now?: () => Date;
 }
 
 /** Prompts synthesised ahead of the one that plays. */
@@ -265,6 +266,7 @@ export class Flow {
         streamer,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
+        now: this.#services.now ?? (() => new Date()),
       }, resumed);
       ended({ result: this.#replacement ? 'replaced' : 'ok', ...('result' in outcome ? outcome.result : undefined) });
       const steps = this.#takeReplacement();

@@ -72,9 +72,9 @@ async function seeThrough(context: FlowContext, { leg: found }: Resumed): Promis
   }
 }
 
-function answered({ call, calls, state, save }: FlowContext, leg: LegWatch): void {
+function answered({ call, calls, state, save, now }: FlowContext, leg: LegWatch): void {
   const first = state.legAnsweredAt === undefined;
-  state.legAnsweredAt ??= Date.now();
+  state.legAnsweredAt ??= now().getTime();
   leg.answered(new Date(state.legAnsweredAt));
   if (!first) return;
   save();
