@@ -37,7 +37,10 @@ export class Flows {
    */
   run(call: Call, parked: ParkedChannel, dialing?: Ringing): void {
     const flow = this.#running.get(call.id) ?? this.#make(call);
-    void flow.run(parked, dialing);
+    // A call that was over before its channel was there is not told of as ended again.
+    void flow.run(parked, dialing).then(() => {
+      if (this.#running.get(call.id) === flow) this.#running.delete(call.id);
+    });
   }
 
   #make(call: Call): Flow {
