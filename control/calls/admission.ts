@@ -33,9 +33,9 @@ export interface LegToAdmit {
   trunkId?: string | undefined;
 }
 
-/** The legs of one call that money is held for. */
+/** The legs of one call that were let out. */
 interface AdmittedCall {
-  /** Number of the last leg there was. */
+  /** Number of the last leg there may have been. */
   last: number;
   /** Those in progress, and since when they are answered. */
   open: Map<number, Date | undefined>;
@@ -59,7 +59,7 @@ export class Admission {
     options.calls.onTerminal((call) => this.#over(call));
   }
 
-  /** Calls that money is held for, for a gauge. */
+  /** Calls in progress that have or had legs that were let out, for a gauge. */
   get size(): number {
     return this.#calls.size;
   }
@@ -93,9 +93,12 @@ export class Admission {
       await billing.hold({ callId, leg, customerId, applicationId, direction: 'outbound', number, rate });
     } catch (error) {
       limits.release(callId, leg, { unplaced: true });
+      // Whether anything is held is not always known; where it is, it is given back later. The next leg is another one.
+      const call = this.#options.calls.get(callId);
+      if (call && !isTerminal(call.status)) this.#numbered(callId, leg);
       throw error;
     }
-    this.#opened(callId, leg);
+    this.#numbered(callId, leg).open.set(leg, undefined);
     return roomy.flatMap((id) => trunks.find((trunk) => trunk.id === id) ?? []);
   }
 
@@ -114,8 +117,8 @@ export class Admission {
     if (!rate || !this.costsToTake(call) || this.#calls.get(call.id)?.open.has(0)) return;
     const { id, customerId, applicationId, to } = call;
     await this.#options.billing.hold({ callId: id, leg: 0, customerId, applicationId, direction: 'inbound', number: to, rate });
-    this.#opened(id, 0);
-    if (isTerminal(call.status)) this.ended(id, 0, call.endedAt);
+    this.#numbered(id, 0).open.set(0, undefined);
+    if (isTerminal(call.status)) this.ended(id, 0, { at: call.endedAt });
   }
 
   /** The number of the next second leg of a call. */
@@ -125,7 +128,8 @@ export class Admission {
 
   /** The second leg in progress; a call has one at a time. */
   secondLegOf(callId: string): number | undefined {
-    return [...(this.#calls.get(callId)?.open.keys() ?? [])].find((leg) => leg > 0);
+    const known = this.#calls.get(callId);
+    return known && known.last > 0 && known.open.has(known.last) ? known.last : undefined;
   }
 
   /** The leg goes over another of its trunks. */
@@ -140,13 +144,16 @@ export class Admission {
     this.#options.billing.answered({ callId, leg }, at);
   }
 
-  /** The leg has ended, or was never reached: it is charged for what it has used, and its place is free. */
-  ended(callId: string, leg: number, at = this.#now()): void {
+  /**
+   * The leg has ended, or was never reached: it is charged for what it has used, and its place is free.
+   * @param options.unseen nobody knows when: it costs no more than was held for it
+   */
+  ended(callId: string, leg: number, { at = this.#now(), unseen = false }: { at?: Date | undefined; unseen?: boolean } = {}): void {
     const known = this.#calls.get(callId);
     if (!known?.open.has(leg)) return;
     const answeredAt = known.open.get(leg);
     known.open.delete(leg);
-    this.#options.billing.ended({ callId, leg }, { ...(answeredAt && { answeredAt }), endedAt: at });
+    this.#options.billing.ended({ callId, leg }, { ...(answeredAt && { answeredAt }), endedAt: at }, { atMostHeld: unseen });
     this.#options.limits.release(callId, leg);
     const call = this.#options.calls.get(callId);
     if (known.open.size === 0 && (!call || isTerminal(call.status))) this.#calls.delete(callId);
@@ -165,7 +172,10 @@ export class Admission {
         const holds = await this.#options.billing.adopt(call.id);
         if (holds.length === 0) return;
         const open = holds.filter(({ resolved }) => !resolved);
-        this.#calls.set(call.id, { last: Math.max(...holds.map(({ leg }) => leg)), open: new Map(open.map(({ leg, answeredAt }) => [leg, answeredAt])) });
+        const last = Math.max(...holds.map(({ leg }) => leg));
+        this.#calls.set(call.id, { last, open: new Map(open.map(({ leg, answeredAt }) => [leg, answeredAt])) });
+        // One at a time: those before the last had ended, and it was not written any more.
+        for (const { leg } of open) if (leg > 0 && leg < last) this.ended(call.id, leg, { unseen: true });
         if (call.answeredAt) this.answered(call.id, 0, call.answeredAt);
         if (isTerminal(call.status)) this.#over(call);
         return;
@@ -180,15 +190,17 @@ export class Admission {
     return this.#options.billing.rateFor(customerId, 'inbound', to);
   }
 
-  #opened(callId: string, leg: number): void {
+  #numbered(callId: string, leg: number): AdmittedCall {
     const known = this.#calls.get(callId) ?? { last: 0, open: new Map() };
     known.last = Math.max(known.last, leg);
-    known.open.set(leg, undefined);
     this.#calls.set(callId, known);
+    return known;
   }
 
   /** The call has ended, and all its legs with it. */
   #over(call: Call): void {
+    // Also where there is no hold: the process may have died between the two.
+    this.#options.limits.releaseCall(call.id);
     const known = this.#calls.get(call.id);
     if (!known) return;
     this.#calls.delete(call.id);
@@ -197,6 +209,5 @@ export class Admission {
       // Nobody knows how long a call went on whose end was not seen: it costs no more than was held for it.
       this.#options.billing.ended({ callId: call.id, leg }, { ...(answeredAt && { answeredAt }), endedAt: call.endedAt ?? this.#now() }, { atMostHeld: call.hangup?.cause === UNSEEN });
     }
-    this.#options.limits.releaseCall(call.id);
   }
 }
