@@ -14,18 +14,20 @@ export interface Ways {
   sipUri(call: Call, uri: string, from?: string): LegRoute | undefined;
 }
 
-/** To be told what becomes of a leg that is paid for. Each may be told again; `ended` is due in any case. */
+/** To be told what becomes of a leg that is paid for. Each may be told again; `ended` or `gone` is due in any case. */
 export interface LegWatch {
   routed(trunkId: string): void;
   answered(at: Date): void;
   ended(): void;
+  /** It has ended while nobody looked. */
+  gone(): void;
 }
 
 export interface SecondLeg extends LegWatch {
   route: LegRoute;
 }
 
-const FREE: LegWatch = { routed: () => undefined, answered: () => undefined, ended: () => undefined };
+const FREE: LegWatch = { routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined };
 
 /** The second legs of calls: to a SIP URI as they are; to a number like a call of its own, with its rate, limits and hold. */
 export class SecondLegs {
@@ -66,6 +68,7 @@ export class SecondLegs {
       routed: (trunkId) => this.#admission.moved(id, leg, trunkId),
       answered: (at) => this.#admission.answered(id, leg, at),
       ended: () => this.#admission.ended(id, leg),
+      gone: () => this.#admission.ended(id, leg, { unseen: true }),
     };
   }
 }

@@ -1,9 +1,10 @@
 import type { Admission } from '../calls/admission.ts';
 import { failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
+import type { LegWatch } from '../calls/second-legs.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ChannelGone, MediaError, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
+import { ChannelGone, MediaError, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
 import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
 import { ACTIONS, parseActions } from './schema.ts';
@@ -43,6 +44,7 @@ type Intent = Pick<Hangup, 'by'> & { failure?: { code: FailureCode; message: str
 export class Flow {
   readonly call: Call;
   readonly #services: FlowServices;
+  readonly #now: () => Date;
   /** Aborted when the channel has ended. */
   readonly #stop = new AbortController();
   /** Aborted when other actions take the place of those that run. */
@@ -60,6 +62,7 @@ export class Flow {
   constructor(call: Call, services: FlowServices) {
     this.call = call;
     this.#services = services;
+    this.#now = services.now ?? (() => new Date());
   }
 
   /** Asks for the first instructions before the media node has the call. */
@@ -181,6 +184,7 @@ export class Flow {
     const { calls, states } = this.#services;
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
+    const secondLeg = adopted && this.#foundLeg(adopted, saved);
     if (adopted && channel.answered && !call.answeredAt) this.#answered(channel);
     this.#routed(call.direction === 'outbound' ? adopted?.trunkId : undefined);
     this.#limitDuration(channel);
@@ -194,6 +198,7 @@ export class Flow {
       calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined, leg: adopted.bridging !== undefined, conference: adopted.conferencing !== undefined });
     } else {
       if (adopted) await channel.interrupt();
+      secondLeg?.ended();
       this.#state.steps = await this.#orReplaced(this.#first ?? this.#askFirst());
     }
     while (this.#state.index < this.#state.steps.length) {
@@ -205,6 +210,15 @@ export class Flow {
       else this.#state = { ...this.#state, index: this.#state.index + 1, begun: -1 };
     }
     await this.#endByApplication(channel, 'NORMAL_CLEARING');
+  }
+
+  /** The second leg of an earlier life, as far as it can be told: it may have ended meanwhile, or be answered. */
+  #foundLeg({ bridging }: Adopted, saved: FlowState | undefined): LegWatch {
+    const leg = this.#services.legs.resumed(this.call);
+    const answeredAt = saved?.legAnsweredAt === undefined ? bridging?.connected && this.#now() : new Date(saved.legAnsweredAt);
+    if (answeredAt) leg.answered(answeredAt);
+    if (!bridging) leg.gone();
+    return leg;
   }
 
   /** The steps, or those that took their place while they were waited for. */
@@ -266,7 +280,7 @@ export class Flow {
         streamer,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
-        now: this.#services.now ?? (() => new Date()),
+        now: this.#now,
       }, resumed);
       ended({ result: this.#replacement ? 'replaced' : 'ok', ...('result' in outcome ? outcome.result : undefined) });
       const steps = this.#takeReplacement();

@@ -58,9 +58,9 @@ async function ring({ destination, to, from, timeout_seconds }: LegFields, conte
 
 async function seeThrough(context: FlowContext, { leg: found }: Resumed): Promise<LegResult> {
   const { call, calls, state, legs } = context;
+  if (!found) return { reached: state.legAnsweredAt !== undefined, cause: 'UNKNOWN', ...(state.legAnsweredAt !== undefined && { endedBy: 'callee' }) };
   const leg = legs.resumed(call);
   try {
-    if (!found) return { reached: state.legAnsweredAt !== undefined, cause: 'UNKNOWN', ...(state.legAnsweredAt !== undefined && { endedBy: 'callee' }) };
     if (found.trunkId !== undefined) leg.routed(found.trunkId);
     if (found.connected) answered(context, leg);
     else found.answered.then((reached) => { if (reached) answered(context, leg); }, () => undefined);

@@ -46,7 +46,7 @@ describe('a flow', () => {
     call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
   });
 
-  const watch = { routed: (id: string) => void paid.push(`leg over ${id}`), answered: () => void paid.push('leg answered'), ended: () => void paid.push('leg ended') };
+  const watch = { routed: (id: string) => void paid.push(`leg over ${id}`), answered: () => void paid.push('leg answered'), ended: () => void paid.push('leg ended'), gone: () => void paid.push('leg gone') };
   const services = (): FlowServices => ({
     calls,
     states: { save: (id: string, state: FlowState) => saved.set(id, structuredClone(state)), load: (id: string) => Promise.resolve(saved.get(id)), forget: (id: string) => saved.delete(id) } as never,

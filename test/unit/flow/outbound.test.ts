@@ -61,7 +61,7 @@ describe('an outbound call', () => {
       },
       answerMethodOf: () => 'GET', speak: (text) => Promise.resolve(`/${text}.wav`), prepare: () => undefined, fetchAudio: () => Promise.resolve(''),
       admission: { admitInbound: () => Promise.reject(new Error('it is not inbound')), moved: (_id, leg, trunk) => void told.push(`leg ${leg} over ${trunk}`) },
-      legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined }) },
+      legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined }) },
       recorder: { start: (call) => Promise.resolve(void recorded.push(call.status)), stop: () => Promise.resolve(), resumed: () => Promise.resolve() },
       streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() },
       conferences: { stay: () => Promise.resolve('over') },
