@@ -102,12 +102,17 @@ export class Limits {
     tick();
   }
 
-  /** Ends the renewals. The places stay, as the calls do, for the next life of this process. */
-  stop(): Promise<void> {
+  /**
+   * Ends the renewals. The places stay, as the calls do, for the next life of this process. Where it has none, nobody waits
+   * for it should Redis lose its memory.
+   */
+  async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#redis.off('ready', this.#onReady);
-    return this.#beating ?? Promise.resolve();
+    await this.#beating;
+    if (this.#redis.status !== 'ready' || this.#recover || this.#held.size + this.#taking.size + this.#orphans.size > 0) return;
+    await this.#within(this.#scripts.leave()).catch(() => undefined); // Then it counts as gone a little later.
   }
 
   /** Whether places can be taken, as far as is known. */

@@ -3,7 +3,9 @@ import type { Redis } from 'ioredis';
 
 /** In braces, so that a Redis cluster keeps all keys on one node, as scripts need it. */
 const PREFIX = '{limits}:';
-const EPOCH_KEYS = ['epoch', 'awaited', 'heard'].map((name) => PREFIX + name);
+const AWAITED = `${PREFIX}awaited`;
+const EPOCH_KEYS = [`${PREFIX}epoch`, AWAITED, `${PREFIX}heard`];
+const PROCESSES = `${PREFIX}processes`;
 
 const heldKey = (id: string): string => `${PREFIX}held:${id}`;
 const secondKey = (id: string): string => `${PREFIX}second:${id}`;
@@ -79,7 +81,7 @@ export class LimitScripts {
   /** @param announced the epoch in which this process has announced its places. @param known the instances it knew before this epoch. */
   async beat(announced: string, known: readonly string[]): Promise<Beat> {
     const { lifeMs, settleMs, instance } = this.#o;
-    const reply = await this.#run('beat', [...EPOCH_KEYS, `${PREFIX}processes`, this.#placesKey], [this.#now(), lifeMs, settleMs, instance, announced, ...known]);
+    const reply = await this.#run('beat', [...EPOCH_KEYS, PROCESSES, this.#placesKey], [this.#now(), lifeMs, settleMs, instance, announced, ...known]);
     const [epoch = '', opensInMs, records, nowMs, ...instances] = reply;
     return { epoch, opensInMs: Number(opensInMs), records: Number(records), nowMs: Number(nowMs), instances };
   }
@@ -92,6 +94,12 @@ export class LimitScripts {
     if (result === 'granted') return { result, epoch: rest[0] ?? '', trunks: rest.slice(1) };
     if (result === 'cps' || result === 'concurrent') return { result, scope: rest[0] as Scope };
     return { result: 'closed', waitMs: Number(rest[0]) };
+  }
+
+  /** This process ends and holds nothing: nobody has to wait for what it has to announce. */
+  async leave(): Promise<void> {
+    const { instance } = this.#o;
+    await this.#redis.multi().zrem(PROCESSES, instance).srem(AWAITED, instance).exec();
   }
 
   /** Of a hundred or so at a time: a script holds everybody else up for as long as it runs. */

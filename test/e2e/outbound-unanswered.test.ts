@@ -89,10 +89,11 @@ describe('an outbound call that is not answered', function () {
 
     for (const [what, first] of [['a 503', { refuse: 503 }], ['silence', 'deaf']] as [string, Manner][]) {
       it(`${what} of the first lets the second answer, and the call is the second's`, async () => {
-        const second = await both(first, 'answer');
+        const second = await both(first, 'manual');
         const { id, trunk_id } = await own.place({ actions: [{ pause: { seconds: 60 } }] });
         expect(trunk_id).to.equal(own.trunkId);
         const far = await second.phone.incoming();
+        far.answer();
         expect(await own.when(id, 'in_progress')).to.include({ trunk_id: second.trunkId });
         await far.hangup();
         expect(await own.settled(id)).to.include({ status: 'completed', trunk_id: second.trunkId, cost_amount: '0.01' });

@@ -136,7 +136,7 @@ describe('embedded media node: conference', () => {
     await esl.api(`uuid_setvar ${anna.uuid} RECORD_STEREO true`);
     await esl.api(`uuid_record ${anna.uuid} start ${path}`);
     const from = anna.call.heard.packets;
-    await anna.call.heard.until(() => anna.call.heard.packets > from + 40 || undefined, 'more');
+    await anna.call.heard.until(() => anna.call.heard.packets > from + 100 || undefined, 'more');
     await esl.api(`uuid_record ${anna.uuid} stop ${path}`);
     const { left, right } = readStereo(path);
     expect([share(left, 440), share(right, 1000)].every((part) => part > 0.9)).to.equal(true);

@@ -278,12 +278,25 @@ describe('limits', () => {
 
     it('a process that does not come back is waited for as long as its places would have lasted', async () => {
       const second = await started(1);
+      await second.take(place('call_2', of));
       await pass(1, limits, second);
       await second.stop();
       await redis.flushdb();
       await pass(30, limits);
       expect((await refused(limits.take(place('call_1', of)))).code).to.equal('service_unavailable');
       await pass(1, limits);
+      await limits.take(place('call_1', of));
+    });
+
+    it('a process that had ended with nothing to come back to is not waited for', async () => {
+      const second = await started(1);
+      await second.take(place('call_2', of));
+      await pass(1, limits, second);
+      second.release('call_2', 0);
+      await second.stop();
+      await pass(1, limits);
+      await redis.flushdb();
+      await settled(limits);
       await limits.take(place('call_1', of));
     });
 
