@@ -18,13 +18,16 @@ describe('placing calls while a part is away', function () {
     await own.close();
   });
 
-  /** A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. */
+  /**
+   * A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. Redis without its
+   * memory waits up to 30 s for each control process there was.
+   */
   async function works(): Promise<void> {
     own.carrier.forget();
     const reply = await until(async () => {
       const tried = await own.post();
       return tried.status === 201 && tried;
-    }, 'calls to be placed again', 30_000);
+    }, 'calls to be placed again', 45_000);
     await own.carrier.incoming();
     await own.hangUp(String(reply.body.id));
   }
