@@ -47,6 +47,8 @@ export interface NodeOptions {
 const EVENTS = [
   'CHANNEL_OUTGOING', 'CHANNEL_PARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT',
 ];
+/** The dialplan's own, and the park around everything: half of what a call would have the node say, with all its variables each time. */
+const UNHEARD = ['multiset', 'sched_hangup', 'ring_ready', 'park'];
 const MAX_PENDING = 10_000;
 /** How much longer than it may ring the command of an outbound call may run, in s. */
 const JOB_SECONDS = 60;
@@ -97,6 +99,7 @@ export class MediaNode implements ChannelNode, Peer {
       port: eslPort,
       password: options.password,
       events: EVENTS,
+      unheard: UNHEARD,
       maxPending: MAX_PENDING,
       timings: options.timings,
       logger: options.logger,

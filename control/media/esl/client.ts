@@ -23,7 +23,7 @@ export const ESL_TIMINGS: EslTimings = {
   keepAliveMs: 5000,
 };
 
-export interface EslClientOptions extends Pick<EslConnectionOptions, 'host' | 'port' | 'password' | 'events' | 'onEvent' | 'maxPending'> {
+export interface EslClientOptions extends Pick<EslConnectionOptions, 'host' | 'port' | 'password' | 'events' | 'unheard' | 'onEvent' | 'maxPending'> {
   timings: EslTimings;
   logger: Logger;
   /** Called with every new connection, subscribed and ready. */
@@ -69,10 +69,10 @@ export class EslClient {
   }
 
   async #connect(): Promise<void> {
-    const { host, port, password, events, onEvent, maxPending, timings, logger } = this.#options;
+    const { host, port, password, events, unheard, onEvent, maxPending, timings, logger } = this.#options;
     try {
       const connection = await EslConnection.open({
-        host, port, password, events, onEvent, maxPending,
+        host, port, password, events, unheard, onEvent, maxPending,
         openMs: timings.openMs,
         commandMs: timings.commandMs,
         keepAliveMs: timings.keepAliveMs,

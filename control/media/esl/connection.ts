@@ -9,6 +9,8 @@ export interface EslConnectionOptions {
   password: string;
   /** Names of the events to subscribe to. */
   events: readonly string[];
+  /** Applications whose end nobody needs to hear of. */
+  unheard?: readonly string[];
   onEvent: (event: EslEvent) => void;
   /** Called once, when an open connection has ended for whatever reason. */
   onClose: (reason: EslError) => void;
@@ -199,9 +201,12 @@ export class EslConnection {
   }
 
   async #logIn(): Promise<void> {
-    const { password, events } = this.#options;
+    const { password, events, unheard = [] } = this.#options;
     const reply = await this.#send(`auth ${oneLine(password)}`);
     if (!reply.headers.get('reply-text')?.startsWith('+OK')) throw new EslError('denied', `wrong password: ${reply.headers.get('reply-text') ?? ''}`);
+    // With any filter set only what matches one passes, until one says no: all events but those of some applications.
+    const filters = unheard.length > 0 ? ['Event-Name /./', ...unheard.map((application) => `Application -${application}`)] : [];
+    for (const reply of await Promise.all(filters.map((filter) => this.#send(`filter ${filter}`)))) replied(reply);
     replied(await this.#send(`event json ${[...new Set(['BACKGROUND_JOB', ...events])].join(' ')}`));
   }
 

@@ -46,6 +46,13 @@ describe('an event socket connection', () => {
     expect(node.commands).to.deep.equal(['auth secret', 'event json BACKGROUND_JOB CHANNEL_PARK DTMF']);
   });
 
+  it('hears of everything but the end of the applications named, from the first event on', async () => {
+    await open({ unheard: ['ring_ready', 'park'] });
+    expect(node.commands).to.deep.equal([
+      'auth secret', 'filter Event-Name /./', 'filter Application -ring_ready', 'filter Application -park', 'event json BACKGROUND_JOB CHANNEL_PARK DTMF',
+    ]);
+  });
+
   it('is denied with a wrong password, and says so', async () => {
     const error = await failure(open({ password: 'wrong' }));
     expect(error.kind).to.equal('denied');
