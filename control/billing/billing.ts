@@ -161,9 +161,9 @@ export class Billing {
    * @param options.atMostHeld its end is not known: no more than what is held is charged
    */
   ended(leg: LegKey, times: LegTimes, { atMostHeld = false } = {}): void {
-    this.#running.remove(leg);
+    const known = this.#running.remove(leg);
     this.#adopting.get(leg.callId)?.add(leg.leg);
-    this.#settlements.end(leg, times, atMostHeld);
+    this.#settlements.end(leg, times, { atMostHeld, known });
   }
 
   /** Calls back when a leg is not paid for any longer: the call must end now. */

@@ -126,10 +126,8 @@ export class CallStore {
     cost: { amountMicros: bigint; currency: string; billsecSeconds: number; unpaidMicros: bigint }, { n, at }: { n: string; at: Date },
   ): Promise<boolean> {
     // As digits: a bound bigint would be a string, and adding that is floating.
-    const changed = (await trx('calls').where({ id: callId }).update({
-      cost_micros: trx.raw(`COALESCE(cost_micros, 0) + ${cost.amountMicros}`), cost_currency: cost.currency,
-    })) as number;
-    if (changed === 0) return false;
+    const [changed] = (await trx.raw(`UPDATE calls SET cost_micros = COALESCE(cost_micros, 0) + ${cost.amountMicros}, cost_currency = ? WHERE id = ?`, [cost.currency, callId])) as unknown as [{ affectedRows: number }];
+    if (changed.affectedRows === 0) return false;
     const detail = {
       leg, amount: formatMicros(cost.amountMicros), currency: cost.currency, billsec_seconds: cost.billsecSeconds,
       ...(cost.unpaidMicros > 0n && { unpaid_amount: formatMicros(cost.unpaidMicros) }),

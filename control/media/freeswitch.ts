@@ -55,7 +55,7 @@ export class FreeSwitchMedia implements Media {
 
   async originate(request: OriginateRequest): Promise<Dialing> {
     const nodes = this.#nodes.map((node) => ({ node, ...node.status() })).filter(({ connected }) => connected).sort((a, b) => a.channels - b.channels);
-    let refusal = new MediaError('no media node is connected');
+    let refusal: MediaError | undefined;
     for (const { node } of nodes) {
       try {
         return await node.originate(request);
@@ -64,7 +64,7 @@ export class FreeSwitchMedia implements Media {
         refusal = error;
       }
     }
-    throw refusal;
+    throw refusal ?? new MediaError('no media node is connected');
   }
 
   nodes(): MediaNodeStatus[] {

@@ -41,6 +41,8 @@ const CUT_AHEAD_MS = 600;
 const RETRY_MS = 1000;
 /** Extensions under way at once: they share the database with everything else. */
 const PARALLEL = 4;
+/** Answers stored by one statement. */
+const ANSWERS_AT_ONCE = 100;
 
 const MESSAGES: Record<Exhaustion, string> = {
   insufficient_balance: 'the balance does not cover more of this call',
@@ -91,8 +93,9 @@ export class RunningLegs {
     if (leg) leg.answeredAt ??= at;
   }
 
-  remove(key: LegKey): void {
-    this.#legs.delete(nameOf(key));
+  /** Returns whether it was here. */
+  remove(key: LegKey): boolean {
+    return this.#legs.delete(nameOf(key));
   }
 
   /** Tells that a leg is not paid for. */
@@ -115,9 +118,12 @@ export class RunningLegs {
   }
 
   async #work(now: number): Promise<void> {
-    const due = [...this.#legs.values()].filter((leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now))).values();
+    const due = [...this.#legs.values()].filter((leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now)));
+    const untold = due.filter((leg) => !leg.answerStored);
+    for (let i = 0; i < untold.length; i += ANSWERS_AT_ONCE) await this.#storeAnswers(untold.slice(i, i + ANSWERS_AT_ONCE));
+    const running = due.filter((leg) => leg.answerStored).values();
     await Promise.all(Array.from({ length: PARALLEL }, async () => {
-      for (const leg of due) await this.#look(leg);
+      for (const leg of running) await this.#look(leg);
     }));
   }
 
@@ -131,23 +137,35 @@ export class RunningLegs {
     return Math.min(AHEAD_MS, this.#options.holdSeconds * 500);
   }
 
+  async #storeAnswers(legs: readonly Leg[]): Promise<void> {
+    await this.#trying(legs, async () => {
+      await this.#options.store.answered(legs.flatMap((leg) => (leg.answeredAt ? [{ callId: leg.callId, leg: leg.leg, answeredAt: leg.answeredAt, coveredUntil: coveredUntil(leg) }] : [])));
+      for (const leg of legs) leg.answerStored = true;
+    });
+  }
+
   async #look(leg: Leg): Promise<void> {
+    if (!this.has(leg)) return;
+    await this.#trying([leg], async () => {
+      if (this.#isDue(leg, this.#options.now().getTime())) await this.#extend(leg);
+    });
+  }
+
+  /** What fails is tried again a little later. */
+  async #trying(legs: readonly Leg[], work: () => Promise<void>): Promise<void> {
     const now = this.#options.now().getTime();
-    if (!leg.answeredAt || !this.has(leg)) return;
     try {
-      if (!leg.answerStored) {
-        await this.#options.store.answered(leg, leg.answeredAt, coveredUntil(leg));
-        leg.answerStored = true;
-      }
-      if (this.#isDue(leg, now)) await this.#extend(leg);
+      await work();
       if (this.#failing) this.#options.logger.info('holds are brought up to date again');
       this.#failing = false;
     } catch (error) {
-      leg.nextTryAt = now + RETRY_MS;
-      if (!this.#failing) this.#options.logger.warn({ err: error, call: leg.callId, leg: leg.leg }, 'holds cannot be brought up to date; trying on');
+      if (!this.#failing) this.#options.logger.warn({ err: error, call: legs[0]?.callId, leg: legs[0]?.leg }, 'holds cannot be brought up to date; trying on');
       this.#failing = true;
-      const until = coveredUntil(leg);
-      if (until && now >= until.getTime() - this.#ahead() / 2) this.#warn(leg, 'service_unavailable');
+      for (const leg of legs) {
+        leg.nextTryAt = now + RETRY_MS;
+        const until = coveredUntil(leg);
+        if (until && now >= until.getTime() - this.#ahead() / 2) this.#warn(leg, 'service_unavailable');
+      }
     }
   }
 

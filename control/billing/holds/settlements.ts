@@ -22,6 +22,8 @@ interface Options {
 interface Ending extends LegKey {
   times: LegTimes;
   atMostHeld: boolean;
+  /** There is a hold of it for certain. */
+  known: boolean;
   since: number;
   failures: number;
   nextTryAt: number;
@@ -51,10 +53,10 @@ export class Settlements {
   }
 
   /** The first end that is told of a leg counts. */
-  end(key: LegKey, times: LegTimes, atMostHeld = false): void {
+  end(key: LegKey, times: LegTimes, { atMostHeld = false, known = false } = {}): void {
     const name = nameOf(key);
     if (this.#ending.has(name)) return;
-    const ending: Ending = { callId: key.callId, leg: key.leg, times, atMostHeld, since: this.#options.now().getTime(), failures: 0, nextTryAt: 0 };
+    const ending: Ending = { callId: key.callId, leg: key.leg, times, atMostHeld, known, since: this.#options.now().getTime(), failures: 0, nextTryAt: 0 };
     this.#ending.set(name, ending);
     this.#queue.push(ending);
     this.#work();
@@ -90,7 +92,7 @@ export class Settlements {
     const left = orphans.filter((orphan) => orphan.why === 'call ended' || !spare(orphan));
     for (const orphan of left) {
       logger.warn({ call: orphan.callId, leg: orphan.leg, why: orphan.why }, 'a hold was left and is resolved now');
-      this.end(orphan, orphan.times, orphan.atMostHeld);
+      this.end(orphan, orphan.times, { atMostHeld: orphan.atMostHeld, known: true });
     }
     await this.idle();
     return left.length;
@@ -113,7 +115,7 @@ export class Settlements {
     const { store, costs, now, logger } = this.#options;
     const key: LegKey = { callId: ending.callId, leg: ending.leg };
     try {
-      await store.resolve(key, ending.times, now(), ending.atMostHeld, async (trx, cost) => {
+      await store.resolve(key, ending.times, now(), ending, async (trx, cost) => {
         const stored = await costs.settled(trx, key, cost);
         // A call that cost nothing gives its money back at once; one that did waits for its row, but not for ever.
         if (!stored && cost.amountMicros > 0n && now().getTime() - ending.since < CALL_MISSING_MS) throw new Error('the call is not stored yet');

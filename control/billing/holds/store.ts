@@ -24,6 +24,8 @@ interface OrphanRow {
 const INSERT = `INSERT INTO holds (call_id, leg, customer_id, application_id, direction, number, rate_id, price_micros, fee_micros, minimum_seconds, increment_seconds,
   currency, held_micros, covered_seconds, counted_day, counted_day_micros, counted_month_micros, status, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'open',?)`;
 
+const RESOLVE = `UPDATE holds SET status = 'resolved', answered_at = ?, ended_at = ?, resolved_at = ?, billsec = ?, charged_micros = ?, unpaid_micros = ? WHERE call_id = ? AND leg = ?`;
+
 const ORPHANS = `SELECT h.call_id, h.leg, h.answered_at, h.covered_until, h.created_at, c.id AS stored, c.answered_at AS call_answered_at, c.ended_at AS call_ended_at
   FROM holds h LEFT JOIN calls c ON c.id = h.call_id
   WHERE h.status = 'open' AND (c.ended_at < :ended OR (c.id IS NULL AND h.created_at < :unknown) OR (c.ended_at IS NULL AND h.covered_until < :uncovered))
@@ -77,21 +79,29 @@ export class HoldStore {
     });
   }
 
-  async answered({ callId, leg }: LegKey, at: Date, coveredUntil: Date | undefined): Promise<void> {
-    await this.#db.raw(`UPDATE holds SET answered_at = ?, covered_until = ? WHERE call_id = ? AND leg = ? AND status = 'open'`, [at, coveredUntil ?? null, callId, leg]);
+  /** Notes when legs were answered, and until when each is paid for. Those whose hold is resolved stay as they are. */
+  async answered(legs: readonly (LegKey & { answeredAt: Date; coveredUntil: Date | undefined })[]): Promise<void> {
+    if (legs.length === 0) return;
+    const which = `CASE CONCAT(call_id, '/', leg) ${legs.map(() => 'WHEN ? THEN ?').join(' ')} END`;
+    await this.#db.raw(`UPDATE holds SET answered_at = ${which}, covered_until = ${which} WHERE status = 'open' AND (${legs.map(() => '(call_id = ? AND leg = ?)').join(' OR ')})`, [
+      ...legs.flatMap((leg) => [nameOf(leg), leg.answeredAt]), ...legs.flatMap((leg) => [nameOf(leg), leg.coveredUntil ?? null]), ...legs.flatMap(({ callId, leg }) => [callId, leg]),
+    ]);
   }
 
   /**
    * Charges what was used, gives the rest back, and ends the hold: once. Where a leg has lasted longer than was held
    * for, the rest is taken from what is available, as far as that goes.
    * @param settled writes the cost where the call is kept, in the same transaction; what it throws undoes all
+   * @param known there is such a hold for certain
    * @returns the cost, or undefined where there is no such hold, or it has been resolved before
    */
-  async resolve(key: LegKey, times: LegTimes, at: Date, atMostHeld: boolean, settled: (trx: Knex.Transaction, cost: Cost) => Promise<void>): Promise<Cost | undefined> {
-    const known = await this.#db<Row>('holds').where({ call_id: key.callId, leg: key.leg }).first('status');
-    if (known?.status !== 'open') return undefined; // Without a lock: a gap in this table is where the next holds go.
+  async resolve(
+    key: LegKey, times: LegTimes, at: Date, { atMostHeld, known }: { atMostHeld: boolean; known: boolean }, settled: (trx: Knex.Transaction, cost: Cost) => Promise<void>,
+  ): Promise<Cost | undefined> {
+    // Looked for without a lock: where there is none, a locking look closes the gap in which the next holds go.
+    if (!known && (await rowsOf<Row>(this.#db, 'SELECT status FROM holds WHERE call_id = ? AND leg = ?', [key.callId, key.leg]))[0]?.status !== 'open') return undefined;
     return withRetries(() => this.#db.transaction(async (trx) => {
-      const row = await trx<Row>('holds').where({ call_id: key.callId, leg: key.leg }).forUpdate().first();
+      const [row] = await rowsOf<Row>(trx, 'SELECT * FROM holds WHERE call_id = ? AND leg = ? FOR UPDATE', [key.callId, key.leg]);
       if (row?.status !== 'open') return undefined;
       const hold = toHold(row);
       const answeredAt = times.answeredAt ?? hold.answeredAt;
@@ -101,9 +111,7 @@ export class HoldStore {
       const charged = due > hold.heldMicros ? hold.heldMicros + beyond : due;
       const cost: Cost = { amountMicros: charged, currency: hold.currency, billsecSeconds: billsec, unpaidMicros: due - charged };
       await settled(trx, cost);
-      await trx<Row>('holds').where({ call_id: key.callId, leg: key.leg }).update({
-        status: 'resolved', answered_at: answeredAt ?? null, ended_at: times.endedAt, resolved_at: at, billsec, charged_micros: charged.toString(), unpaid_micros: (due - charged).toString(),
-      } as Partial<Row>);
+      await trx.raw(RESOLVE, [answeredAt ?? null, times.endedAt, at, billsec, charged.toString(), (due - charged).toString(), key.callId, key.leg]);
       const unused = hold.heldMicros - (charged - beyond);
       await post(trx, hold.customerId, this.#transfers(hold, at, [
         ['settle', 'settle', 'held', 'revenue', charged - beyond],
