@@ -202,7 +202,8 @@ export class FreeSwitchChannel implements Channel {
     this.progress?.ended(event);
     const answered = this.answered || answeredAndGone(event);
     const end = endOf(event, answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal);
-    if (answered) this.#answeredAt ??= end.at;
+    // Where the node never told of the answer: it was just before, and the second that had begun counts.
+    if (answered) this.#answeredAt ??= new Date(end.at.getTime() - 1);
     this.#end(end);
   }
 
