@@ -246,8 +246,6 @@ export function createApp(config: Config, logger: Logger): App {
     answerUrlOf: (id) => directory.application(id)?.answerUrl,
     adopt: (call) => admission.adopt(call),
     claim: (id) => decisions.claim(id),
-    // Nobody else can tell the caller that the node is gone.
-    lost: (dialog) => void dialogs.end(dialog),
   });
 
   followMoney({ billing, calls, flows, endRelayed: (call) => dialogs.endRelayed(call) });

@@ -18,8 +18,6 @@ interface Options {
   adopt: (call: Call) => Promise<void>;
   /** Called when a media node has the call. */
   claim: (callId: string) => void;
-  /** Called when a media node was lost with a call on it: its SIP dialog at Kamailio is all that is left. */
-  lost: (dialog: ParkedChannel['dialog']) => void;
   logger: Logger;
 }
 
@@ -73,7 +71,6 @@ export class Intake {
       claim(call.id);
       if (call.providerCallId !== channel.uuid) calls.parked(call, channel.uuid, channel.node);
       flows.run(call, parked);
-      if ((await channel.ended).by === 'node') this.#options.lost(parked.dialog);
     } catch (error) {
       logger.error({ err: error, call: headers['call-id'], uuid: channel.uuid }, 'a parked channel could not be taken');
     }

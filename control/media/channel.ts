@@ -9,7 +9,7 @@ import type { Progress } from './dialing.ts';
 import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
 import {
-  MediaError, type Adopted, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
+  MediaError, NODE_LOST, type Adopted, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
 } from './media.ts';
 import { Playbacks } from './playbacks.ts';
 import { placeOf } from './relay.ts';
@@ -209,7 +209,7 @@ export class FreeSwitchChannel implements Channel {
 
   /** The node has died, or has no such channel any more and never told its end. */
   lost(): void {
-    this.#end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
+    this.#end({ by: 'node', cause: NODE_LOST, at: new Date() });
   }
 
   /** Takes over what an earlier control process has started. */

@@ -9,6 +9,9 @@ export type Digit = '0' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9' | 
 /** FreeSWITCH hangup causes we use ourselves (ITU-T Q.850 names). A node may report others. */
 export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'NO_ANSWER' | 'UNALLOCATED_NUMBER' | 'NORMAL_TEMPORARY_FAILURE' | 'ORIGINATOR_CANCEL' | 'ALLOTTED_TIMEOUT';
 
+/** The cause of the end of a channel whose node has died. */
+export const NODE_LOST = 'MEDIA_NODE_LOST';
+
 /** How a channel ended. */
 export interface ChannelEnd {
   /**
@@ -16,7 +19,7 @@ export interface ChannelEnd {
    * ring timeout. `node`: the media node died or lost the channel.
    */
   by: 'caller' | 'platform' | 'node';
-  /** FreeSWITCH hangup cause; `MEDIA_NODE_LOST` when the node died. */
+  /** FreeSWITCH hangup cause; NODE_LOST when the node died. */
   cause: string;
   /** The final SIP code of the leg where there was one: what a caller of ours got, or what the called party sent. */
   sipCode?: number;

@@ -17,12 +17,10 @@ describe('parked channels and their calls', () => {
   let reconciled: ReturnType<typeof deferred<void>>;
   let stored: Call[];
   let here: Set<string>;
-  let lost: string[];
 
   beforeEach(() => {
     stored = [];
     here = new Set();
-    lost = [];
     reconciled = deferred<void>();
     calls = new Calls({ ids: new Ids(1), journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
   });
@@ -35,7 +33,7 @@ describe('parked channels and their calls', () => {
     });
     const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
     const intake = new Intake({
-      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(), claim: () => undefined, lost: ({ callId }) => lost.push(callId), logger: pino({ enabled: false }),
+      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(), claim: () => undefined, logger: pino({ enabled: false }),
       stored: { find: (id) => Promise.resolve(stored.find((call) => call.id === id)), unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)) },
     });
     await intake.start(() => Promise.resolve());
@@ -85,7 +83,7 @@ describe('parked channels and their calls', () => {
     expect([call.status, call.providerCallId]).to.deep.equal(['ringing', first.uuid]);
     second.end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
     await turn();
-    expect(lost).to.deep.equal([]);
+    expect(call.status).to.equal('ringing');
   });
 
   it('the channel of a call that is over is ended', async () => {
@@ -95,15 +93,6 @@ describe('parked channels and their calls', () => {
     const channel = park(call);
     await turn();
     expect(channel.asked).to.deep.equal(['refuse 503']);
-  });
-
-  it('a lost media node leaves a SIP dialog to be ended', async () => {
-    await start();
-    const channel = park(create());
-    await turn();
-    channel.end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
-    while (lost.length === 0) await turn();
-    expect(lost).to.deep.equal(['sip-1']);
   });
 
   it("an earlier life's call whose channel is nowhere is ended, one that is somewhere is not, and other processes' are not touched", async () => {
