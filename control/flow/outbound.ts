@@ -9,7 +9,7 @@ import { ApiError } from '../lib/errors.ts';
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
-import { within } from '../lib/within.ts';
+import { TookTooLong, within } from '../lib/within.ts';
 import { MediaError, type Dialing, type Media } from '../media/media.ts';
 import type { Flows } from './flows.ts';
 
@@ -45,8 +45,8 @@ interface Options {
   logger: Logger;
 }
 
-/** How long the database may take to store a call before it is given up. */
-const STORED_MS = 5000;
+/** How long the database may take to hold money for a call, and then to store it, before it is given up. */
+const PATIENCE_MS = 5000;
 
 const away = (message: string): ApiError => new ApiError('service_unavailable', message, { retryAfter: 2 });
 
@@ -75,11 +75,17 @@ export class Outbound {
     const answerUrl = order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
     const { customerId, applicationId, from, to, metadata, actions, maxDurationSeconds } = order;
     const id = ids.next('call');
-    const trunks = await admission.admit({ callId: id, leg: 0, customerId, applicationId, number: to, trunkId: order.trunkId });
+    const admitted = admission.admit({ callId: id, leg: 0, customerId, applicationId, number: to, trunkId: order.trunkId });
+    const trunks = await within(PATIENCE_MS, admitted).catch((error: unknown) => {
+      if (!(error instanceof TookTooLong)) throw error;
+      // Nobody waits for this call any more when it is let out.
+      admitted.then(() => admission.giveBack(id, 0), () => undefined);
+      throw away('no money can be held for calls right now');
+    });
     const { call, stored } = calls.createOutbound({ id, customerId, applicationId, from, to, metadata, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID() });
     flows.expect(call);
     // Whatever becomes of this process, there is a record of what it has dialled.
-    await within(STORED_MS, stored).catch(() => {
+    await within(PATIENCE_MS, stored).catch(() => {
       this.#giveUp(call, { code: 'internal_error', message: 'the call could not be stored' });
       throw away('calls cannot be stored right now');
     });

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { ApiError } from '../lib/errors.ts';
+import { within } from '../lib/within.ts';
 import { hashApiKey, isApiKey } from './api-key.ts';
 import type { Caller, CustomerCaller, Endpoint } from './endpoint.ts';
 
@@ -24,6 +25,8 @@ export interface Authenticator {
 // A key that another instance has taken away goes on working here for this long.
 const REMEMBERED_MS = 5000;
 const MOST_REMEMBERED = 10_000;
+/** How long the database may take to find a key: one that hangs is as good as away. */
+const PATIENCE_MS = 5000;
 
 /**
  * @param findKey looks a key up by its SHA-256 in hex
@@ -40,7 +43,7 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
     known.delete(keyHash);
     const [oldest] = known.size >= MOST_REMEMBERED ? known.keys() : [];
     if (oldest !== undefined) known.delete(oldest);
-    const fresh = { owner: findKey(keyHash), until: now() + REMEMBERED_MS };
+    const fresh = { owner: within(PATIENCE_MS, findKey(keyHash)), until: now() + REMEMBERED_MS };
     known.set(keyHash, fresh);
     const drop = (): void => {
       if (known.get(keyHash) === fresh) known.delete(keyHash);

@@ -1,6 +1,7 @@
 import { isAway } from '../lib/database-away.ts';
 import { ApiError, type ErrorCode, type ErrorDetail } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { TookTooLong } from '../lib/within.ts';
 
 /** A finished answer of the API. */
 export interface Reply {
@@ -32,10 +33,10 @@ function known(error: unknown): ApiError | undefined {
 
 /**
  * The one place that turns an error into HTTP. What nobody foresaw is logged with the request's id and says nothing to the
- * client, except that it is worth another try where the database was away.
+ * client, except that it is worth another try where the database was away, or has not answered in time.
  */
 export function errorReply(error: unknown, requestId: string, logger: Logger): Reply {
-  const shown = known(error) ?? (isAway(error) ? new ApiError('service_unavailable', undefined, { retryAfter: 1 }) : new ApiError('internal_error'));
+  const shown = known(error) ?? (isAway(error) || error instanceof TookTooLong ? new ApiError('service_unavailable', undefined, { retryAfter: 1 }) : new ApiError('internal_error'));
   if (shown.code === 'internal_error' || (shown !== error && shown.status >= 500)) logger.error({ err: error, request_id: requestId }, 'request failed');
   const body: ErrorBody = { error: { code: shown.code, message: shown.message, details: shown.details, request_id: requestId } };
   const headers: Record<string, string> = {};
