@@ -1,10 +1,11 @@
 import { expect } from 'chai';
-import type { Call } from '../support/call.ts';
+import { Phone, type Call } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
 import { metrics, nothingLeft } from './leftovers.ts';
-import { charge, micros, Payer, type CallRecord } from './payer.ts';
-import { healthy, instance, pidOf, ready, timeline, until } from './platform.ts';
+import { charge, micros, Payer, refusalOf, type CallRecord } from './payer.ts';
+import { carrierAt, done, healthy, instance, pidOf, ready, sip, timeline, until, type Json } from './platform.ts';
 
+const INBOUND = '127.0.0.2';
 const PRICE = { price_per_minute: '0.61', connection_fee: '0.01' };
 const LONG = 'This is a rather long announcement, so that there is time enough for somebody to kill the control plane, or the database, in the middle of it, and nobody notices.';
 const TALK = { actions: [{ pause: { seconds: 60 } }] };
@@ -22,12 +23,12 @@ describe('the money of calls whose control process dies', function () {
     await own.close();
   });
 
-  async function placed(fields = TALK as { actions: unknown[] }): Promise<{ id: string; far: Call }> {
+  async function placed(fields: Json = TALK): Promise<{ id: string; far: Call }> {
     const { id } = await own.place(fields);
     return { id, far: await own.carrier.incoming() };
   }
 
-  async function talking(fields?: { actions: unknown[] }): Promise<{ id: string; far: Call }> {
+  async function talking(fields?: Json): Promise<{ id: string; far: Call }> {
     const call = await placed(fields);
     call.far.answer();
     await call.far.answered();
@@ -56,7 +57,8 @@ describe('the money of calls whose control process dies', function () {
   }
 
   it('while it rings: answered later, answered meanwhile, refused meanwhile, given up later', async () => {
-    const [later, meanwhile, refused, canceled] = [await placed(), await placed(), await placed(), await placed()];
+    const recorded = { ...TALK, record: true };
+    const [later, meanwhile, refused, canceled] = [await placed(recorded), await placed(recorded), await placed(), await placed()];
     for (const { id, far } of [later, meanwhile, refused, canceled]) {
       far.ring();
       await own.when(id, 'ringing');
@@ -68,6 +70,8 @@ describe('the money of calls whose control process dies', function () {
     later.far.answer();
     for (const { id, far } of [later, meanwhile]) {
       await own.when(id, 'in_progress');
+      const recordings = async (): Promise<Json[]> => (await done('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).data as Json[];
+      await until(async () => (await recordings()).length === 1, 'the recording that was asked for to begin');
       await far.hangup();
       expect((await paid(id, 'completed')).hangup).to.include({ by: 'callee' });
     }
@@ -81,11 +85,16 @@ describe('the money of calls whose control process dies', function () {
 
   it('during the call: it talks on and counts on; hung up meanwhile, and just before', async () => {
     const [goesOn, leaves, left] = [await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }), await talking(), await talking()];
+    const bounded = await talking({ ...TALK, max_duration_seconds: 5 });
     await goesOn.far.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
     await left.far.hangup();
     await kill(() => leaves.far.hangup());
     await goesOn.far.heard.waitUntilHears(await spoken(LONG), { timeoutMs: 20_000 });
     expect(goesOn.far.heard.occurrences(await spoken(LONG))).to.have.length(1);
+    expect(await bounded.far.ended()).to.include({ by: 'remote', how: 'bye' });
+    expect((await paid(bounded.id, 'completed')).hangup).to.include({ by: 'platform', cause: 'ALLOTTED_TIMEOUT' });
+    await done('PATCH', `/admin/v1/customers/${own.customerId}`, { limits: { concurrent_calls: 1 } });
+    expect(refusalOf(await own.post()), 'it counts as a call').to.deep.equal([429, 'concurrent_call_limit_reached']);
     expect(await own.show(goesOn.id)).to.include({ status: 'in_progress' });
     expect((await own.balance()).held > 0n, 'it is held for').to.equal(true);
     await paid(leaves.id, 'completed');
@@ -93,6 +102,43 @@ describe('the money of calls whose control process dies', function () {
     await goesOn.far.hangup();
     expect((await paid(goesOn.id, 'completed')).hangup).to.include({ by: 'callee' });
     expect((await timeline(goesOn.id, own.key)).map(({ kind }) => kind)).to.include('flow.resumed');
+  });
+
+  it('during calls with second legs, and one that came in: each leg is paid for, also the one that ended meanwhile', async () => {
+    const minutes = { minimum_seconds: 60, increment_seconds: 60 };
+    await own.rate({ prefix: '+49', price_per_minute: '1.20', ...minutes });
+    await own.rate({ direction: 'inbound', prefix: own.number, price_per_minute: '0.30', ...minutes });
+    await carrierAt(INBOUND);
+    const phone = await Phone.open({ address: INBOUND });
+    try {
+      const bridged = async (): Promise<{ id: string; far: Call; callee: Call }> => {
+        const { id, far } = await talking({ actions: [{ bridge: { destination: '+4930123456' } }, { pause: { seconds: 60 } }] });
+        const callee = await own.carrier.incoming();
+        callee.answer();
+        await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.answered'), 'the leg to be answered');
+        return { id, far, callee };
+      };
+      own.server.answers.set('/answer', TALK.actions);
+      const incoming = await phone.call({ to: own.number, from: '+15551230001', via: sip });
+      await incoming.answered();
+      const [goesOn, ended] = [await bridged(), await bridged()];
+      const { id } = await until(async () => (await own.calls()).find(({ direction, status }) => direction === 'inbound' && status === 'in_progress'), 'the call that came in to be stored');
+      await kill(() => ended.callee.hangup());
+      await until(async () => (await timeline(goesOn.id, own.key)).some(({ kind }) => kind === 'flow.resumed'), 'the call to be taken over');
+      await goesOn.callee.hangup();
+      for (const call of [goesOn, ended]) await call.far.ended();
+      await incoming.hangup();
+      for (const call of [goesOn.id, ended.id, id]) await own.settled(call);
+      const { legs } = await own.books();
+      expect(legs).to.include({ [`${id}/0`]: 300_000n, [`${goesOn.id}/1`]: 1_200_000n, [`${ended.id}/1`]: 1_200_000n });
+      for (const one of [goesOn, ended]) {
+        const record = await own.ended(one.id);
+        expect(legs[`${one.id}/0`]).to.equal(charge(PRICE, record.billsec_seconds));
+        expect(micros(record.cost_amount)).to.equal((legs[`${one.id}/0`] ?? 0n) + 1_200_000n);
+      }
+    } finally {
+      await phone.close();
+    }
   });
 
   it('between the hold and the dialling: there is a call or none, and nothing stays held', async () => {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import type { Call } from '../support/call.ts';
 import { coordinates, nothingLeft } from './leftovers.ts';
-import { Payer, refusalOf } from './payer.ts';
-import { freshNumber, instance, pidOf, healthy, ready, until } from './platform.ts';
+import { charge, micros, Payer, refusalOf } from './payer.ts';
+import { crash, freshNumber, healthy, instance, pidOf, ready, until, type Json } from './platform.ts';
 
 describe('placing calls while a part is away', function () {
   this.timeout(80_000);
@@ -64,6 +65,41 @@ describe('placing calls while a part is away', function () {
     expect(await own.calls()).to.have.length(1);
     await works();
   });
+
+  it('the media node dies under calls: they fail, what was answered is paid for, and carriers are let go, those of second legs too', async () => {
+    own.carrier.listen('manual');
+    const placed = async (actions: Json[]): Promise<{ id: string; far: Call }> => ({ id: (await own.place({ actions })).id, far: await own.carrier.incoming() });
+    const [ringing, talking] = [await placed([]), await placed([{ bridge: { destination: own.carrier.uri } }])];
+    ringing.far.ring();
+    talking.far.answer();
+    const callee = await own.carrier.incoming();
+    callee.answer();
+    await callee.answered();
+    await own.when(ringing.id, 'ringing');
+    await crash('media');
+    for (const { id } of [ringing, talking]) {
+      const record = await own.settled(id);
+      expect(record).to.include({ status: 'failed' });
+      expect(record.failure).to.include({ code: 'media_unavailable' });
+      expect(micros(record.cost_amount)).to.equal(id === ringing.id ? 0n : charge({ price_per_minute: '0.60' }, record.billsec_seconds));
+    }
+    expect(await ringing.far.ended()).to.include({ by: 'remote', how: 'cancel' });
+    for (const far of [talking.far, callee]) expect(await far.ended()).to.include({ by: 'remote', how: 'bye' });
+  });
+
+  for (const part of ['mariadb', 'redis']) {
+    it(`${part} hangs: service_unavailable within seconds, and calls when it has come to itself`, async () => {
+      const pid = await pidOf(part);
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await unavailable(1);
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+      await works();
+      await until(async () => (await own.calls()).every(({ ended_at }) => ended_at !== undefined), 'all calls to have ended');
+    });
+  }
 
   it('the database: service_unavailable at once, and no free call', async () => {
     await own.post({ to: '+9995551234' }); // The key is known.
