@@ -141,7 +141,7 @@ describe('the journal of calls', () => {
     await journal.settled();
     for (const call of many) expect(await rows('webhook_deliveries', call.id)).to.have.length(3);
     expect(journal.accepting).to.equal(true);
-  });
+  }).timeout(60_000);
 
   it('leaves the cost alone, which is written when a leg is settled', async () => {
     const call = create();
