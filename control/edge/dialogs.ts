@@ -1,4 +1,4 @@
-import { UNSEEN, type Call } from '../calls/call.ts';
+import { isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
 import { NODE_LOST } from '../media/media.ts';
@@ -13,6 +13,8 @@ interface Dialog {
   /** The number of its INVITE. */
   cseq: string;
   answered: boolean;
+  /** Since when, where it is. */
+  answeredAt: Date | undefined;
   /** The call it is a leg of, where there is one. */
   call: string | undefined;
 }
@@ -32,30 +34,35 @@ const TRIES = 10;
  * told while this process was away.
  */
 export class Dialogs {
-  readonly #rpcs: readonly KamailioRpc[];
+  readonly #rpcs: readonly Pick<KamailioRpc, 'url' | 'call'>[];
   readonly #calls: Calls;
   readonly #logger: Logger;
+  readonly #now: () => Date;
   #timer: NodeJS.Timeout | undefined;
   /** Calls whose media node is gone. */
   #forsaken = new Set<string>();
+  #stopped = false;
 
-  constructor({ rpcs, calls, logger }: { rpcs: readonly KamailioRpc[]; calls: Calls; logger: Logger }) {
+  constructor({ rpcs, calls, logger, now = () => new Date() }: { rpcs: readonly Pick<KamailioRpc, 'url' | 'call'>[]; calls: Calls; logger: Logger; now?: () => Date }) {
     this.#rpcs = rpcs;
     this.#calls = calls;
     this.#logger = logger;
     calls.onTerminal(({ id, routeMode, hangup }) => {
       if (routeMode === 'webhook' && (hangup?.cause === NODE_LOST || hangup?.cause === UNSEEN)) this.#forsake(id);
     });
+    this.#now = now;
   }
 
+  /** Looks at once, since what Kamailio told while nobody listened is not told again, and then now and then. */
   start(): void {
     const tick = (): void => {
-      this.#timer = setTimeout(() => void this.#sweep().finally(tick), SWEEP_MS);
+      if (!this.#stopped) this.#timer = setTimeout(() => void this.sweep().finally(tick), SWEEP_MS);
     };
-    tick();
+    void this.sweep().finally(tick);
   }
 
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
   }
 
@@ -97,14 +104,17 @@ export class Dialogs {
     return dialog !== undefined && this.#end(dialog);
   }
 
-  async #sweep(): Promise<void> {
-    const relayed = this.#calls.live().filter((call) => call.routeMode === 'sip' && Date.now() - call.createdAt.getTime() > GRACE_MS);
+  /** Makes up for what was told of relayed calls while nobody listened: that they were answered, or that they have ended. */
+  async sweep(): Promise<void> {
+    const relayed = this.#calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
     if (relayed.length === 0) return;
     try {
       const lists = await Promise.all(this.#rpcs.map((rpc) => dialogsOf(rpc)));
-      const held = new Set(lists.flat().map((dialog) => dialog.callId));
+      const held = new Map(lists.flat().map((dialog) => [dialog.callId, dialog]));
       for (const call of relayed) {
-        if (call.sipCallId && held.has(call.sipCallId)) continue;
+        const dialog = call.sipCallId === undefined ? undefined : held.get(call.sipCallId);
+        if (dialog?.answeredAt && !call.answeredAt) this.#calls.answered(call, new Date(Math.min(dialog.answeredAt.getTime(), this.#now().getTime())));
+        if (dialog || this.#now().getTime() - call.createdAt.getTime() <= GRACE_MS) continue;
         this.#calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
         this.#calls.end(call, { hangup: { by: 'platform', cause: UNSEEN } });
       }
@@ -114,13 +124,15 @@ export class Dialogs {
   }
 }
 
-async function dialogsOf(rpc: KamailioRpc): Promise<Dialog[]> {
+async function dialogsOf(rpc: Pick<KamailioRpc, 'call'>): Promise<Dialog[]> {
   const list = await rpc.call('dlg.list');
   return (Array.isArray(list) ? list : []).map((item: unknown) => {
-    const dialog = item as { 'call-id'?: string; state?: number; caller?: { tag?: string; cseq?: string }; callee?: { tag?: string | null }; variables?: { call?: string }[] };
+    const dialog = item as { 'call-id'?: string; state?: number; start_ts?: number; caller?: { tag?: string; cseq?: string }; callee?: { tag?: string | null }; variables?: { call?: string }[] };
     return {
       callId: dialog['call-id'] ?? '', fromTag: dialog.caller?.tag ?? '', toTag: dialog.callee?.tag ?? '', cseq: dialog.caller?.cseq ?? '',
       answered: (dialog.state ?? 0) >= ANSWERED, call: dialog.variables?.find(({ call }) => call !== undefined)?.call,
+      // Whole seconds, cut off: the next one is not too early.
+      answeredAt: dialog.start_ts ? new Date((dialog.start_ts + 1) * 1000) : undefined,
     };
   });
 }

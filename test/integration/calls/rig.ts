@@ -172,6 +172,8 @@ export class ControlProcess {
   readonly view: View;
   readonly db: Database;
   readonly exhausted: (LegKey & { why: Exhaustion })[] = [];
+  /** Relayed calls that Kamailio was asked to end. */
+  readonly relayedEnded: string[] = [];
   readonly #rig: Rig;
   readonly #rates: Rates;
   readonly #intake: Intake;
@@ -236,7 +238,7 @@ export class ControlProcess {
       adopt: (call) => this.#track(admission.adopt(call)), claim: () => undefined,
     });
     this.billing.onExhausted((key, why) => this.exhausted.push({ ...key, why }));
-    followMoney({ billing: this.billing, calls, flows, endRelayed: () => Promise.resolve(true) });
+    followMoney({ billing: this.billing, calls, flows, endRelayed: (call) => Promise.resolve(this.relayedEnded.push(call.id) > 0) });
   }
 
   get alive(): boolean {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Customer } from '../../../control/customers/schema.ts';
-import { Desk, RATES, until } from './desk.ts';
+import { Desk, NUMBER, RATES, refusal, until } from './desk.ts';
 import { startRig, type ControlProcess, type Rig } from './rig.ts';
 
 describe('a second leg', () => {
@@ -31,6 +31,18 @@ describe('a second leg', () => {
     expect((await desk.holds(call)).map(({ billsec, charged_micros }) => [billsec, charged_micros])).to.deep.equal([[80, 800_000], [70, 700_000]]);
     expect(await rig.db('calls').where({ id: call.id }).first('cost_micros')).to.deep.equal({ cost_micros: 1_500_000 });
     await desk.expectNothingTaken(a);
+  });
+
+  it('that is not reached gives its place and its money back at once, and its call goes on', async () => {
+    customer = await rig.customer('10', { limits: { cps: 10, concurrentCalls: 2 } });
+    const call = await desk.answeredCall(a, customer);
+    await desk.bridge(a, call);
+    await a.quiet();
+    expect((await refusal(a.place(customer, NUMBER))).code).to.equal('concurrent_call_limit_reached');
+    desk.lineOf(call).endLeg({ cause: 'USER_BUSY', sipCode: 486 });
+    await a.quiet();
+    expect([a.limits.counters.held, await desk.money(customer)]).to.deep.equal([1, { available: '9.40', held: '0.60' }]);
+    await desk.answeredCall(a, customer);
   });
 
   it('of a call that ends while it is being let out is given back, and nobody is called', async () => {
