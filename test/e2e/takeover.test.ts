@@ -85,8 +85,10 @@ describe('the control plane dies in the middle of an action', function () {
     expect(say.call.heard.recognises(await spoken(LONG)).heardUntilMs, 'the announcement to its end').to.be.greaterThan((await spoken(LONG)).length / 8 - 1500);
     expect(keys.call.heard.keys).to.equal('123456');
     const { startMs } = play.call.heard.recognises(await spoken(NEXT));
-    expect(play.call.heard.tone(1000, 200, startMs - 300), 'the tone without a break').to.be.greaterThan(0.9);
-    expect(startMs, 'the length of the tone').to.be.within(7000, 11_000);
+    // It lasts 8 s. What comes next waits until the next life is there, which may be later.
+    expect(play.call.heard.tone(1000, 200, Math.min(startMs, 8000) - 300), 'the tone without a break').to.be.greaterThan(0.9);
+    expect(startMs, 'the length of the tone').to.be.greaterThan(7000);
+    expect(play.call.heard.tone(1000, 9000, startMs), 'the tone again').to.be.below(0.1);
   });
 
   it('gather, hold, mute: keys before and after count, music goes on, what is muted stays so', async () => {
