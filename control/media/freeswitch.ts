@@ -20,7 +20,7 @@ export interface FreeSwitchMediaOptions {
 /** How long a node may take to say who is in a room, in ms. */
 const ROOM_MS = 1000;
 
-const TIMINGS: NodeTimings = { ...ESL_TIMINGS, graceMs: 5000, sweepMs: 30_000, settleMs: 500 };
+const TIMINGS: NodeTimings = { ...ESL_TIMINGS, graceMs: 5000, sweepMs: 30_000, settleMs: 500, unansweredMs: 10_000 };
 
 /** The media nodes, each driven over one inbound event socket connection. */
 export class FreeSwitchMedia implements Media {

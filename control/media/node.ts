@@ -29,6 +29,8 @@ export interface NodeTimings extends EslTimings {
   sweepMs: number;
   /** `show channels` lags behind the events by a moment, in ms: so long after the first look comes the one that counts. */
   settleMs: number;
+  /** A call that comes in keeps the node's guard for so long unless it is answered before, in ms: well below the guard's 30 s. */
+  unansweredMs: number;
 }
 
 export interface NodeOptions {
@@ -273,7 +275,15 @@ export class MediaNode implements ChannelNode, Peer {
       for (const said of [headers, ...legs]) for (const event of this.#inventory.toldSince(said)) this.#take(event);
     }
     // A call that nobody takes ends after 30 s, by the dialplan or by how it was placed. This one is taken: from here on it is ours to end.
-    if (isOutbound(headers) ? isParked(headers) : !isAnswered(headers)) disarm();
+    if (isOutbound(headers)) {
+      if (isParked(headers)) disarm();
+    } else if (found) {
+      if (!isAnswered(headers)) disarm();
+    } else {
+      // Nearly all are answered soon, which takes the guard back by itself.
+      const later = setTimeout(() => channel.answered || disarm(), this.#options.timings.unansweredMs);
+      void channel.ended.then(() => clearTimeout(later));
+    }
     try {
       this.#options.onParked(parked);
     } catch (error) {

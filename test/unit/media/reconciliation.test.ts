@@ -128,10 +128,13 @@ describe('taking up the channels of a media node', () => {
     expect(driver.parked.map(({ channel }) => channel.uuid)).to.deep.equal(['b']);
   });
 
-  it('takes back the guard of every call that rings', async () => {
+  it('takes back the guard of every call it finds ringing, and of one announced to it that goes on ringing', async () => {
     node.channels.set('a', channelHeaders('a'));
     node.channels.set('b', channelHeaders('b', ANSWERED));
-    await drive().call(node, 'c');
+    driver = new Driver([node], { unansweredMs: 300 });
+    driver.start();
+    await driver.answered(node, 'd');
+    await driver.call(node, 'c');
     await node.command('api sched_del c');
     expect(node.commands.filter((command) => command.includes('sched_del')).sort()).to.deep.equal(['api sched_del a', 'api sched_del c']);
   });
