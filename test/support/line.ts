@@ -6,7 +6,7 @@ export class Line {
   readonly #sockets = new Set<Socket>();
   /** While true nobody gets through. */
   cut = false;
-  #losing: string | undefined;
+  #losing: { text: string; after: string } | undefined;
   #hung: (() => void)[] | undefined;
 
   constructor(port: number) {
@@ -21,8 +21,10 @@ export class Line {
           outside.destroy();
         });
       }
+      let sent = '';
       inside.on('data', (data) => {
-        if (this.#losing !== undefined && data.includes(this.#losing)) {
+        if (this.#losing) sent += data.toString('latin1');
+        if (this.#losing && data.includes(this.#losing.text) && sent.includes(this.#losing.after)) {
           this.#losing = undefined;
           // What it asks for is done, and it never hears of it.
           outside.unpipe(inside).once('data', () => inside.destroy()).resume();
@@ -42,9 +44,12 @@ export class Line {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Ends the connection on which this text is sent next, once the server has answered it. */
-  loseReplyTo(text: string): void {
-    this.#losing = text;
+  /**
+   * Ends the connection on which this text is sent next, once the server has answered it.
+   * @param after of the connection on which this one has been sent before, from now on
+   */
+  loseReplyTo(text: string, after = ''): void {
+    this.#losing = { text, after };
   }
 
   /** From now on the server does not hear what is said, until `goOn`. */

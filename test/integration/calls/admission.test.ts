@@ -56,7 +56,7 @@ describe('what a call takes, it gives back', () => {
 
     it('a database whose reply is lost: what it may have held is given back', async () => {
       customer = await rig.customer('0.60', { limits: { cps: 1, concurrentCalls: 1 } });
-      a.line.loseReplyTo('COMMIT');
+      a.line.loseReplyTo('COMMIT', 'INSERT INTO holds');
       expect((await refusal(a.place(customer, NUMBER))).code).to.equal('service_unavailable');
       await rig.pass(100, [a]);
       await desk.expectNothingTaken(a);

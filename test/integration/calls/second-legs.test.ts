@@ -62,7 +62,7 @@ describe('a second leg', () => {
 
   it('that was refused for a reply that was lost is given back, and does not take the next one with it', async () => {
     const call = await desk.answeredCall(a, customer);
-    a.line.loseReplyTo('COMMIT');
+    a.line.loseReplyTo('COMMIT', 'INSERT INTO holds');
     await desk.bridge(a, call);
     await a.quiet();
     expect(desk.lineOf(call).legs).to.deep.equal([]);
