@@ -178,7 +178,9 @@ export class Calls {
   end(call: Call, ending: CallEnding): void {
     const status: CallStatus = ending.failure ? 'failed' : call.answeredAt ? 'completed' : 'canceled';
     if (!this.#become(call, status)) return;
-    call.endedAt = ending.at ?? this.#now();
+    const at = ending.at ?? this.#now();
+    // The second that had begun counts, also where the node's clock knows of no time between answer and end.
+    call.endedAt = call.answeredAt && at <= call.answeredAt ? new Date(call.answeredAt.getTime() + 1) : at;
     call.hangup = ending.hangup;
     call.failure = ending.failure;
     const data = endData(call);

@@ -202,8 +202,7 @@ export class FreeSwitchChannel implements Channel {
     this.progress?.ended(event);
     const answered = this.answered || answeredAndGone(event);
     const end = endOf(event, answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal);
-    // Where the node never told of the answer: it was just before, and the second that had begun counts.
-    if (answered) this.#answeredAt ??= new Date(end.at.getTime() - 1);
+    if (answered) this.#answeredAt ??= end.at;
     this.#end(end);
   }
 
