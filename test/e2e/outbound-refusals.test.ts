@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { coordinates, nothingLeft } from './leftovers.ts';
 import { FROM, Payer, refusalOf } from './payer.ts';
-import { api, done, freshNumber, tenant, until, type ApiReply, type Json } from './platform.ts';
+import { api, done, freshNumber, listed, tenant, until, type ApiReply, type Json } from './platform.ts';
 
 const detailsOf = ({ body }: ApiReply): Json[] => ((body.error as Json).details ?? []) as Json[];
 
@@ -97,7 +97,7 @@ describe('a call that is refused', function () {
 
   it('no_active_trunk where neither the customer nor the operator has any', async () => {
     const payer = await open({ trunk: { is_active: false } });
-    const operators = ((await done('GET', '/admin/v1/trunks?limit=200')).data as Json[]).filter(({ customer_id, is_active }) => customer_id === undefined && is_active === true);
+    const operators = (await listed('/admin/v1/trunks')).filter(({ customer_id, is_active }) => customer_id === undefined && is_active === true);
     const all = (is_active: boolean) => Promise.all(operators.map(({ id }) => done('PATCH', `/admin/v1/trunks/${String(id)}`, { is_active })));
     await all(false);
     try {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone, type Manner } from '../support/phone.ts';
-import { api, done, freshNumber, tenant, until, type ApiReply, type CustomerServer, type Json, type Tenant } from './platform.ts';
+import { api, done, freshNumber, listed, tenant, until, type ApiReply, type CustomerServer, type Json, type Tenant } from './platform.ts';
 import type { SecondControl } from './second-control.ts';
 
 export const FROM = '+15551230001';
@@ -158,7 +158,7 @@ export class Payer {
    */
   async books(timeoutMs = 15_000): Promise<{ available: bigint; revenue: bigint; legs: Record<string, bigint> }> {
     await until(async () => (await this.balance()).held === 0n, `nothing of ${this.customerId} to be held`, timeoutMs);
-    const transfers = await this.#ledger();
+    const transfers = await listed(`/admin/v1/customers/${this.customerId}/ledger`);
     const accounts: Record<string, bigint> = { top_up: 0n, available: 0n, held: 0n, revenue: 0n };
     const legs: Record<string, bigint> = {};
     const held: Record<string, bigint> = {};
@@ -186,16 +186,6 @@ export class Payer {
     for (const phone of this.#phones) await phone.close();
     for (const { id, ended_at } of await this.calls()) if (ended_at === undefined) await this.hangUp(id);
     await this.books(30_000).finally(() => this.server.close());
-  }
-
-  async #ledger(): Promise<Json[]> {
-    const transfers: Json[] = [];
-    for (let cursor = ''; ;) {
-      const page = await done('GET', `/admin/v1/customers/${this.customerId}/ledger?limit=200${cursor}`);
-      transfers.push(...(page.data as Json[]));
-      if (page.next_cursor === undefined) return transfers;
-      cursor = `&cursor=${encodeURIComponent(String(page.next_cursor))}`;
-    }
   }
 }
 

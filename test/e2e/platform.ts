@@ -47,6 +47,17 @@ export async function done(method: string, path: string, body?: unknown, key?: s
   return reply.body;
 }
 
+/** All that a list has, page by page. */
+export async function listed(path: string, key?: string): Promise<Json[]> {
+  const all: Json[] = [];
+  for (let cursor = ''; ;) {
+    const page = await done('GET', `${path}?limit=200${cursor}`, undefined, key);
+    all.push(...(page.data as Json[]));
+    if (page.next_cursor === undefined) return all;
+    cursor = `&cursor=${encodeURIComponent(String(page.next_cursor))}`;
+  }
+}
+
 /** A recording's audio. */
 export async function audio(path: string, key: string): Promise<{ status: number; body: Buffer }> {
   const response = await fetch(status.api + path, { headers: { authorization: `Bearer ${key}` } });
