@@ -104,6 +104,26 @@ describe('the money of calls whose control process dies', function () {
     expect((await timeline(goesOn.id, own.key)).map(({ kind }) => kind)).to.include('flow.resumed');
   });
 
+  it('stopped in order, as for a new version: nobody notices, and what happens meanwhile is paid for', async () => {
+    const [rings, talks, leaves] = [await placed(), await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }), await talking()];
+    rings.far.ring();
+    await own.when(rings.id, 'ringing');
+    await instance.stop('control');
+    rings.far.answer();
+    await leaves.far.hangup();
+    await instance.start('control');
+    await ready();
+    await talks.far.heard.waitUntilHears(await spoken(LONG), { timeoutMs: 20_000 });
+    expect(talks.far.heard.occurrences(await spoken(LONG))).to.have.length(1);
+    for (const { id, far } of [rings, talks]) {
+      await own.when(id, 'in_progress');
+      await far.hangup();
+      expect((await paid(id, 'completed')).hangup).to.include({ by: 'callee' });
+    }
+    await paid(leaves.id, 'completed');
+    expect((await own.books()).legs).to.have.all.keys([rings, talks, leaves].map(({ id }) => `${id}/0`));
+  });
+
   it('during calls with second legs, and one that came in: each leg is paid for, also the one that ended meanwhile', async () => {
     const minutes = { minimum_seconds: 60, increment_seconds: 60 };
     await own.rate({ prefix: '+49', price_per_minute: '1.20', ...minutes });

@@ -56,6 +56,15 @@ describe('a call that is refused', function () {
     expect(await payer.calls()).to.be.empty;
   });
 
+  it('invalid_request where nobody could say what to do with the call', async () => {
+    const payer = await open();
+    await done('PATCH', `/v1/applications/${payer.applicationId}`, { answer_url: null }, payer.key);
+    const reply = await payer.post();
+    expect(refusalOf(reply)).to.deep.equal([400, 'invalid_request']);
+    expect(detailsOf(reply).map(({ path }) => path)).to.deep.equal(['answer_url']);
+    await payer.place({ actions: [{ hangup: {} }] });
+  });
+
   it('invalid_json, and what is no object', async () => {
     const payer = await open();
     const raw = async (body: string): Promise<[number, unknown]> => {

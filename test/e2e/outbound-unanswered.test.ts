@@ -66,13 +66,20 @@ describe('an outbound call that is not answered', function () {
     expect(own.server.of(id).map(({ event }) => event)).to.deep.equal(['call.created', 'call.ringing', 'call.failed']);
   });
 
-  it('nobody answers within ring_timeout_seconds: no_answer, by the platform, and the ringing stops', async () => {
+  it('nobody answers within ring_timeout_seconds: no_answer, by the platform, and the ringing stops; who answers too late is hung up on', async () => {
     own.carrier.listen('ring');
-    const { id } = await own.place({ ring_timeout_seconds: 5 });
-    expect(await (await own.carrier.incoming()).ended()).to.include({ how: 'cancel' });
-    const record = await unanswered(id, 'failed');
-    expect(record.failure).to.include({ code: 'no_answer' });
-    expect(record.hangup).to.include({ by: 'platform', cause: 'NO_ANSWER' });
+    const placed = [await own.place({ ring_timeout_seconds: 5 }), await own.place({ ring_timeout_seconds: 5 })];
+    const [patient, late] = [await own.carrier.incoming(), await own.carrier.incoming()];
+    late.ignoresCancel = true;
+    expect(await patient.ended()).to.include({ how: 'cancel' });
+    await until(() => late.messages.some(({ received, text }) => received && text.startsWith('CANCEL')), 'the cancel');
+    late.answer();
+    expect(await late.ended()).to.include({ by: 'remote', how: 'bye' });
+    for (const { id } of placed) {
+      const record = await unanswered(id, 'failed');
+      expect(record.failure).to.include({ code: 'no_answer' });
+      expect(record.hangup).to.include({ by: 'platform', cause: 'NO_ANSWER' });
+    }
   });
 
   it('a carrier that never says a word is a failure, and may say it too late', async () => {
