@@ -26,6 +26,10 @@ interface Options {
 
 interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency' | 'tariff' | 'coveredSeconds'> {
   answeredAt: Date | undefined;
+  /** In ms: since when it is looked after here, or known to be answered. */
+  since: number;
+  /** Whether it has been brought up to date, or that has failed. */
+  looked: boolean;
   /** Whether the database knows when it was answered. */
   answerStored: boolean;
   nextTryAt: number;
@@ -39,6 +43,8 @@ const AHEAD_MS = 20_000;
 /** The end is told so much early: hanging up takes a moment, and a begun second would cost more than is held. */
 const CUT_AHEAD_MS = 600;
 const RETRY_MS = 1000;
+/** A leg that ran out while nobody looked after it is ended unless it can be paid for within so long. */
+const CATCH_UP_MS = 5000;
 /** Extensions under way at once: they share the database with everything else. */
 const PARALLEL = 4;
 /** Answers stored by one statement. */
@@ -84,13 +90,15 @@ export class RunningLegs {
     if (this.has(hold)) return;
     const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt } = hold;
     this.#legs.set(nameOf(hold), {
-      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, answerStored: answeredAt !== undefined, nextTryAt: 0, short: undefined, ran: false,
+      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: this.#options.now().getTime(), looked: false, answerStored: answeredAt !== undefined, nextTryAt: 0, short: undefined, ran: false,
     });
   }
 
   answered(key: LegKey, at: Date): void {
     const leg = this.#legs.get(nameOf(key));
-    if (leg) leg.answeredAt ??= at;
+    if (!leg || leg.answeredAt) return;
+    leg.answeredAt = at;
+    leg.since = this.#options.now().getTime();
   }
 
   /** Returns whether it was here. */
@@ -108,7 +116,8 @@ export class RunningLegs {
     const now = this.#options.now().getTime();
     for (const leg of this.#legs.values()) {
       const until = coveredUntil(leg)?.getTime() ?? Infinity;
-      if (leg.ran || now < until - CUT_AHEAD_MS || (!leg.short && now < until)) continue;
+      const catchingUp = !leg.looked && now < leg.since + CATCH_UP_MS;
+      if (leg.ran || now < until - CUT_AHEAD_MS || (!leg.short && (catchingUp || now < until))) continue;
       leg.ran = true;
       this.exhaust(leg, leg.short ?? 'service_unavailable');
     }
@@ -171,7 +180,9 @@ export class RunningLegs {
 
   async #extend(leg: Leg): Promise<void> {
     const { store, holdSeconds, capsOf, now } = this.#options;
-    const wanted = paidSeconds(leg.tariff, leg.coveredSeconds + holdSeconds);
+    // It may have run on while nobody looked after it.
+    const used = Math.ceil((now().getTime() - (leg.answeredAt?.getTime() ?? 0)) / 1000);
+    const wanted = paidSeconds(leg.tariff, Math.max(leg.coveredSeconds, used) + holdSeconds);
     let outcome = await this.#extendTo(leg, wanted, capsOf(leg.customerId));
     let why: Exhaustion | undefined;
     if (typeof outcome === 'object') {

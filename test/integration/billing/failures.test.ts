@@ -190,6 +190,51 @@ describe('money for calls, when something breaks', () => {
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_300_000n, heldMicros: 0n });
     });
 
+    it('for longer than was paid for is followed by one that pays for that too, where there is money', async () => {
+      const call = await answeredCall();
+      await rig.pass(110_000, []);
+      const b = rig.process();
+      await b.billing.adopt(call.callId);
+      await rig.pass(50_000, [b], 500);
+      expect(b.exhausted).to.deep.equal([]);
+      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 2_310_000n, heldMicros: 2_310_000n });
+      b.billing.ended(call, { endedAt: rig.clock.now });
+      await b.billing.tick();
+      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_600_000n, heldMicros: 0n });
+    });
+
+    it('for longer than can be paid for is followed by one that ends the call, and all there is has been used', async () => {
+      customer = await rig.customer('0.80');
+      const call = await answeredCall();
+      await rig.pass(110_000, []);
+      const b = rig.process();
+      await b.billing.adopt(call.callId);
+      await rig.pass(1000, [b], 200);
+      expect(b.exhausted).to.deep.equal([{ callId: call.callId, leg: 0, why: 'insufficient_balance' }]);
+      b.billing.ended(call, { endedAt: rig.clock.now });
+      await b.billing.tick();
+      expect(await rig.balance(customer)).to.include({ availableMicros: 0n, heldMicros: 0n });
+    });
+
+    it('is followed by one that does not wait for ever for the database to say whether the call can be paid for', async () => {
+      const call = await answeredCall();
+      await rig.pass(110_000, []);
+      const b = rig.process();
+      await b.billing.adopt(call.callId);
+      const trx = await rig.db.transaction();
+      await trx('accounts').where({ customer_id: customer.id }).forUpdate();
+      for (let passed = 0; passed < 6000; passed += 1000) {
+        void b.billing.tick();
+        rig.clock.now = rig.at(1000);
+      }
+      void b.billing.tick();
+      expect(b.exhausted).to.deep.equal([{ callId: call.callId, leg: 0, why: 'service_unavailable' }]);
+      await trx.rollback();
+      b.billing.ended(call, { endedAt: rig.clock.now });
+      await rig.pass(1000, [b]);
+      expect(await rig.balance(customer)).to.include({ heldMicros: 0n });
+    });
+
     it('is followed by one that does not look after what has ended meanwhile', async () => {
       const call = await answeredCall();
       const b = rig.process();
