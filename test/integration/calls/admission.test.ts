@@ -148,6 +148,18 @@ describe('what a call takes, it gives back', () => {
       await desk.expectNothingTaken(b);
     });
 
+    it('right after the answer, the next life knows of it, and goes on paying', async () => {
+      const call = (await a.place(customer, NUMBER)) ?? expect.fail('it died');
+      desk.lineOf(call).answer();
+      await until(() => call.status === 'in_progress');
+      await a.journal.settled();
+      a.kill();
+      await rig.pass(10_000, []);
+      const b = await desk.started(1);
+      await rig.pass(40_000, [b]);
+      expect(await desk.money(customer)).to.deep.equal({ available: '8.80', held: '1.20' });
+    });
+
     it('between hang-up and settlement, the next life charges what was used', async () => {
       const call = await desk.answeredCall(a, customer);
       await rig.pass(33_000, [a]);

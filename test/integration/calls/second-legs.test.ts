@@ -134,6 +134,7 @@ describe('a second leg', () => {
     await trx.rollback();
     await rig.pass(20_000, []);
     const b = await desk.started(1);
+    expect((await desk.holds(call)).map(({ status }) => status)).to.deep.equal(['open', 'resolved', 'open']);
     await rig.pass(6000, [b]);
     desk.lineOf(call).endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await b.quiet();
