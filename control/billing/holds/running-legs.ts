@@ -44,7 +44,9 @@ const AHEAD_MS = 20_000;
 const CUT_AHEAD_MS = 600;
 const RETRY_MS = 1000;
 /** A leg that ran out while nobody looked after it is ended unless it can be paid for within so long. */
-const CATCH_UP_MS = 5000;
+const CATCH_UP_MS = 7000;
+/** What has been answered for a while is held no more for at first: it may have ended unseen, which is about to be found out. */
+const FOUND_MS = 2000;
 /** Extensions under way at once: they share the database with everything else. */
 const PARALLEL = 4;
 /** Answers stored by one statement. */
@@ -90,7 +92,8 @@ export class RunningLegs {
     if (this.has(hold)) return;
     const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt } = hold;
     this.#legs.set(nameOf(hold), {
-      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: this.#options.now().getTime(), looked: false, answerStored: answeredAt !== undefined, nextTryAt: 0, short: undefined, ran: false,
+      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: this.#options.now().getTime(), looked: false, answerStored: answeredAt !== undefined,
+      nextTryAt: answeredAt ? this.#options.now().getTime() + FOUND_MS : 0, short: undefined, ran: false,
     });
   }
 
@@ -99,6 +102,7 @@ export class RunningLegs {
     if (!leg || leg.answeredAt) return;
     leg.answeredAt = at;
     leg.since = this.#options.now().getTime();
+    if (leg.since - at.getTime() > FOUND_MS) leg.nextTryAt = leg.since + FOUND_MS;
   }
 
   /** Returns whether it was here. */

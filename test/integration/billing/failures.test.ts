@@ -197,10 +197,21 @@ describe('money for calls, when something breaks', () => {
       await b.billing.adopt(call.callId);
       await rig.pass(50_000, [b], 500);
       expect(b.exhausted).to.deep.equal([]);
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 2_310_000n, heldMicros: 2_310_000n });
+      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 2_320_000n, heldMicros: 2_320_000n });
       b.billing.ended(call, { endedAt: rig.clock.now });
       await b.billing.tick();
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_600_000n, heldMicros: 0n });
+    });
+
+    it('is followed by one that holds nothing more for a call that is found to have ended meanwhile', async () => {
+      const call = await answeredCall();
+      await rig.pass(110_000, []);
+      const b = rig.process();
+      await b.billing.adopt(call.callId);
+      await rig.pass(1500, [b], 500);
+      b.billing.ended(call, { endedAt: rig.clock.now }, { atMostHeld: true });
+      await b.billing.tick();
+      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 600_000n, heldMicros: 0n });
     });
 
     it('for longer than can be paid for is followed by one that ends the call, and all there is has been used', async () => {
@@ -209,7 +220,7 @@ describe('money for calls, when something breaks', () => {
       await rig.pass(110_000, []);
       const b = rig.process();
       await b.billing.adopt(call.callId);
-      await rig.pass(1000, [b], 200);
+      await rig.pass(3000, [b], 200);
       expect(b.exhausted).to.deep.equal([{ callId: call.callId, leg: 0, why: 'insufficient_balance' }]);
       b.billing.ended(call, { endedAt: rig.clock.now });
       await b.billing.tick();
@@ -223,7 +234,7 @@ describe('money for calls, when something breaks', () => {
       await b.billing.adopt(call.callId);
       const trx = await rig.db.transaction();
       await trx('accounts').where({ customer_id: customer.id }).forUpdate();
-      for (let passed = 0; passed < 6000; passed += 1000) {
+      for (let passed = 0; passed < 8000; passed += 1000) {
         void b.billing.tick();
         rig.clock.now = rig.at(1000);
       }
