@@ -98,7 +98,7 @@ describe('calls, their limits and their money, whatever happens in whatever orde
       for (const key of ['placed', 'lives', 'exact', 'unseen', 'exhausted'] as const) count[key] += world.count[key];
       count.legs += rig.node.lines.reduce((sum, line) => sum + line.legs.length, 0);
       for (const [code, times] of world.count.refused) refused.set(code, (refused.get(code) ?? 0) + times);
-    }), { numRuns: Number(process.env['MINIVOICE_TEST_RUNS'] ?? 20), endOnFailure: true });
+    }), { numRuns: Number(process.env['MINIVOICE_TEST_RUNS'] ?? 16), endOnFailure: true });
     // There was something to look at.
     expect(count.exact, JSON.stringify(count)).to.be.greaterThan(count.placed / 3);
     if (process.env['MINIVOICE_TEST_RUNS']) console.log(count, Object.fromEntries(refused));
