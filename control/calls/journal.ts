@@ -146,8 +146,7 @@ export class Journal {
     const calls = [...new Map(batch.map((change) => [change.call.id, change.call])).values()];
     const { store, enqueue } = this.#options;
     await store.transaction(async (trx) => {
-      await store.save(trx, calls);
-      await store.addToTimeline(trx, batch.flatMap((change) => change.timeline));
+      await store.save(trx, calls, batch.flatMap((change) => change.timeline));
       for (const change of batch) await change.also?.(trx);
       // Last: the live stream waits for events that have their position and are not committed yet.
       await enqueue(trx, batch.flatMap((change) => change.outbox));

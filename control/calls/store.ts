@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Database } from '../lib/database.ts';
 import { parseJson } from '../lib/json-column.ts';
 import { formatMicros } from '../lib/money.ts';
+import { together, type Statement } from '../lib/together.ts';
 import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
 
 /** One line of a call's story. `n` orders the lines of one call and makes writing one twice harmless. */
@@ -92,6 +93,13 @@ const callOf = (row: CallRow): Call => ({
   maxDurationSeconds: row.max_duration_seconds ?? undefined,
 });
 
+const upsertOf = (calls: readonly Call[]): Statement => [UPSERT_HEAD + calls.map(() => ROW).join(',') + UPSERT_TAIL, calls.flatMap(rowOf)];
+
+const linesOf = (entries: readonly TimelineEntry[]): Statement => [
+  `INSERT INTO call_timeline (call_id,n,at,kind,detail) VALUES ${entries.map(() => '(?,?,?,?,?)').join(',')} ON DUPLICATE KEY UPDATE n=VALUES(n)`,
+  entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]),
+];
+
 /** The SQL of calls and their timelines. Written only through the journal. */
 export class CallStore {
   readonly #db: Database;
@@ -104,16 +112,9 @@ export class CallStore {
     return this.#db.transaction(work);
   }
 
-  /** Inserts calls or brings them up to date, many in one statement. */
-  async save(trx: Knex.Transaction, calls: readonly Call[]): Promise<void> {
-    if (calls.length === 0) return;
-    await trx.raw(UPSERT_HEAD + calls.map(() => ROW).join(',') + UPSERT_TAIL, calls.flatMap(rowOf) as Knex.RawBinding[]);
-  }
-
-  async addToTimeline(trx: Knex.Transaction, entries: readonly TimelineEntry[]): Promise<void> {
-    if (entries.length === 0) return;
-    const values = entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]);
-    await trx.raw(`INSERT INTO call_timeline (call_id,n,at,kind,detail) VALUES ${entries.map(() => '(?,?,?,?,?)').join(',')} ON DUPLICATE KEY UPDATE n=VALUES(n)`, values);
+  /** Inserts calls or brings them up to date, and adds lines to their stories. */
+  async save(trx: Knex.Transaction, calls: readonly Call[], entries: readonly TimelineEntry[]): Promise<void> {
+    await together(trx, [...(calls.length > 0 ? [upsertOf(calls)] : []), ...(entries.length > 0 ? [linesOf(entries)] : [])]);
   }
 
   /**
@@ -132,7 +133,7 @@ export class CallStore {
       leg, amount: formatMicros(cost.amountMicros), currency: cost.currency, billsec_seconds: cost.billsecSeconds,
       ...(cost.unpaidMicros > 0n && { unpaid_amount: formatMicros(cost.unpaidMicros) }),
     };
-    await this.addToTimeline(trx, [{ callId, n, at, kind: 'billing.settled', detail }]);
+    await together(trx, [linesOf([{ callId, n, at, kind: 'billing.settled', detail }])]);
     return true;
   }
 

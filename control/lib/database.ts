@@ -5,11 +5,14 @@ export type Database = Knex;
 
 const silent = (): void => undefined;
 
-/** A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. */
+/**
+ * A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. Several statements may go in one round trip (see `together`), so
+ * whatever comes from outside is bound, and never written into a statement.
+ */
 export function connectDatabase(url: string, poolSize = 10): Database {
   return knex({
     client: 'mysql2',
-    connection: { uri: url, timezone: 'Z', supportBigNumbers: true, charset: 'utf8mb4' } as Knex.StaticConnectionConfig,
+    connection: { uri: url, timezone: 'Z', supportBigNumbers: true, charset: 'utf8mb4', multipleStatements: true } as Knex.StaticConnectionConfig,
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: 5000,
     migrations: { migrationSource },

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Database } from '../../lib/database.ts';
 import type { Ids } from '../../lib/ids.ts';
 import { wholeSeconds } from '../../lib/time.ts';
+import type { Statement } from '../../lib/together.ts';
 import { chargeOf } from '../charge.ts';
 import { dayOf, type Account, type Transfer, type TransferKind } from '../ledger/account.ts';
 import { post, Short, type Spending } from '../ledger/posting.ts';
@@ -51,12 +52,12 @@ export class HoldStore {
     const { callId, leg, rate, amountMicros, at } = hold;
     const counted = hold.direction === 'outbound' ? amountMicros : 0n;
     return this.#write<never>(async (trx) => {
-      await trx.raw(INSERT, [
+      const insert: Statement = [INSERT, [
         callId, leg, hold.customerId, hold.applicationId ?? null, hold.direction, hold.number.slice(0, 64), rate.id, rate.priceMicros.toString(), rate.feeMicros.toString(), rate.minimumSeconds,
         rate.incrementSeconds, rate.currency, amountMicros.toString(), hold.coveredSeconds, dayOf(at), counted.toString(), counted.toString(), at,
-      ]);
+      ]];
       await post(trx, hold.customerId, this.#transfers({ ...hold, currency: rate.currency }, at, [['hold', 'hold', 'available', 'held', amountMicros]]),
-        counted > 0n ? { day: dayOf(at), take: counted, caps: hold.caps } : undefined);
+        counted > 0n ? { day: dayOf(at), take: counted, caps: hold.caps } : undefined, [insert]);
       return undefined;
     });
   }
@@ -111,13 +112,13 @@ export class HoldStore {
       const charged = due > hold.heldMicros ? hold.heldMicros + beyond : due;
       const cost: Cost = { amountMicros: charged, currency: hold.currency, billsecSeconds: billsec, unpaidMicros: due - charged };
       await settled(trx, cost);
-      await trx.raw(RESOLVE, [answeredAt ?? null, times.endedAt, at, billsec, charged.toString(), (due - charged).toString(), key.callId, key.leg]);
+      const resolved: Statement = [RESOLVE, [answeredAt ?? null, times.endedAt, at, billsec, charged.toString(), (due - charged).toString(), key.callId, key.leg]];
       const unused = hold.heldMicros - (charged - beyond);
       await post(trx, hold.customerId, this.#transfers(hold, at, [
         ['settle', 'settle', 'held', 'revenue', charged - beyond],
         ['settle', 'settle/beyond', 'available', 'revenue', beyond],
         ['release', 'release', 'held', 'available', unused],
-      ]), spendingOf(row, unused, beyond, at));
+      ]), spendingOf(row, unused, beyond, at), [resolved]);
       return cost;
     }));
   }

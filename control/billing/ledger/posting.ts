@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
-import { matchedBy, rowsOf } from '../sql.ts';
+import { together, type Statement } from '../../lib/together.ts';
+import { rowsOf } from '../sql.ts';
 import { ACCOUNTS, type Account, type Caps, type Shortage, type Transfer } from './account.ts';
 
 /** What outbound calls take counts against the caps of their customer. Without caps it is counted all the same. */
@@ -33,23 +34,25 @@ interface Available {
  * account rows are where all calls of a customer meet, so they are locked last, in one statement, in the order of their
  * key, and given back by the commit that follows. The limit is in the statement itself: an account that would go below
  * zero, or a cap that would be passed, matches no row.
+ * @param first what is written before them, in the same round trip
  * @throws Short when nothing could be moved; the transaction must then be rolled back
  */
-export async function post(trx: Knex.Transaction, customerId: string, transfers: readonly Transfer[], spending?: Spending): Promise<void> {
-  if (transfers.length === 0) return;
-  await trx.raw(
+export async function post(trx: Knex.Transaction, customerId: string, transfers: readonly Transfer[], spending?: Spending, first: readonly Statement[] = []): Promise<void> {
+  if (transfers.length === 0) return void (await together(trx, first));
+  const inserts: Statement = [
     `INSERT INTO transfers (id, customer_id, created_at, kind, debit, credit, amount_micros, currency, call_id, leg, reference, reason) VALUES ${transfers.map(() => '(?,?,?,?,?,?,?,?,?,?,?,?)').join(',')}`,
     transfers.flatMap((t) => [t.id, t.customerId, t.createdAt, t.kind, t.debit, t.credit, t.amountMicros.toString(), t.currency, t.callId ?? null, t.leg ?? null, t.reference, t.reason ?? null]),
-  );
+  ];
   const changes = ACCOUNTS.map((account) => ({ account, micros: changeOf(account, transfers) })).filter(({ account, micros }) => micros !== 0n || (account === 'available' && spending));
   const accounts = changes.map(({ account }) => account);
   // Amounts stand in the statement as digits: a bound one would be a string, and arithmetic with strings is floating.
   const change = `CASE kind ${changes.map(({ account, micros }) => `WHEN '${account}' THEN ${micros}`).join(' ')} END`;
-  const matched = await matchedBy(trx,
+  const moves: Statement = [
     `UPDATE accounts SET balance_micros = balance_micros + ${change}${spending ? counting(spending) : ''}
      WHERE customer_id = ? AND kind IN (?) AND (kind NOT IN ('available', 'held') OR balance_micros + ${change} >= 0)${spending ? within(spending) : ''}`,
     [customerId, accounts],
-  );
+  ];
+  const matched = (await together(trx, [...first, inserts, moves])).at(-1);
   if (matched !== accounts.length) throw await shortage(trx, customerId, transfers, spending);
 }
 

@@ -108,8 +108,7 @@ export class Platform {
     await admin(`/customers/${String(customer)}/credits`, { amount: '100000', reference: 'bench' });
   }
 
-  #request(method: string, path: string, key: string, body?: unknown): Promise<Reply> {
-    const from = performance.now();
+  #request(method: string, path: string, key: string, body?: unknown, from = performance.now()): Promise<Reply> {
     const text = body === undefined ? '' : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const sent = request(this.status.api + path, {
@@ -121,7 +120,8 @@ export class Platform {
           resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString() || '{}') as Record<string, unknown>, ms });
         });
       });
-      sent.on('error', reject).end(text);
+      // A kept connection that the server has just closed is no answer.
+      sent.on('error', (error) => (sent.reusedSocket ? resolve(this.#request(method, path, key, body, from)) : reject(error))).end(text);
     });
   }
 }
