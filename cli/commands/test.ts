@@ -33,16 +33,23 @@ export async function test(args: string[]): Promise<number> {
       title: media ? `${suite} on the ${media.kind} media node` : suite,
       start: (say) => runOnInstance(suite, tools, media, options, () => interrupted, say),
     });
-    const unit: Run = { title: 'unit', start: async (say) => sum([await runChecks(say), await runSuite('unit', {}, options, say)]) };
+    const unit: Run = {
+      title: 'unit',
+      start: async (say) => {
+        const checks = await runChecks(say);
+        return interrupted ? checks : sum([checks, await runSuite('unit', {}, options, say)]);
+      },
+    };
     const kinds = !named || named === 'e2e' ? await mediaToTest() : [];
-    // Almost all of the time tests wait for sound to be heard: what takes longest goes on beside the rest.
-    const lanes: Run[][] = [
-      [...(!named || named === 'unit' ? [unit] : []), ...(!named || named === 'integration' ? [onInstance('integration')] : []),
-        // What needs two media nodes is in a folder of its own.
-        ...kinds.map((media) => onInstance('e2e-nodes', { ...media, count: 2 }))],
-      kinds.map((media) => onInstance('e2e', media)),
-    ];
-    await runLanes(availableParallelism() > 1 ? lanes : [lanes.flat()], () => interrupted, counts);
+    // Almost all of the time tests wait for sound to be heard, so that two runs go on side by side. What takes longest comes first.
+    await runAll([
+      ...(!named || named === 'unit' ? [unit] : []),
+      ...kinds.slice(0, 1).map((media) => onInstance('e2e', media)),
+      ...(!named || named === 'integration' ? [onInstance('integration')] : []),
+      ...kinds.slice(1).map((media) => onInstance('e2e', media)),
+      // What needs two media nodes is in a folder of its own.
+      ...kinds.map((media) => onInstance('e2e-nodes', { ...media, count: 2 })),
+    ], { atOnce: Math.min(2, availableParallelism()), interrupted: () => interrupted, counts });
   } catch (error) {
     // A set-up that failed is a failed run: the closing line must say so too.
     counts.push({ passed: 0, failed: 1, skipped: 0 });
@@ -54,24 +61,28 @@ export async function test(args: string[]): Promise<number> {
   return interrupted ? 130 : total.failed > 0 || total.passed === 0 ? 1 : 0;
 }
 
-/** Lanes go on side by side; in each, one run after the other. @throws what the first of them has thrown, when all are over */
-async function runLanes(all: Run[][], interrupted: () => boolean, counts: Count[]): Promise<void> {
-  const lanes = all.filter((runs) => runs.length > 0);
-  const voices = inOrder(lanes.length, aloud);
-  const outcomes = await Promise.allSettled(lanes.map(async (runs, at) => {
-    const voice = voices[at];
-    try {
-      for (const { title, start } of runs) {
-        if (interrupted()) return;
-        (voice?.say ?? aloud)(`\n── ${title} ${'─'.repeat(Math.max(0, 68 - title.length))}\n`);
+/** Starts the runs in their order, so many at once. @throws what the first of them has thrown, when all are over */
+async function runAll(runs: Run[], { atOnce, interrupted, counts }: { atOnce: number; interrupted: () => boolean; counts: Count[] }): Promise<void> {
+  const voices = inOrder(runs.length, aloud);
+  const waiting = runs.map((run, at) => ({ ...run, voice: voices[at] }));
+  const errors: unknown[] = [];
+  const runSome = async (): Promise<void> => {
+    for (let next = waiting.shift(); next && !interrupted(); next = waiting.shift()) {
+      const { title, start, voice } = next;
+      const alone = atOnce === 1 || runs.length === 1;
+      (voice?.say ?? aloud)(`\n── ${title} ${'─'.repeat(Math.max(0, 68 - title.length))}\n`);
+      try {
         // One alone has the terminal to itself.
-        counts.push(await start(lanes.length > 1 ? voice?.say : undefined));
+        counts.push(await start(alone ? undefined : voice?.say));
+      } catch (error) {
+        errors.push(error);
+      } finally {
+        voice?.end();
       }
-    } finally {
-      voice?.end();
     }
-  }));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  };
+  await Promise.all(Array.from({ length: atOnce }, runSome));
+  if (errors.length > 0) throw errors[0];
 }
 
 async function runOnInstance(suite: string, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean, say?: Say): Promise<Count> {
