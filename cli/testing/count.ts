@@ -3,6 +3,9 @@ import type { Runner } from 'mocha';
 
 const PATIENCE_MS = 5000;
 
+// Without this there are no `exit` events, by which tests end the programs they have started.
+for (const [signal, code] of [['SIGTERM', 143], ['SIGHUP', 129]] as const) process.once(signal, () => process.exit(code));
+
 /** Required by mocha beside the tests: leaves the numbers of the run where `minivoice test` sums them up. Mocha passes the runner as `this`. */
 export function mochaGlobalTeardown(this: Runner): void {
   const file = process.env['MINIVOICE_TEST_COUNT'];
