@@ -66,8 +66,10 @@ export class PhoneLine {
 
   finish(by: ChannelEnd['by'], cause: string, sipCode?: number): void {
     if (this.end) return;
-    this.end = { by, cause, at: this.#node.now(), ...(sipCode !== undefined && { sipCode }) };
-    if (this.leg) this.leg.endedAt = this.end.at;
+    // An answered call lasts for a moment at least.
+    const at = new Date(Math.max(this.now().getTime(), (this.answeredAt?.getTime() ?? 0) + 1));
+    this.end = { by, cause, at, ...(sipCode !== undefined && { sipCode }) };
+    if (this.leg) this.leg.endedAt = this.now();
     this.leg = undefined;
     this.handle?.gone(this.end);
   }
