@@ -55,7 +55,6 @@ export class Flow {
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
-  #dialog: ParkedChannel['dialog'] = { callId: '', fromTag: '', toTag: '' };
   #intent: Intent | undefined;
   #longest: NodeJS.Timeout | undefined;
 
@@ -117,7 +116,6 @@ export class Flow {
   async run(parked: ParkedChannel, dialing: Ringing | undefined = parked.adopted?.dialing): Promise<void> {
     const { channel } = parked;
     this.#channel = channel;
-    this.#dialog = parked.dialog;
     const running = this.#intent || isTerminal(this.call.status) ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
     this.#stop.abort('ended');
@@ -131,8 +129,8 @@ export class Flow {
 
   async #runToItsEnd(parked: ParkedChannel, dialing: Ringing | undefined): Promise<void> {
     try {
-      if (!dialing) return await this.#run(parked.channel, parked.adopted);
-      if (await this.#reached(parked.channel, dialing)) await this.#run(parked.channel);
+      if (!dialing) return await this.#run(parked, parked.adopted);
+      if (await this.#reached(parked.channel, dialing)) await this.#run(parked);
     } catch (error) {
       if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(parked.channel, error);
     }
@@ -179,8 +177,9 @@ export class Flow {
     }, answeredAt.getTime() + maxDurationSeconds * 1000 - Date.now());
   }
 
-  async #run(channel: Channel, adopted?: ParkedChannel['adopted']): Promise<void> {
+  async #run(parked: ParkedChannel, adopted?: ParkedChannel['adopted']): Promise<void> {
     const { call } = this;
+    const { channel } = parked;
     const { calls, states } = this.#services;
     let resumed: Resumed | undefined;
     const saved = adopted && (await states.load(call.id));
@@ -190,7 +189,7 @@ export class Flow {
     this.#limitDuration(channel);
     if (adopted) {
       void this.#services.recorder.resumed(call, channel);
-      void this.#services.streamer.resumed(call, channel, this.#dialog);
+      void this.#services.streamer.resumed(call, channel, parked.dialog);
     }
     if (saved) {
       this.#state = saved;
@@ -202,7 +201,7 @@ export class Flow {
       this.#state.steps = await this.#orReplaced(this.#first ?? this.#askFirst());
     }
     while (this.#state.index < this.#state.steps.length) {
-      const outcome = await this.#step(channel, resumed);
+      const outcome = await this.#step(parked, resumed);
       resumed = undefined;
       if (outcome.next === 'hangup') return this.#endByApplication(channel, outcome.cause, outcome.by);
       if (outcome.next === 'refuse') return this.#refuse(channel, outcome.sipCode);
@@ -243,8 +242,9 @@ export class Flow {
   }
 
   /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
-  async #step(channel: Channel, resumed: Resumed | undefined): Promise<Outcome> {
+  async #step(parked: ParkedChannel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
+    const { channel } = parked;
     const { calls, states, speak, fetchAudio, legs, recorder, conferences, streamer, ask } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
@@ -269,7 +269,8 @@ export class Flow {
         call,
         calls,
         channel,
-        dialog: this.#dialog,
+        // Read here and not earlier: the dialog of an outbound call is there from its answer on.
+        dialog: parked.dialog,
         state,
         signal,
         speak,

@@ -5,6 +5,7 @@ import type { Call } from '../support/phone.ts';
 import { recording, silence, tone } from '../support/sound.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
 import { spoken } from '../support/voice.ts';
+import { Payer } from './payer.ts';
 import { callTo, crash, done, endedCallTo, ready, timeline, until, type Tenant } from './platform.ts';
 import { closing, phoneAt, stage, type Stage } from './stage.ts';
 
@@ -138,6 +139,32 @@ describe('media streams', () => {
     await call.heard.waitUntilHears(await spoken('And now it is our turn again.'));
     await call.ended();
   });
+
+  for (let round = 1; round <= 3; round++) {
+    it(`begin in every call that is placed through the API, with both sides heard (${round} of 3)`, async () => {
+      const payer = closing(await Payer.open());
+      const words = 'The receiver hears what is said to the callee.';
+      const { id } = await payer.place({
+        actions: [
+          ...(round === 1 ? [] : [{ pause: { seconds: 1 } }]), { start_stream: { stream_url: receiver.url, track: 'both' } },
+          { say: { text: words } }, { gather: { num_digits: 1, timeout_seconds: 20 } },
+        ],
+      });
+      const far = await payer.carrier.incoming();
+      far.rtp.play(tone(900));
+      far.answer();
+      const stream = await receiver.connection();
+      await stream.heard.outbound.waitUntilHears(await spoken(words));
+      await stream.heard.inbound.waitUntilTone(900, 500);
+      expect(stream.heard.outbound.tone(900), 'the callee on the outbound track').to.be.below(0.05);
+      stream.say(beep(1200, 1000));
+      await far.heard.waitUntilTone(1200, 500);
+      await far.press('5');
+      await far.ended();
+      expect(payer.server.of(id).filter(({ event }) => event.startsWith('stream.')).map(({ event }) => event)[0]).to.equal('stream.started');
+      expect((await payer.server.webhook(id, 'stream.stopped')).data).to.include({ reason: 'call_ended' });
+    });
+  }
 
   it('stop_stream ends the stream that is meant, and the call goes on', async () => {
     const call = await dial([

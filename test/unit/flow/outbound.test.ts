@@ -27,6 +27,7 @@ describe('an outbound call', () => {
   let ringing: ReturnType<typeof deferred<void>>;
   let answered: ReturnType<typeof deferred<boolean>>;
   let trunkId: string | undefined;
+  let dialog: { callId: string; fromTag: string; toTag: string };
   let originated: OriginateRequest[];
   let refusal: Error | undefined;
   let answerUrl: string | undefined;
@@ -43,6 +44,7 @@ describe('an outbound call', () => {
     ringing = deferred<void>();
     answered = deferred<boolean>();
     trunkId = undefined;
+    dialog = { callId: '', fromTag: '', toTag: '' };
     originated = [];
     refusal = undefined;
     answerUrl = 'https://example.com/answer';
@@ -63,7 +65,7 @@ describe('an outbound call', () => {
       admission: { admitInbound: () => Promise.reject(new Error('it is not inbound')), moved: (_id, leg, trunk) => void told.push(`leg ${leg} over ${trunk}`) },
       legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined }) },
       recorder: { start: (call) => Promise.resolve(void recorded.push(call.status)), stop: () => Promise.resolve(), resumed: () => Promise.resolve() },
-      streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() },
+      streamer: { start: (_call, _channel, of, { url }) => Promise.resolve(void told.push(`${url} hears ${of.callId} ${of.fromTag} ${of.toTag}`)).then(() => ''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() },
       conferences: { stay: () => Promise.resolve('over') },
     } satisfies FlowServices);
     outbound = new Outbound({
@@ -75,7 +77,7 @@ describe('an outbound call', () => {
         originate: (request) => {
           originated.push(request);
           if (refusal) return Promise.reject(refusal);
-          return Promise.resolve<Dialing>({ parked: { channel, headers: {}, dialog: { callId: '', fromTag: '', toTag: '' } }, ringing: ringing.promise, answered: answered.promise, trunkId: () => trunkId });
+          return Promise.resolve<Dialing>({ parked: { channel, headers: {}, get dialog() { return dialog; } }, ringing: ringing.promise, answered: answered.promise, trunkId: () => trunkId });
         },
       },
     });
@@ -122,6 +124,13 @@ describe('an outbound call', () => {
     await answer();
     expect(channel.asked[0]).to.equal('play /given.wav');
     expect(asked).to.deep.equal([]);
+  });
+
+  it('has its stream begun in the dialog that its answer has made, which was not there when it was placed', async () => {
+    await place({ actions: JSON.stringify({ actions: [{ start_stream: { stream_url: 'wss://receiver.example/' } }] }) });
+    dialog = { callId: 'made by the node', fromTag: 'ours', toTag: 'theirs' };
+    await answer();
+    expect(told[0]).to.equal('wss://receiver.example/ hears made by the node ours theirs');
   });
 
   it('asks the answer_url that was given with it', async () => {
