@@ -1,6 +1,6 @@
 import { CallAudio, type AudioSettings } from './call-audio.ts';
 import type { Heard } from './ear.ts';
-import type { RtpPort } from './rtp-port.ts';
+import type { KeyManner, RtpPort } from './rtp-port.ts';
 import { readSdp, type AudioDescription, type Direction } from './sdp.ts';
 import { Dialog } from './dialog.ts';
 import { header, writeSip, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
@@ -147,9 +147,9 @@ export class Call extends Watched {
   }
 
   /** Presses keys by RFC 4733. */
-  async press(keys: string, durationMs = 120): Promise<void> {
+  async press(keys: string, durationMs = 120, manner: KeyManner = 'right'): Promise<void> {
     if (!this.remoteAudio?.eventType) throw new Error('the far end takes no telephone events');
-    await this.rtp.press(keys, durationMs);
+    await this.rtp.press(keys, durationMs, manner);
   }
 
   /** Presses keys by SIP INFO (application/dtmf-relay), one after the other; resolves with the last answer's code. */

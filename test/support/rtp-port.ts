@@ -11,11 +11,23 @@ const FRAME = 160;
 const FRAME_MS = 20;
 const END_PACKETS = 3;
 
+/** The largest duration that a packet can tell; a longer event goes on in a second segment (RFC 4733 §2.5.1.3). */
+const LONGEST_SEGMENT = 0xffff;
+
+/**
+ * How a telephone stamps its keys: right, with one timestamp for all of them, with a later one on each repetition of the
+ * end, or without any end.
+ */
+export type KeyManner = 'right' | 'never-advancing' | 'later-ends' | 'without-ends';
+
 interface PendingKey {
   key: string;
+  manner: KeyManner;
   frames: number;
   sent: number;
   startTimestamp: number;
+  /** Timestamp units of the segments before this one. */
+  before: number;
   done: () => void;
 }
 
@@ -43,6 +55,7 @@ export class RtpPort {
   #pauseFrames = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastKey = '';
+  #frozen: number | undefined;
   #closed = false;
 
   private constructor(socket: Socket, address: string) {
@@ -90,10 +103,10 @@ export class RtpPort {
   }
 
   /** Presses keys by RFC 4733, `durationMs` each, 80 ms apart; resolves when the last one is sent. Needs `start`. */
-  async press(keys: string, durationMs = 120): Promise<void> {
+  async press(keys: string, durationMs = 120, manner: KeyManner = 'right'): Promise<void> {
     for (const key of keys) writeTelephoneEvent({ key, end: false, duration: 0 });
     await Promise.all([...keys].map((key) => new Promise<void>((done) => {
-      this.#keys.push({ key, frames: Math.max(2, Math.round(durationMs / FRAME_MS)), sent: 0, startTimestamp: 0, done });
+      this.#keys.push({ key, manner, frames: Math.max(2, Math.round(durationMs / FRAME_MS)), sent: 0, startTimestamp: 0, before: 0, done });
     })));
   }
 
@@ -118,11 +131,15 @@ export class RtpPort {
 
   /** One packet of an event every 20 ms, all with its first timestamp; the last three have the end bit (RFC 4733 §2.5.1). */
   #sendKey(key: PendingKey, to: HostPort): void {
-    if (key.sent === 0) key.startTimestamp = this.#timestamp;
+    if (key.sent === 0) key.startTimestamp = key.manner === 'never-advancing' ? (this.#frozen ??= this.#timestamp) : this.#timestamp;
     key.sent++;
     const end = key.sent >= key.frames;
-    const payload = writeTelephoneEvent({ key: key.key, end, duration: key.sent * FRAME });
-    for (let i = 0; i < (end ? END_PACKETS : 1); i++) this.#send(this.eventType, key.startTimestamp, payload, key.sent === 1, to);
+    if (key.sent * FRAME - key.before > LONGEST_SEGMENT) key.before += LONGEST_SEGMENT;
+    const payload = writeTelephoneEvent({ key: key.key, end: end && key.manner !== 'without-ends', duration: key.sent * FRAME - key.before });
+    for (let i = 0; i < (end ? END_PACKETS : 1); i++) {
+      const stamp = key.startTimestamp + key.before + (key.manner === 'later-ends' ? i * FRAME : 0);
+      this.#send(this.eventType, stamp, payload, key.sent === 1, to);
+    }
     if (!end) return;
     this.#keys.shift();
     this.#pauseFrames = 4;

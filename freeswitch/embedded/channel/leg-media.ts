@@ -68,7 +68,7 @@ export class LegMedia {
   /** Takes the answer to our offer. @returns false when it is none we can live with */
   accept(answer: Buffer): boolean {
     const description = parseSdp(answer.toString('latin1'));
-    const chosen = description && chooseAudio(description);
+    const chosen = description && chooseAudio(description, true);
     if (!chosen || !this.#rtp) return false;
     this.#rtp.agree(chosen.agreement);
     this.#settle();

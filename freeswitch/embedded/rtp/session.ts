@@ -3,7 +3,7 @@ import dgram from 'node:dgram';
 import { lookupNow } from '../sip/transport.ts';
 import type { AudioAgreement } from '../sip/sdp.ts';
 import type { FrameClock, Ticker } from './clock.ts';
-import { FRAME_SAMPLES, SILENCE, type G711 } from './g711.ts';
+import { FRAME_SAMPLES, SILENCE, transcodeInto, type G711 } from './g711.ts';
 import type { PortRange } from './ports.ts';
 import { AudioReceiver } from './receiver.ts';
 import { EventReceiver, EventSender, type Digit } from './telephone-event.ts';
@@ -137,7 +137,7 @@ export class RtpSession implements Ticker {
     return this.#clock.frame;
   }
 
-  /** What came in for this frame of the clock, in the agreed law; undefined for silence. Valid until the next frame. */
+  /** What came in for this frame of the clock, in the law we send; undefined for silence. Valid until the next frame. */
   received(frame: number): Buffer | undefined {
     return this.#audio.frame(frame);
   }
@@ -223,8 +223,9 @@ export class RtpSession implements Ticker {
     if (data.length < HEADER || ((data[0] ?? 0) & 0xc0) !== 0x80) return;
     const agreement = this.#agreement;
     const payload = (data[1] ?? 0) & 0x7f;
+    const format = agreement?.receives.get(payload);
     // Anything else, RTCP among it, must neither latch nor be listened to.
-    if (!agreement || (payload !== agreement.payload && payload !== agreement.eventPayload)) return;
+    if (!format) return;
     if (from.address !== this.#address || from.port !== this.#remotePort) {
       if (this.#latched && this.#silentFrames < RELATCH_FRAMES) return;
       this.#address = from.address;
@@ -240,11 +241,15 @@ export class RtpSession implements Ticker {
       if (data.length < offset + 4) return;
       offset += 4 + data.readUInt16BE(offset + 2) * 4;
     }
-    if (payload === agreement.eventPayload) {
-      this.#receiver.packet(data.readUInt32BE(4), data, offset);
+    if (format === 'event') {
+      const marker = ((data[1] ?? 0) & 0x80) !== 0;
+      this.#receiver.packet({ ssrc: data.readUInt32BE(8), sequence: data.readUInt16BE(2), timestamp: data.readUInt32BE(4), marker }, data, offset);
       return;
     }
     const end = data.length - ((data[0] ?? 0) & 0x20 ? (data[data.length - 1] ?? 0) : 0);
-    if (offset < end) this.#audio.packet(data.readUInt16BE(2), data, offset, end);
+    if (offset >= end) return;
+    // The far end may change its codec at any moment; whoever listens goes on to hear the agreed one.
+    if (format !== this.#law) transcodeInto(format, data.subarray(offset, end), this.#law, data, offset);
+    this.#audio.packet(data.readUInt16BE(2), data, offset, end);
   }
 }

@@ -25,7 +25,7 @@ export interface SessionDescription {
 }
 
 /** Static payload types of RFC 3551 that matter here. */
-const STATIC: Readonly<Record<number, SdpFormat>> = {
+const STATIC: Readonly<Record<number, SdpFormat & { name: 'PCMU' | 'PCMA' }>> = {
   0: { payload: 0, name: 'PCMU', rate: 8000 },
   8: { payload: 8, name: 'PCMA', rate: 8000 },
 };
@@ -76,25 +76,61 @@ export function parseSdp(text: string): SessionDescription | undefined {
 
 export type Codec = 'PCMU' | 'PCMA';
 
+/** What a payload type may stand for here. */
+export type Format = Codec | 'event';
+
 /** What both sides agreed on. */
 export interface AudioAgreement {
+  /** What we send: the codec the far end likes best, under the far end's number. */
   codec: Codec;
   payload: number;
   /** Payload type of telephone-event; absent when the far end has none. */
   eventPayload?: number;
+  /** What the far end may send, at any time (RFC 3264 section 5.1), by payload type. */
+  receives: ReadonlyMap<number, Format>;
   /** Where the far end wants its audio. */
   remote: { address: string; port: number };
   /** Our own direction. */
   direction: Direction;
 }
 
-/** The first audio stream of the description we can take, and its index. */
-export function chooseAudio(remote: SessionDescription): { agreement: AudioAgreement; index: number } | undefined {
+const EVENT_PAYLOAD = 101;
+
+/** The payload types of our own offers. */
+const OFFERED: ReadonlyMap<number, Format> = new Map<number, Format>([[0, 'PCMU'], [8, 'PCMA'], [EVENT_PAYLOAD, 'event']]);
+
+const formatOf = ({ name, rate }: SdpFormat): Format | undefined => {
+  if (rate !== 8000) return undefined;
+  if (name === 'TELEPHONE-EVENT') return 'event';
+  return name === 'PCMU' || name === 'PCMA' ? name : undefined;
+};
+
+/**
+ * The payload types that may come. The far end has to use our numbers in answer to an offer of ours; one that uses its own
+ * is understood nevertheless, and so is a static type nobody has named.
+ */
+function receivable(media: SdpMedia, offered: boolean): Map<number, Format> {
+  const receives = new Map<number, Format>(offered ? OFFERED : []);
+  for (const format of media.formats) {
+    const known = formatOf(format);
+    if (known && !receives.has(format.payload)) receives.set(format.payload, known);
+  }
+  for (const { payload, name } of Object.values(STATIC)) {
+    if (!receives.has(payload) && !media.formats.some((f) => f.payload === payload)) receives.set(payload, name);
+  }
+  return receives;
+}
+
+/**
+ * The first audio stream of the description we can take, and its index.
+ * @param offered the description answers an offer of ours
+ */
+export function chooseAudio(remote: SessionDescription, offered = false): { agreement: AudioAgreement; index: number } | undefined {
   for (const [index, media] of remote.media.entries()) {
     if (media.kind !== 'audio' || media.port === 0 || media.protocol !== 'RTP/AVP' || !media.address) continue;
-    const format = media.formats.find((f) => (f.name === 'PCMU' || f.name === 'PCMA') && f.rate === 8000);
+    const format = media.formats.find((f) => formatOf(f) === 'PCMU' || formatOf(f) === 'PCMA');
     if (!format) continue;
-    const event = media.formats.find((f) => f.name === 'TELEPHONE-EVENT' && f.rate === 8000);
+    const event = media.formats.find((f) => formatOf(f) === 'event');
     // 0.0.0.0 is the old way to say hold (RFC 3264 section 8.4).
     const held = media.address === '0.0.0.0';
     return {
@@ -103,6 +139,7 @@ export function chooseAudio(remote: SessionDescription): { agreement: AudioAgree
         codec: format.name === 'PCMU' ? 'PCMU' : 'PCMA',
         payload: format.payload,
         eventPayload: event?.payload,
+        receives: receivable(media, offered),
         remote: { address: media.address, port: media.port },
         direction: held && media.direction === 'sendrecv' ? 'recvonly' : reverse(media.direction),
       },
@@ -158,11 +195,11 @@ export function answerSdp(offer: SessionDescription, chosen: { agreement: AudioA
 export function offerSdp(origin: SdpOrigin, port: number, first: Codec = 'PCMU'): string {
   return `${[
     ...head(origin),
-    `m=audio ${port} RTP/AVP ${first === 'PCMU' ? '0 8' : '8 0'} 101`,
+    `m=audio ${port} RTP/AVP ${first === 'PCMU' ? '0 8' : '8 0'} ${EVENT_PAYLOAD}`,
     'a=rtpmap:0 PCMU/8000',
     'a=rtpmap:8 PCMA/8000',
-    'a=rtpmap:101 telephone-event/8000',
-    'a=fmtp:101 0-15',
+    `a=rtpmap:${EVENT_PAYLOAD} telephone-event/8000`,
+    `a=fmtp:${EVENT_PAYLOAD} 0-15`,
     'a=sendrecv',
     'a=ptime:20',
   ].join('\r\n')}\r\n`;

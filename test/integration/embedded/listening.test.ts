@@ -111,6 +111,18 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     });
   }
 
+  it('hears keys whose ends are stamped later than their beginning, or are lost, once each', async () => {
+    const { call, uuid } = it1;
+    const keys = (): string => esl.events.filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid).map((e) => e['DTMF-Digit']).join('');
+    await call.press('56788', 120, 'later-ends');
+    await call.press('#');
+    await esl.until(() => keys().includes('#'), 'the last key');
+    expect(keys()).to.equal('56788#');
+    await call.press('1223', 120, 'without-ends');
+    await esl.until(() => keys().endsWith('3'), 'the last key');
+    expect(keys()).to.equal('56788#1223');
+  });
+
   it('records silence where the caller is muted', async () => {
     const { call, uuid } = it1;
     const path = await record('muted.wav');

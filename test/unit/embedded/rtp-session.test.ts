@@ -16,7 +16,7 @@ describe('embedded: RTP session', () => {
     const session = await RtpSession.open('127.0.0.1', ports, clock, (digit) => void (digit.digit === 'D' && keys.push(digit)));
     const far = dgram.createSocket('udp4');
     await new Promise<void>((resolve) => far.bind(0, '127.0.0.1', resolve));
-    session.agree({ codec: 'PCMU', payload: 0, eventPayload: 101, remote: { address: '127.0.0.1', port: far.address().port }, direction: 'sendrecv' });
+    session.agree({ codec: 'PCMU', payload: 0, eventPayload: 101, receives: new Map([[0, 'PCMU'], [101, 'event']]), remote: { address: '127.0.0.1', port: far.address().port }, direction: 'sendrecv' });
     // One at a time: the socket's buffer is small, and what does not fit is lost.
     const send = async (data: Uint8Array): Promise<void> => {
       await new Promise<void>((resolve) => far.send(data, session.port, '127.0.0.1', () => resolve()));

@@ -59,6 +59,20 @@ describe('embedded: offer and answer', () => {
     expect(media?.port).to.equal(30_002);
   });
 
+  it('takes whatever either side has named, under the numbers of both, and both laws', () => {
+    const receives = (text: string, offered: boolean): unknown => {
+      const description = parseSdp(text);
+      const agreement = description && chooseAudio(description, offered)?.agreement;
+      return agreement && [agreement.payload, agreement.codec, agreement.eventPayload, Object.fromEntries(agreement.receives)];
+    };
+    const renumbered = offer('m=audio 4000 RTP/AVP 97 96', 'a=rtpmap:97 PCMA/8000', 'a=rtpmap:96 telephone-event/8000');
+    expect(receives(renumbered, true)).to.deep.equal([97, 'PCMA', 96, { 0: 'PCMU', 8: 'PCMA', 96: 'event', 97: 'PCMA', 101: 'event' }]);
+    expect(receives(renumbered, false)).to.deep.equal([97, 'PCMA', 96, { 0: 'PCMU', 8: 'PCMA', 96: 'event', 97: 'PCMA' }]);
+    // A number the far end uses for something else is not taken for audio, unless we have named it ourselves.
+    const taken = offer('m=audio 4000 RTP/AVP 0 8 101', 'a=rtpmap:8 G729/8000', 'a=rtpmap:101 opus/48000/2');
+    expect(receives(taken, false)).to.deep.equal([0, 'PCMU', undefined, { 0: 'PCMU' }]);
+  });
+
   it('survives any text', () => {
     const line = fc.oneof(fc.string(), fc.constantFrom(...offer(...AUDIO).split('\r\n')), fc.string().map((s) => `m=${s}`), fc.string().map((s) => `a=rtpmap:${s}`));
     fc.assert(fc.property(fc.array(line, { maxLength: 30 }), (lines) => {
