@@ -2,6 +2,8 @@ import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { envelope } from '../calls/events.ts';
 import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-fetch.ts';
+import { LONGEST_SENT } from '../lib/guarded-url.ts';
+import { UnreadableBody, utf8 } from '../lib/reply-body.ts';
 import { sign } from '../webhooks/signature.ts';
 import { FlowFailure, type Step } from './action.ts';
 import { InvalidActions, parseActions } from './schema.ts';
@@ -62,7 +64,7 @@ export class AnswerUrl {
       const fallback = application?.fallbackUrl;
       if (!fallback) throw new FlowFailure('answer_url_error', error.message);
       try {
-        return await this.#once({ ...question, url: withQuery(fallback, { error_code: 'answer_url_error', error_url: url }) }, secrets);
+        return await this.#once({ ...question, url: fallback }, secrets, { error_code: 'answer_url_error', error_url: url });
       } catch (second) {
         if (signal.aborted || !(second instanceof Refused || second instanceof FetchError)) throw second;
         throw new FlowFailure('answer_url_error', `${error.message}; fallback_url: ${second.message}`);
@@ -80,7 +82,8 @@ export class AnswerUrl {
     }
   }
 
-  async #once({ call, url, method, gathered, signal }: Question, secrets: readonly string[]): Promise<Step[]> {
+  /** @param failed what the fallback_url is told of the URL that failed */
+  async #once({ call, url, method, gathered, signal }: Question, secrets: readonly string[], failed?: Record<string, string>): Promise<Step[]> {
     const { calls, now = () => new Date() } = this.#options;
     const at = now();
     const seconds = Math.floor(at.getTime() / 1000);
@@ -88,17 +91,25 @@ export class AnswerUrl {
     let body: string | undefined;
     let target = url;
     if (method === 'GET') {
-      target = withQuery(url, queryOf(call, gathered));
-      Object.assign(headers, sign(secrets, new URL(target).search.slice(1), seconds));
+      const told = queryOf(call, gathered);
+      target = failed ? withWhatFits(url, { ...told.call, ...failed, ...told.results, ...told.variables }) : withQuery(url, { ...told.call, ...told.variables, ...told.results });
     } else {
+      if (failed) target = withWhatFits(url, failed);
       headers['content-type'] = 'application/json';
       body = JSON.stringify(envelope(call, 'call.instructions', at, gathered ? { gather: gatherJson(gathered) } : {}));
-      Object.assign(headers, sign(secrets, body, seconds));
+    }
+    if (sentLength(target) > LONGEST_SENT) {
+      const message = `the URL with what is added to it is longer than ${LONGEST_SENT} characters: POST has no such limit`;
+      calls.note(call, 'answer_url.failed', { url, error: 'invalid_url', message });
+      throw new Refused(message);
     }
     calls.note(call, 'answer_url.requested', { method, url: target }, at);
     let reply: FetchReply;
     try {
-      reply = await this.#options.fetch.fetch(target, { method, headers, body, timeoutMs: TIMEOUT_MS, maxBodyBytes: MAX_BYTES, maxRedirects: MAX_REDIRECTS, idempotent: true, signal });
+      reply = await this.#options.fetch.fetch(target, {
+        method, headers, body, signal, sign: (signed) => sign(secrets, signed, seconds),
+        timeoutMs: TIMEOUT_MS, maxBodyBytes: MAX_BYTES, maxRedirects: MAX_REDIRECTS, idempotent: true,
+      });
     } catch (error) {
       if (error instanceof FetchError && !signal.aborted) {
         calls.note(call, 'answer_url.failed', { url: target, error: error.kind, message: error.message, took_ms: error.tookMs });
@@ -118,8 +129,10 @@ export class AnswerUrl {
     if (reply.status < 200 || reply.status > 299) return refuse(`the server answered ${reply.status}`, { error: 'status' });
     let payload: unknown;
     try {
-      payload = JSON.parse(reply.body.toString('utf8'));
-    } catch {
+      if (reply.unreadable) throw reply.unreadable;
+      payload = JSON.parse(utf8(reply.body, reply.headers['content-type']));
+    } catch (error) {
+      if (error instanceof UnreadableBody) return refuse(error.message, { error: error.kind });
       return refuse('the reply is not valid JSON', { error: 'invalid_json' });
     }
     try {
@@ -133,23 +146,40 @@ export class AnswerUrl {
   }
 }
 
+/** The customer's own query stays byte for byte: what is added stands behind it. */
 function withQuery(url: string, parameters: Record<string, string>): string {
-  const target = new URL(url);
-  for (const [name, value] of Object.entries(parameters)) target.searchParams.set(name, value);
-  return target.href;
+  const [base = ''] = url.trim().split('#', 1);
+  const added = new URLSearchParams(parameters).toString();
+  return base + (!base.includes('?') ? '?' : /[?&]$/.test(base) ? '' : '&') + added;
 }
 
-function queryOf(call: Call, gathered: Gathered | undefined): Record<string, string> {
+/** For the URL that is asked when another has failed: a parameter for which there is no room must not make it fail, too. */
+function withWhatFits(url: string, parameters: Record<string, string>): string {
+  let target = url;
+  for (const [name, value] of Object.entries(parameters)) {
+    const longer = withQuery(target, { [name]: value });
+    if (sentLength(longer) <= LONGEST_SENT) target = longer;
+  }
+  return target;
+}
+
+/** In characters, as it is sent: others than ASCII are percent-encoded. */
+const sentLength = (url: string): number => (URL.canParse(url) ? Math.max(url.length, new URL(url).href.length) : url.length);
+
+/** What a request tells, by how much the fallback_url needs to know it. */
+function queryOf(call: Call, gathered: Gathered | undefined): Record<'call' | 'variables' | 'results', Record<string, string>> {
   return {
-    call_id: call.id,
-    customer_id: call.customerId,
-    application_id: call.applicationId ?? '',
-    direction: call.direction,
-    from: call.from,
-    to: call.to,
-    status: call.status,
-    ...Object.fromEntries(Object.entries(call.variables).map(([name, value]) => [`var_${name}`, value])),
-    ...(gathered && { digits: gathered.digits, gather_status: gathered.status, timed_out: String(gathered.timedOut) }),
+    call: {
+      call_id: call.id,
+      customer_id: call.customerId,
+      application_id: call.applicationId ?? '',
+      direction: call.direction,
+      from: call.from,
+      to: call.to,
+      status: call.status,
+    },
+    variables: Object.fromEntries(Object.entries(call.variables).map(([name, value]) => [`var_${name}`, value])),
+    results: gathered ? { digits: gathered.digits, gather_status: gathered.status, timed_out: String(gathered.timedOut) } : {},
   };
 }
 

@@ -1,8 +1,10 @@
-import http, { type IncomingHttpHeaders } from 'node:http';
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
-import { createAgents, createResolve, Refusal, type Agents, type Guard, type Resolve } from './guarded-agent.ts';
-import { checkUrl, FetchError, type FetchErrorKind } from './guarded-url.ts';
+import { createAgents, createResolve, type Agents, type Guard, type Resolve } from './guarded-agent.ts';
+import { explain, StaleConnection } from './guarded-failure.ts';
+import { checkUrl, FetchError, LONGEST_SENT, targetOf, type FetchErrorKind, type Target } from './guarded-url.ts';
+import { unpacked, UnreadableBody } from './reply-body.ts';
 
 export { isPublicAddress } from './addresses.ts';
 export type { Resolve } from './guarded-agent.ts';
@@ -15,10 +17,18 @@ export interface FetchRequest {
   body?: string | Buffer;
   /** For everything together, redirects and body included, in ms. Default 5000. */
   timeoutMs?: number;
-  /** Default 256 KiB. A longer reply is an error of kind `too_large`, unless `truncate`. */
+  /** Default 256 KiB. A longer reply is an error of kind `too_large`, unless `partial`. */
   maxBodyBytes?: number;
-  /** Take the first `maxBodyBytes` of a longer reply instead of failing. */
-  truncate?: boolean;
+  /**
+   * The status is what counts: of the body the first `maxBodyBytes` are taken that come within so many ms after it,
+   * whatever becomes of the rest.
+   */
+  partial?: { withinMs: number };
+  /**
+   * Headers that sign a request: called for each one that is made, redirected ones too, with its body, or the raw query
+   * where it has none. No host but the first one is sent any.
+   */
+  sign?: (signed: string | Buffer) => Record<string, string>;
   /** Redirects followed, each checked anew. Default 0: a 3xx is a reply like any other. */
   maxRedirects?: number;
   /** The receiver can tell a repeated POST: it is sent again when a kept connection turns out to have been closed. */
@@ -29,8 +39,11 @@ export interface FetchRequest {
 export interface FetchReply {
   status: number;
   headers: IncomingHttpHeaders;
+  /** Unpacked, where it came as gzip. */
   body: Buffer;
-  /** Whether the body was cut at `maxBodyBytes`. */
+  /** Why the body is not what was meant, and as it came instead: a content coding that is not known, or broken. */
+  unreadable: UnreadableBody | undefined;
+  /** Whether there was more of the body. */
   truncated: boolean;
   /** Where the reply came from, after redirects. */
   url: string;
@@ -56,8 +69,8 @@ export interface GuardedFetchOptions extends Partial<Omit<Guard, 'allowPrivate'>
 
 /**
  * HTTP requests to customers' URLs that reach public addresses and nothing else (OWASP SSRF prevention): every
- * address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no compression
- * (identity is asked for), no credentials in URLs.
+ * address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no compression asked
+ * for, no credentials in URLs. Replies are read as leniently as other clients read them.
  */
 export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const guard: Guard = {
@@ -113,18 +126,28 @@ class Exchange {
   }
 
   async run(url: string): Promise<FetchReply> {
-    let current = this.#check(url);
+    let current = targetOf(this.#check(url), url);
+    const { hostname } = current.url;
     for (let redirects = 0; ; redirects++) {
-      const hop = await this.#hop(current);
-      const location = hop.headers.location;
+      const hop = await this.#hop(current, current.url.hostname === hostname);
+      const location = locationOf(hop.headers);
       if (!this.#request.maxRedirects || !REDIRECTS.has(hop.status) || location === undefined) {
-        return { ...hop, url: current.href, redirects, tookMs: this.#tookMs() };
+        return { ...hop, ...(await this.#unpack(hop)), url: current.href, redirects, tookMs: this.#tookMs() };
       }
       if (redirects === this.#request.maxRedirects) throw this.#error('too_many_redirects', `more than ${redirects} redirects, the last one to ${location}`, current.href);
-      if (!URL.canParse(location, current.href)) throw this.#error('invalid_url', 'redirected to something that is not a valid URL', current.href);
-      const next = this.#check(new URL(location, current).href);
-      this.#redirect(hop.status, current, next);
+      if (!URL.canParse(location, current.url.href)) throw this.#error('invalid_url', 'redirected to something that is not a valid URL', current.href);
+      const next = targetOf(this.#check(new URL(location, current.url).href), location);
+      this.#redirect(hop.status, current.url, next.url);
       current = next;
+    }
+  }
+
+  async #unpack({ headers, body }: Hop): Promise<Pick<FetchReply, 'body' | 'unreadable'>> {
+    try {
+      return { body: await unpacked(body, headers['content-encoding'], this.#maxBodyBytes), unreadable: undefined };
+    } catch (error) {
+      if (error instanceof UnreadableBody) return { body, unreadable: error };
+      throw error;
     }
   }
 
@@ -138,7 +161,7 @@ class Exchange {
 
   #check(url: string): URL {
     try {
-      return checkUrl(url, this.#guard);
+      return checkUrl(url, { allowPrivate: this.#guard.allowPrivate, longest: LONGEST_SENT });
     } catch (error) {
       throw error instanceof FetchError ? this.#error(error.kind, error.message, url) : error;
     }
@@ -158,51 +181,65 @@ class Exchange {
     this.#headers = Object.fromEntries(Object.entries(this.#headers).filter(([name]) => !names.includes(name)));
   }
 
-  async #hop(url: URL): Promise<Hop> {
+  /** @param own it goes to the host that was meant, which may see a signature */
+  async #hop(target: Target, own: boolean): Promise<Hop> {
     try {
-      return await this.#once(url);
+      return await this.#once(target, own);
     } catch (error) {
-      if (error instanceof StaleConnection && (this.#method === 'GET' || this.#request.idempotent)) return this.#once(url);
+      const repeatable = this.#method === 'GET' || this.#request.idempotent === true;
+      if (error instanceof StaleConnection && repeatable) return this.#once(target, own);
       throw error;
     }
   }
 
   /** One request and its reply. Whatever ends it first settles it, and nothing of it goes on after that. */
-  #once(url: URL): Promise<Hop> {
+  #once(target: Target, own: boolean): Promise<Hop> {
     return new Promise((resolve, reject) => {
       let reused = false;
+      const { url, href } = target;
       const at = { connected: false, secured: url.protocol === 'http:' };
-      let replied = false;
+      let reply: { response: IncomingMessage; bytes: number; take: (truncated: boolean) => void } | undefined;
       let ended = false;
       let settled = false;
-      const { signal } = this.#request;
-      const fail = (kind: FetchErrorKind, message: string) => settle(() => reject(this.#error(kind, message, url.href)));
-      const abort = () => fail('aborted', 'the request was given up');
-      const remaining = this.#timeoutMs - (performance.now() - this.#began);
-      if (signal?.aborted) return reject(this.#error('aborted', 'the request was given up', url.href));
-      if (remaining <= 0) return reject(this.#error('timeout', `no complete reply within ${this.#timeoutMs} ms`, url.href));
-
+      let timer: NodeJS.Timeout | undefined;
+      let patience: NodeJS.Timeout | undefined;
+      let outgoing: http.ClientRequest | undefined;
+      const { signal, partial, sign } = this.#request;
       const settle = (done: () => void) => {
+        if (settled) return;
         settled = true;
         clearTimeout(timer);
+        clearTimeout(patience);
         signal?.removeEventListener('abort', abort);
         done();
         if (!ended) outgoing?.destroy(); // a reply read to its end leaves its connection for the next request
       };
-      const timer = setTimeout(() => fail('timeout', `no complete reply within ${this.#timeoutMs} ms`), remaining);
+      const fail = (kind: FetchErrorKind, message: string) =>
+        (partial && reply ? reply.take(true) : settle(() => reject(this.#error(kind, message, href))));
+      const abort = () => fail('aborted', 'the request was given up');
+      const remaining = this.#timeoutMs - (performance.now() - this.#began);
+      const late = () => fail('timeout', lateness(this.#timeoutMs, reply));
+      if (signal?.aborted) return abort();
+      if (remaining <= 0) return late();
+      timer = setTimeout(late, remaining);
       signal?.addEventListener('abort', abort);
       const broken = (error: unknown) => {
-        if (settled) return;
+        // What is behind the end of a reply, where nothing belongs, ends the connection but not the reply.
+        if (settled || reply?.response.complete) return;
         const [kind, message] = explain(error, at);
-        const failure = this.#error(kind, message, url.href);
-        settle(() => reject(kind === 'reset' && reused && !replied ? new StaleConnection(failure) : failure));
+        // What an earlier reply has left behind on a kept connection breaks it, too.
+        if ((kind === 'reset' || kind === 'bad_response') && reused && !reply) settle(() => reject(new StaleConnection(this.#error(kind, message, href))));
+        else fail(kind, message);
       };
 
-      let outgoing: http.ClientRequest | undefined;
       try {
         const secure = url.protocol === 'https:';
         outgoing = (secure ? https : http).request(url, {
-          method: this.#method, headers: { ...this.#headers, 'accept-encoding': 'identity' }, agent: secure ? this.#agents.https : this.#agents.http,
+          path: target.path,
+          method: this.#method,
+          headers: { ...this.#headers, ...(own && sign?.(this.#body ?? target.query)), 'accept-encoding': 'identity' },
+          agent: secure ? this.#agents.https : this.#agents.http,
+          insecureHTTPParser: true, // of replies: lines that end in LF, chunks beside a length (RFC 9112 §2.2, §6.3)
         });
       } catch (error) {
         broken(error); // a header that cannot be sent
@@ -218,24 +255,24 @@ class Exchange {
       request.on('error', broken);
       request.once('close', () => broken(new Error('the connection ended')));
       request.once('response', (response) => {
-        replied = true;
         const address = response.socket.remoteAddress ?? '';
         const chunks: Buffer[] = [];
-        let size = 0;
-        const finish = (truncated: boolean) => settle(() => resolve({
-          status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks, Math.min(size, this.#maxBodyBytes)), truncated, address,
+        const take = (truncated: boolean) => settle(() => resolve({
+          status: response.statusCode ?? 0, headers: response.headers, address, truncated,
+          body: Buffer.concat(chunks, Math.min(read.bytes, this.#maxBodyBytes)),
         }));
+        const read = { response, bytes: 0, take };
+        reply = read;
+        if (partial) patience = setTimeout(() => take(true), partial.withinMs);
         response.on('error', broken);
         response.on('data', (chunk: Buffer) => {
           chunks.push(chunk);
-          size += chunk.length;
-          if (size <= this.#maxBodyBytes) return;
-          if (this.#request.truncate) finish(true);
-          else fail('too_large', `the reply is larger than ${this.#maxBodyBytes} bytes`);
+          read.bytes += chunk.length;
+          if (read.bytes > this.#maxBodyBytes) fail('too_large', `the reply is larger than ${this.#maxBodyBytes} bytes`);
         });
         response.on('end', () => {
-          ended = true;
-          finish(false);
+          ended = !forbiddenBody(response);
+          take(false);
         });
       });
       request.end(this.#body);
@@ -243,23 +280,20 @@ class Exchange {
   }
 }
 
-/** A kept connection that the server had closed: nothing came back, and the request may be sent again by who knows it is safe. */
-class StaleConnection extends FetchError {
-  constructor(error: FetchError) {
-    super(error.kind, error.message, error);
-  }
+/** Where a redirect leads. Node reads headers as Latin-1; what is UTF-8 in them is read as that. */
+function locationOf({ location }: IncomingHttpHeaders): string | undefined {
+  const text = location === undefined ? undefined : Buffer.from(location, 'latin1').toString('utf8');
+  return text?.includes('\ufffd') ? location : text;
 }
 
-/** What node says of a failure, in words for the developer whose server it is. */
-function explain(error: unknown, state: { connected: boolean; secured: boolean }): [FetchErrorKind, string] {
-  let cause = error;
-  while (cause instanceof Error && !(cause instanceof Refusal) && cause.cause instanceof Error) cause = cause.cause;
-  if (cause instanceof Refusal) return [cause.kind, cause.message];
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  const text = code || (cause instanceof Error ? cause.message : 'unknown failure');
-  if (code === 'HPE_HEADER_OVERFLOW') return ['too_large', 'the headers of the reply are too large'];
-  if (code.startsWith('HPE_')) return ['bad_response', `the reply is not valid HTTP (${text})`];
-  if (!state.connected) return [code === 'ETIMEDOUT' ? 'connect_timeout' : 'connect', `could not connect (${text})`];
-  if (!state.secured) return ['tls', `no TLS connection (${code === 'EPROTO' || !(cause instanceof Error) ? text : cause.message})`];
-  return ['reset', `the connection was closed before the reply was complete (${text})`];
+/** A 204 has no body (RFC 9110 §15.3.5). What announces one all the same may still send it. */
+const forbiddenBody = ({ statusCode, headers }: IncomingMessage): boolean =>
+  statusCode === 204 && (Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined);
+
+function lateness(ms: number, reply: { response: IncomingMessage; bytes: number } | undefined): string {
+  if (!reply) return `no reply within ${ms} ms`;
+  const { statusCode, headers } = reply.response;
+  const coding = headers['transfer-encoding'];
+  const framing = coding === undefined ? headers['content-length'] && `Content-Length: ${headers['content-length']}` : `Transfer-Encoding: ${coding}`;
+  return `no complete reply within ${ms} ms: status ${statusCode} and ${reply.bytes} bytes had come (${framing ?? 'no Content-Length'})`;
 }

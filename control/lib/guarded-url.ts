@@ -31,16 +31,31 @@ const BLOCKED_PORTS = new Set([
   1719, 1720, 1723, 2049, 3306, 3659, 4045, 4190, 5060, 5061, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080, 11211,
 ]);
 
+interface UrlRules {
+  allowPrivate: boolean;
+  schemes?: readonly string[] | undefined;
+  /** In characters, as it is sent. */
+  longest?: number;
+}
+
+/** Of a URL as it is configured. What a request adds to it counts towards `LONGEST_SENT`. */
+export const LONGEST_CONFIGURED = 2048;
+/** Of a URL as it is asked for: what any server takes (RFC 9110 §4.1). */
+export const LONGEST_SENT = 8192;
+
 /**
  * What can be said of a customer's URL without asking a name server; for saving one, and before every request.
  * Decimal, octal and hexadecimal addresses are told apart from names by the URL parser itself.
  * @throws FetchError of kind `invalid_url` or `forbidden_address`.
  */
-export function checkUrl(url: string, { allowPrivate, schemes = ['http', 'https'] }: { allowPrivate: boolean; schemes?: readonly string[] }): URL {
+export function checkUrl(url: string, { allowPrivate, schemes = ['http', 'https'], longest = LONGEST_CONFIGURED }: UrlRules): URL {
   const invalid = (message: string): FetchError => new FetchError('invalid_url', message, { url });
-  if (url.length > 2048) throw invalid('the URL is longer than 2048 characters');
+  const tooLong = (): FetchError => invalid(`the URL is longer than ${longest} characters`);
+  if (url.length > longest) throw tooLong();
   if (!URL.canParse(url)) throw invalid('this is not a valid absolute URL');
   const parsed = new URL(url);
+  // Other characters than ASCII are sent as three for each of their bytes.
+  if (parsed.href.length > longest) throw tooLong();
   if (!schemes.includes(parsed.protocol.slice(0, -1))) throw invalid(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
   if (parsed.username !== '' || parsed.password !== '') throw invalid('the URL must not contain a user name or password');
   if (parsed.hostname === '') throw invalid('the URL names no host');
@@ -53,3 +68,26 @@ export function checkUrl(url: string, { allowPrivate, schemes = ['http', 'https'
 }
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '');
+
+/** A URL with its query as it was written: the URL parser would encode some characters of it anew. */
+export interface Target {
+  url: URL;
+  /** What is sent behind the question mark, and signed. */
+  query: string;
+  /** Path and query. */
+  path: string;
+  href: string;
+}
+
+/** @param written what `url` was parsed from, if only relative to another URL */
+export function targetOf(url: URL, written: string): Target {
+  const [reference = ''] = written.split('#', 1);
+  const mark = reference.indexOf('?');
+  const query = mark < 0 ? url.search.slice(1) : asAscii(reference.slice(mark + 1));
+  const path = url.pathname + (mark < 0 ? url.search : `?${query}`);
+  return { url, query, path, href: url.origin + path };
+}
+
+/** What is no printable ASCII, percent-encoded as UTF-8. White space around a URL, and line ends in it, are none of it. */
+const asAscii = (text: string): string => Array.from(Buffer.from(text.trim().replaceAll(/[\t\r\n]/g, '')), (byte) =>
+  (byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)).join('');

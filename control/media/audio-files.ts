@@ -65,10 +65,11 @@ export class AudioFiles {
       return path;
     }
     if (reply.status !== 200) throw new MediaError(`${url} answered with ${reply.status}`);
+    if (reply.unreadable) throw new MediaError(`${url} cannot be played: ${reply.unreadable.message}`);
     // Named after what is in it: a file that is being played is never replaced by another one.
     const name = `${createHash('sha256').update(reply.body).digest('hex')}.wav`;
     const made = (await this.#cache.find(name)) ?? (await this.#cache.put(name, await this.#convert(url, reply)));
-    this.#remember(url, { name, checkedAt: now(), etag: reply.headers.etag, lastModified: reply.headers['last-modified'] });
+    this.#remember(url, { name, checkedAt: now(), etag: sendable(reply.headers.etag), lastModified: sendable(reply.headers['last-modified']) });
     return made;
   }
 
@@ -102,6 +103,9 @@ export class AudioFiles {
     if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
   }
 }
+
+/** What a lenient server has said in a header may be nothing that can be sent back to it. */
+const sendable = (value: string | undefined): string | undefined => (value !== undefined && /^[\x20-\x7e]*$/.test(value) ? value : undefined);
 
 /** An ID3 tag or the sync word of an MPEG audio frame; or what says it is one, and is no WAV file either. */
 function isMp3(body: Buffer, type = ''): boolean {

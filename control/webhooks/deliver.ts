@@ -15,6 +15,8 @@ const TIMEOUT_MS = 10_000;
 const REPLY_KEPT = 4096;
 /** Read further than is kept, so that the connection of a talkative receiver can be used again. */
 const REPLY_READ = 64 * 1024;
+/** The status alone says whether an event was taken. So long the body may take after it, in ms. */
+const REPLY_MS = 500;
 
 /** Sends one delivery once. Never throws. */
 export async function deliver(
@@ -32,7 +34,8 @@ export async function deliver(
   const made = { attempt, at, url: endpoint.url, requestHeaders, aborted: false };
   try {
     const reply = await fetch(endpoint.url, {
-      method: 'POST', headers: requestHeaders, body: delivery.body, timeoutMs: TIMEOUT_MS, maxBodyBytes: REPLY_READ, truncate: true, idempotent: true, signal,
+      method: 'POST', headers: requestHeaders, body: delivery.body, timeoutMs: TIMEOUT_MS, maxBodyBytes: REPLY_READ,
+      partial: { withinMs: REPLY_MS }, idempotent: true, signal,
     });
     const retryAfter = reply.headers['retry-after'];
     return {

@@ -176,7 +176,7 @@ describe('guarded fetch', () => {
       const target = await receiver((request, response) => response.end(Buffer.alloc(request.path === '/fits' ? 1000 : 5000, 'x')));
       const whole = await guarded()(target.url('/fits'), { maxBodyBytes: 1000 });
       expect([whole.body.length, whole.truncated]).to.deep.equal([1000, false]);
-      const cut = await guarded()(target.url('/longer'), { maxBodyBytes: 1000, truncate: true });
+      const cut = await guarded()(target.url('/longer'), { maxBodyBytes: 1000, partial: { withinMs: 1000 } });
       expect([cut.status, cut.body.length, cut.truncated]).to.deep.equal([200, 1000, true]);
     });
 
@@ -207,6 +207,79 @@ describe('guarded fetch', () => {
       for (let answered = 0; answered < 6; answered++) (await target.until(() => waiting.shift(), 'a request')).end('ok');
       expect((await replies).map((reply) => reply.status)).to.deep.equal([200, 200, 200, 200, 200, 200]);
       expect(target.connections).to.be.at.most(2);
+    });
+  });
+
+  describe('replies as lenient servers send them', () => {
+    const HELLO = 'Content-Length: 5\r\n\r\nhello';
+    const raw = (text: string): Promise<Receiver> => rawReceiver((socket) => socket.on('error', () => {}).once('data', () => socket.write(text)));
+
+    it('are taken as other clients take them, and a connection that was not left in order is not used again', async () => {
+      const replies: [what: string, text: string, status: number, body: string][] = [
+        ['a length beside chunks', 'HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n', 200, 'hello'],
+        ['lines that end in LF', 'HTTP/1.1 200 OK\nX: y\nContent-Length: 5\n\nhello', 200, 'hello'],
+        ['bytes behind the body', `HTTP/1.1 200 OK\r\n${HELLO} and more`, 200, 'hello'],
+        ['bytes behind a body that closes', `HTTP/1.1 200 OK\r\nConnection: close\r\n${HELLO} and more`, 200, 'hello'],
+        ['204 with a body', `HTTP/1.1 204 No Content\r\n${HELLO}`, 204, ''],
+        ['204 with chunks', 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n', 204, ''],
+        ['a header in two lines', `HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\n${HELLO}`, 200, 'hello'],
+      ];
+      for (const [what, text, status, body] of replies) {
+        const fetch = guarded();
+        const target = await raw(text);
+        for (let i = 0; i < 2; i++) {
+          const reply = await fetch(target.url(), { method: 'POST', body: 'x', timeoutMs: 1000 }).catch((error: unknown) => error as FetchError);
+          if (reply instanceof FetchError) {
+            // Only the first request on a connection is answered: so the first left its connection in order.
+            expect([i, reply.kind], `${what}: ${reply.message}`).to.deep.equal([1, 'timeout']);
+            expect(target.connections, what).to.equal(1);
+          } else {
+            expect([reply.status, reply.body.toString()], what).to.deep.equal([status, body]);
+          }
+        }
+      }
+    });
+
+    it('cost the next request nothing when bytes come late that do not belong to them', async () => {
+      for (const head of ['HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n']) {
+        let late: (() => void) | undefined;
+        const target = await rawReceiver((socket) => socket.on('error', () => {}).on('data', () => {
+          socket.write(head);
+          late = () => socket.write('hello');
+        }));
+        const fetch = guarded();
+        for (let i = 0; i < 3; i++) {
+          const { status } = await fetch(target.url(), { method: 'POST', body: 'x', idempotent: true });
+          expect(status).to.be.oneOf([200, 204]);
+          late?.();
+        }
+      }
+    });
+
+    it('are refused with the cause where nobody could take them', async () => {
+      for (const [text, message] of [
+        ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello', 'the reply is not valid HTTP: it has two Content-Length headers (HPE_UNEXPECTED_CONTENT_LENGTH)'],
+        ['ICY 200 OK\r\n\r\n', 'the reply is not valid HTTP: it does not begin with "HTTP/", or there is more than Content-Length says (HPE_INVALID_CONSTANT)'],
+        ['HTTP/2 200 OK\r\n\r\n', 'the reply is not valid HTTP: its HTTP version is neither 1.0 nor 1.1 (HPE_INVALID_VERSION)'],
+        ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello', 'no complete reply within 200 ms: status 200 and 5 bytes had come (Content-Length: 9)'],
+        ['HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello', 'no complete reply within 200 ms: status 200 and 5 bytes had come (Transfer-Encoding: identity)'],
+      ]) {
+        expect((await failure(guarded(), (await raw(text ?? '')).url(), { timeoutMs: 200 })).message).to.equal(message);
+      }
+    });
+
+    it('count by their status where that was asked for, whatever becomes of the body', async () => {
+      const partial = { withinMs: 50 };
+      for (const [head, status] of [['HTTP/1.1 200 OK\r\n', 200], ['HTTP/1.1 200 OK\r\nContent-Length: 99\r\n', 200], ['HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n', 503]] as const) {
+        const body = head.includes('chunked') ? '2\r\nhi\r\n' : 'hi';
+        const endless = await raw(`${head}\r\n${body}`);
+        const reply = await guarded()(endless.url(), { partial, timeoutMs: 5000 });
+        expect([reply.status, reply.body.toString(), reply.truncated], head).to.deep.equal([status, 'hi', true]);
+        await endless.until(() => endless.open === 0 || undefined, 'the connection to be closed');
+        const cutOff = await rawReceiver((socket) => socket.on('error', () => {}).once('data', () => socket.end(`${head}\r\n${body}`)));
+        const cut = await guarded()(cutOff.url(), { partial: { withinMs: 5000 }, timeoutMs: 5000 });
+        expect([cut.status, cut.body.toString()], head).to.deep.equal([status, 'hi']);
+      }
     });
   });
 
@@ -310,6 +383,7 @@ describe('guarded fetch', () => {
     expect(check('http://127.0.0.1:3000/')).to.equal('forbidden_address');
     expect(check('http://10.0.0.1/', true)).to.equal('forbidden_address');
     expect(check(`https://example.com/${'x'.repeat(2048)}`)).to.equal('invalid_url');
+    expect(check(`https://example.com/?${'\u0444'.repeat(400)}`), 'longer than that when it is sent').to.equal('invalid_url');
     for (const url of ['', '/relative', 'javascript:alert(1)', 'https://', 'https://user:pass@example.com/', 'http://example.com:0/']) expect(check(url), url).to.equal('invalid_url');
   });
 });

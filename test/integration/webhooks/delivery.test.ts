@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { expect } from 'chai';
 import { Receiver, type Received } from '../lib/receiver.ts';
 import { verify } from '../../unit/webhooks/verify.ts';
@@ -91,6 +92,21 @@ describe('webhook delivery', () => {
     const last = receiver.requests[9];
     expect(await verify('secret', last?.headers ?? {}, last?.rawBody ?? Buffer.alloc(0), office.now())).to.equal(true);
     expect((await office.store.attemptsOfCall('call_1')).map(({ attempt, error }) => [attempt, error])).to.deep.equal(Array.from({ length: 10 }, (_, i) => [i + 1, 'status 500']));
+  });
+
+  it('a 2xx is success whatever becomes of the body, and the next event of the call does not wait for it', async () => {
+    const endings: Record<string, (response: ServerResponse) => void> = {
+      endless: (response) => response.writeHead(200).write('x'),
+      cut: (response) => response.writeHead(200, { 'content-length': '99' }).write('x', () => response.destroy()),
+    };
+    for (const [what, end] of Object.entries(endings)) {
+      const receiver = await application(what, (_request, response) => end(response));
+      await office.put(...[1, 2, 3].map((seq) => office.event(what, `call_${what}`, seq)));
+      office.worker();
+      await requests(receiver, 3);
+      const rows = await office.until('the events to be delivered', (all) => all.filter(({ status: s }) => s === 'delivered').length === receivers.length * 3);
+      expect(rows.map(({ attempts }) => attempts), what).to.deep.equal(rows.map(() => 1));
+    }
   });
 
   it('a failed event that is taken the second time is delivered', async () => {

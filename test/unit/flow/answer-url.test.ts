@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
@@ -16,7 +17,7 @@ describe('the answer_url exchange', () => {
   let server: Server;
   let base: string;
   let answer: (request: IncomingMessage, response: ServerResponse, body: string) => void;
-  let seen: { url: URL; method: string; headers: IncomingMessage['headers']; body: string }[];
+  let seen: { url: URL; raw: string; method: string; headers: IncomingMessage['headers']; body: string }[];
   let call: Call;
   let calls: Calls;
   let timeline: TimelineEntry[];
@@ -37,7 +38,7 @@ describe('the answer_url exchange', () => {
       let body = '';
       request.on('data', (chunk) => (body += chunk));
       request.on('end', () => {
-        seen.push({ url: new URL(request.url ?? '', base), method: request.method ?? '', headers: request.headers, body });
+        seen.push({ url: new URL(request.url ?? '', base), raw: request.url ?? '', method: request.method ?? '', headers: request.headers, body });
         answer(request, response, body);
       });
     });
@@ -70,6 +71,7 @@ describe('the answer_url exchange', () => {
     expect(error).to.be.instanceOf(FlowFailure).and.have.property('code', 'answer_url_error');
     return error as FlowFailure;
   };
+  const signatureOf = (signed: string): string => `v1=${createHmac('sha256', 'secret').update(`1700000000.${signed}`).digest('hex')}`;
   const noted = (kind: string) => timeline.filter((entry) => entry.kind === kind).map((entry) => entry.detail);
 
   it('a GET carries the call, its variables and the gathered digits, beside what the URL had', async () => {
@@ -188,6 +190,93 @@ describe('the answer_url exchange', () => {
     expect(seen.map(({ url }) => url.pathname)).to.deep.equal(['/answer', '/fallback']);
     expect(seen[1]?.url.searchParams.get('error_code')).to.equal('answer_url_error');
     expect(seen[1]?.url.searchParams.get('error_url')).to.equal(`${base}/answer?menu=1`);
+  });
+
+  it("the customer's own query arrives byte for byte, and what is added stands behind it", async () => {
+    webhookSecrets = ['secret'];
+    const own = "x=a%20b&flag&sig=%2f~*'()&from=mine&name=\u0444";
+    await ask({ url: `${base}/a?${own}#part` });
+    const query = seen[0]?.raw.slice('/a?'.length) ?? '';
+    expect(query.startsWith("x=a%20b&flag&sig=%2f~*'()&from=mine&name=%D1%84&call_id=call_"), query).to.equal(true);
+    expect(query).to.contain('&from=%2B15551230001&');
+    expect(signatureOf(query)).to.equal(seen[0]?.headers['x-minivoice-signature']);
+  });
+
+  it('a redirected request is signed for the query with which it arrives, and no other host gets a signature', async () => {
+    webhookSecrets = ['secret'];
+    answer = (request, response) => (request.url?.startsWith('/answer') ? response.writeHead(302, { location: "/b?k='1'&s=%2f" }).end() : response.end(JSON.stringify(HELLO)));
+    for (const method of ['GET', 'POST'] as const) {
+      await ask({ method });
+      expect(seen.at(-1)).to.include({ raw: "/b?k='1'&s=%2f", method: 'GET' });
+      expect(seen.at(-1)?.headers['x-minivoice-signature'], method).to.equal(signatureOf("k='1'&s=%2f"));
+    }
+    answer = (request, response) => (request.url?.startsWith('/answer') ? response.writeHead(307, { location: '/b' }).end() : response.end(JSON.stringify(HELLO)));
+    await ask({ method: 'POST' });
+    expect(seen.at(-1)?.headers['x-minivoice-signature']).to.equal(signatureOf(seen.at(-1)?.body ?? ''));
+    answer = (request, response) => {
+      const back = request.headers.host?.startsWith('localhost');
+      const location = back ? `${base}/end` : `${base.replace('127.0.0.1', 'localhost')}/elsewhere`;
+      if (request.url?.startsWith('/end')) response.end(JSON.stringify(HELLO));
+      else response.writeHead(302, { location }).end();
+    };
+    seen.length = 0;
+    await ask();
+    expect(seen.map(({ url, headers }) => [url.pathname, headers['x-minivoice-signature'] !== undefined, headers['x-minivoice-timestamp'] !== undefined]))
+      .to.deep.equal([['/answer', true, true], ['/elsewhere', false, false], ['/end', true, true]]);
+  });
+
+  it('variables are not held against the limit of the URL, up to 8 KiB with them; beyond that it says so', async () => {
+    calls.setVariable(call, 'note', '\u0444'.repeat(350));
+    calls.setVariable(call, 'long', 'x'.repeat(4096));
+    expect(await ask({ url: `${base}/a?${'y'.repeat(1000)}` })).to.be.an('array');
+    expect(seen[0]?.url.searchParams.get('var_note')).to.equal('\u0444'.repeat(350));
+    calls.setVariable(call, 'note', '\u0444'.repeat(4096));
+    expect((await failure()).message).to.equal('the URL with what is added to it is longer than 8192 characters: POST has no such limit');
+    expect(await ask({ method: 'POST' })).to.be.an('array');
+  });
+
+  it('the fallback is asked though the URL that failed, or the variables, would not fit into its own', async () => {
+    fallbackUrl = `${base}/f?${'z'.repeat(2000)}`;
+    answer = (request, response) => (request.url?.startsWith('/f?') ? response.end(JSON.stringify(HELLO)) : response.writeHead(500).end());
+    calls.setVariable(call, 'long', 'x'.repeat(4096));
+    const url = `${base}/${'%41%'.repeat(340)}`;
+    expect(await ask({ url })).to.be.an('array');
+    expect(seen[1]?.url.searchParams.get('error_url')).to.equal(url);
+    expect(seen[1]?.url.searchParams.get('call_id')).to.equal(call.id);
+    expect(seen[1]?.url.searchParams.has('var_long')).to.equal(false);
+  });
+
+  it('a reply may begin with a byte order mark, and may come as gzip though identity was asked for', async () => {
+    const plain = Buffer.from(`\ufeff${JSON.stringify(HELLO)}`);
+    const replies: [Buffer, Record<string, string>][] = [
+      [plain, {}], [gzipSync(plain), { 'content-encoding': 'gzip' }], [gzipSync(plain), { 'content-encoding': 'X-GZIP' }], [plain, { 'content-encoding': 'identity' }],
+      [plain, { 'content-type': 'application/json; charset=windows-1252' }],
+    ];
+    for (const [body, headers] of replies) {
+      answer = (_request, response) => response.writeHead(200, headers).end(body);
+      expect(await ask(), JSON.stringify(headers)).to.deep.equal([{ action: 'say', fields: { text: 'Hello', loop: 1 } }]);
+    }
+    expect(seen[0]?.headers['accept-encoding']).to.equal('identity');
+  });
+
+  it('a reply in another coding or character set is refused with its name', async () => {
+    const text = JSON.stringify({ actions: [{ say: { text: 'Gr\u00fc\u00df Gott' } }] });
+    const replies: [Buffer, Record<string, string>, string, string][] = [
+      [Buffer.from('xx'), { 'content-encoding': 'br' }, 'content_encoding', 'the reply has Content-Encoding br: it may be plain or gzip'],
+      [Buffer.from('xx'), { 'content-encoding': 'gzip' }, 'content_encoding', 'the reply has Content-Encoding gzip, but is not gzip (incorrect header check)'],
+      [gzipSync(text), {}, 'content_encoding', 'the reply is gzip, but has no Content-Encoding that says so'],
+      [gzipSync(Buffer.alloc(64 * 1024 * 1024)), { 'content-encoding': 'gzip' }, 'too_large', 'the reply unpacks to more than 262144 bytes'],
+      [Buffer.from(`\ufeff${text}`, 'utf16le'), {}, 'charset', 'the reply is UTF-16: it must be UTF-8'],
+      [Buffer.from(text, 'utf16le'), {}, 'charset', 'the reply is UTF-16 or UTF-32: it must be UTF-8'],
+      [Buffer.from(text, 'latin1'), { 'content-type': 'application/json; charset=iso-8859-1' }, 'charset', 'the reply is not UTF-8 (its Content-Type says iso-8859-1)'],
+    ];
+    for (const [body, headers, error, message] of replies) {
+      answer = (_request, response) => response.writeHead(200, headers).end(body);
+      expect((await failure()).message).to.equal(message);
+      expect(noted('answer_url.failed').at(-1)).to.include({ error, message });
+    }
+    answer = (_request, response) => response.writeHead(500, { 'content-encoding': 'br' }).end('xx');
+    expect((await failure()).message).to.equal('the server answered 500');
   });
 
   it('a fallback that fails too ends it, and both reasons are named', async () => {

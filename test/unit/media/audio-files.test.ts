@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { createGuardedFetch, type GuardedFetch } from '../../../control/lib/guarded-fetch.ts';
@@ -55,6 +56,14 @@ describe("customers' audio files", () => {
     expect(path.startsWith(join(folder, 'audio/'))).to.equal(true);
     const { rate, samples } = readWav(await readFile(path));
     expect([rate, samples.length, samples[4000]]).to.deep.equal([8000, 8000, 1000]);
+  });
+
+  it('may come as gzip, and in no other coding', async () => {
+    answer = (request, response) => (request.url === '/a.wav'
+      ? response.setHeader('Content-Encoding', 'gzip').end(gzipSync(audio(1000)))
+      : response.setHeader('Content-Encoding', 'br').end('xx'));
+    expect(readWav(await readFile(await files().file(`${base}/a.wav`))).samples[4000]).to.equal(1000);
+    expect(await failure(files().file(`${base}/b.wav`))).to.contain('cannot be played: the reply has Content-Encoding br');
   });
 
   it('may be MP3, by whatever name and type', async () => {
