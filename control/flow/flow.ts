@@ -326,7 +326,8 @@ export class Flow {
     this.#over = true;
     const { logger } = this.#services;
     const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
-    const sipCode = code === 'insufficient_balance' ? 480 : 503;
+    // Never 503, which would tell the carrier that we can take no call at all (RFC 3261 §21.5.4).
+    const sipCode = code === 'media_unavailable' || code === 'internal_error' ? 500 : 480;
     if (code === 'media_unavailable' || code === 'internal_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
     await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', sipCode, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
   }

@@ -114,4 +114,4 @@ export class Intake {
 
 /** Ends a channel that nobody wants. */
 const end = ({ channel, headers }: ParkedChannel): Promise<void> =>
-  (channel.answered ? channel.hangup('NORMAL_CLEARING') : headers.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(503));
+  (channel.answered ? channel.hangup('NORMAL_CLEARING') : headers.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(480));

@@ -14,11 +14,13 @@ describe('a customer whose server fails', () => {
   /** Calls and expects the refusal of an unanswered call; returns what the timeline says of the answer_url. */
   async function refused(): Promise<Json[]> {
     const call = await place();
-    expect((await call.final()).code).to.equal(503);
+    const final = await call.final();
+    expect(final.code).to.equal(480);
+    expect(final.headers, 'a fault of one customer pauses no carrier').not.to.have.property('retry-after');
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'failed' });
     expect(record.failure).to.include({ code: 'answer_url_error' });
-    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'answer_url_error', sip_code: 503 });
+    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'answer_url_error', sip_code: 480 });
     return (await timeline(record.id, own.key)).filter(({ kind }) => kind === 'answer_url.failed');
   }
 

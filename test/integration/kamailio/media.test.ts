@@ -214,13 +214,43 @@ describe('Media nodes behind the SIP edge', () => {
     }, 'a call to the node that is back');
   });
 
-  it('a node that rings has the call: no other is tried, and its 503 is the caller\'s', async () => {
+  const stateOf = async (port: number): Promise<string | undefined> => {
+    const list = JSON.stringify(await edge.rpc('dispatcher.list'));
+    return new RegExp(`:${port}","FLAGS":"(\\w+)"`).exec(list)?.[1];
+  };
+
+  it('a node that is silent to one INVITE but answers OPTIONS keeps its place', async () => {
+    for (const node of [first, second]) node.listen('deaf');
+    expect(await call()).to.equal(500);
+    const probes = (node: Phone): number => node.messages.filter(({ received, text }) => received && text.startsWith('OPTIONS ')).length;
+    const before = [first, second].map(probes);
+    await edge.until(() => Promise.resolve([first, second].every((node, i) => probes(node) > (before[i] ?? 0)) || undefined), 'both to have been asked again');
+    expect([await stateOf(ports[0]), await stateOf(ports[1])]).to.deep.equal(['AP', 'AP']);
+    for (const node of [first, second]) {
+      node.forget();
+      node.listen({ refuse: 486 });
+    }
+    for (let i = 0; i < 10; i++) expect(await call()).to.equal(486);
+    expect([first.received.length, second.received.length]).to.deep.equal([5, 5]);
+  });
+
+  it('a node that is dead is known to be soon, whether anybody calls it or not', async () => {
+    await first.close();
+    await edge.until(async () => (await stateOf(ports[0]))?.startsWith('I') || undefined, 'the node to be down', 5000);
+    second.listen({ refuse: 486 });
+    for (let i = 0; i < 4; i++) expect(await call()).to.equal(486);
+    expect(second.received.length).to.equal(4);
+  });
+
+  it('a node that rings has the call: no other is tried, and its 503 is one call\'s failure: 500', async () => {
     for (const node of [first, second]) node.listen('ring');
     const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
     await made.provisional(180);
     const taken = await Promise.race([first.incoming(), second.incoming()]);
     taken.refuse(503, 'Service Unavailable');
-    expect((await made.final()).code).to.equal(503);
+    const final = await made.final();
+    expect(final.code).to.equal(500);
+    expect(final.headers).not.to.have.property('retry-after');
     expect(first.received.length + second.received.length).to.equal(1);
     expect(edge.control.notices).to.be.empty;
   });
@@ -244,17 +274,26 @@ describe('Media nodes behind the SIP edge', () => {
     expect(second.received.length).to.equal(2);
   });
 
-  it('without any node the caller gets 503 with Retry-After, and the control plane is told', async () => {
+  it('without any node the caller gets 503 with Retry-After, the first one 500, and the control plane is told', async () => {
     await first.close();
     await second.close();
+    const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
+    expect((await made.final()).code).to.equal(500);
+    expect(await edge.control.notice('failed', made.callId)).to.deep.include({ call: 'call_1', code: 500, reason: 'Server Internal Error' });
+    await edge.until(async () => (await Promise.all(ports.map(stateOf))).every((state) => state?.startsWith('I')) || undefined, 'both to be down');
+    const atOnce = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
+    const final = await atOnce.final();
+    expect(final.code).to.equal(503);
+    expect(final.headers['retry-after']).to.equal('5');
+    expect(await edge.control.notice('failed', atOnce.callId)).to.deep.include({ code: 503, reason: 'Service Unavailable' });
+  });
+
+  it('nodes that are all full are a reason to come back later: 503 with Retry-After', async () => {
+    for (const node of [first, second]) node.listen({ refuse: 503 });
     const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
     const final = await made.final();
     expect(final.code).to.equal(503);
     expect(final.headers['retry-after']).to.equal('5');
-    expect(await edge.control.notice('failed', made.callId)).to.deep.include({ call: 'call_1', code: 503, reason: 'Service Unavailable' });
-    const atOnce = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
-    expect((await atOnce.final()).code).to.equal(503);
-    await edge.control.notice('failed', atOnce.callId);
   });
 
   it('place no call that says not where to', async () => {

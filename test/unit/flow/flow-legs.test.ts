@@ -96,7 +96,7 @@ describe('a flow', () => {
     it('is not answered when nobody can say whether there is', async () => {
       rig.unpaid = new ApiError('service_unavailable');
       await rig.run({ say: { text: 'one' } });
-      expect(channel.asked).to.deep.equal(['refuse 503']);
+      expect(channel.asked).to.deep.equal(['refuse 500']);
       expect(call.failure?.code).to.equal('internal_error');
     });
 

@@ -49,10 +49,10 @@ describe('a flow', () => {
     expect(channel.asked).to.deep.equal(['answer', 'hangup NORMAL_CLEARING']);
   });
 
-  it('an answer_url that fails refuses the unanswered call with 503 and ends it failed', async () => {
+  it('an answer_url that fails refuses the unanswered call with 480 and ends it failed', async () => {
     rig.answers[ANSWER_URL] = new FlowFailure('answer_url_error', 'the server answered 500');
     await new Flow(call, rig.services()).run(rig.park());
-    expect(channel.asked).to.deep.equal(['refuse 503']);
+    expect(channel.asked).to.deep.equal(['refuse 480']);
     expect(call.status).to.equal('failed');
     expect(call.failure).to.deep.equal({ code: 'answer_url_error', message: 'the server answered 500' });
   });

@@ -78,7 +78,7 @@ describe('parked channels and their calls', () => {
     const second = Object.assign(new FakeChannel(), { uuid: 'b0b2d7c4-0000-4000-8000-000000000002' });
     park(call, second);
     await turn();
-    expect(second.asked).to.deep.equal(['refuse 503']);
+    expect(second.asked).to.deep.equal(['refuse 480']);
     expect(first.asked).to.deep.equal([]);
     expect([call.status, call.providerCallId]).to.deep.equal(['ringing', first.uuid]);
     second.end({ by: 'node', cause: 'MEDIA_NODE_LOST', at: new Date() });
@@ -92,7 +92,7 @@ describe('parked channels and their calls', () => {
     calls.end(call, { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL' } });
     const channel = park(call);
     await turn();
-    expect(channel.asked).to.deep.equal(['refuse 503']);
+    expect(channel.asked).to.deep.equal(['refuse 480']);
   });
 
   it("an earlier life's call whose channel is nowhere is ended, one that is somewhere is not, and other processes' are not touched", async () => {
