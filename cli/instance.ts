@@ -13,7 +13,7 @@ import { ask, type Request, type Status } from './supervisor/protocol.ts';
 
 /** What each part needs of the ports, for instances of some parts only. */
 const PORTS_OF: Record<string, (keyof Ports)[]> = {
-  mariadb: ['database'], redis: ['redis'], rtpengine: ['rtpengine'], media: ['mediaSip', 'mediaEsl'], kamailio: ['sip', 'rpc'], control: ['api', 'edge'],
+  database: ['database'], redis: ['redis'], rtpengine: ['rtpengine'], media: ['mediaSip', 'mediaEsl'], kamailio: ['sip', 'rpc'], control: ['api', 'edge'],
 };
 
 /** One instance, seen from outside: whoever knows its home can ask and command its supervisor. */

@@ -27,6 +27,7 @@ function help(): string {
     '  MINIVOICE_PORT_BASE   ports from here on instead of 8080, 5060 and 20000…: with another home, a second instance',
     '  MINIVOICE_MEDIA       embedded (default) or freeswitch, with FREESWITCH_BIN=<path>',
     '                        or FREESWITCH_NODES=host:esl-port:sip-port,… and FREESWITCH_ESL_PASSWORD',
+    '  MINIVOICE_DB          mariadb (default) or mysql, from Debian sid',
   ].join('\n');
 }
 

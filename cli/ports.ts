@@ -83,7 +83,7 @@ function udpFree(port: number): Promise<boolean> {
 }
 
 const TCP: [keyof Ports, string][] = [
-  ['api', 'the API'], ['sip', 'SIP'], ['edge', 'route decisions'], ['rpc', 'Kamailio\'s JSON-RPC'], ['database', 'MariaDB'],
+  ['api', 'the API'], ['sip', 'SIP'], ['edge', 'route decisions'], ['rpc', 'Kamailio\'s JSON-RPC'], ['database', 'the database'],
   ['redis', 'Redis'], ['mediaSip', 'the media node\'s SIP'], ['mediaEsl', 'the media node\'s event socket'], ['spare', 'the demo\'s application'],
 ];
 const UDP: [keyof Ports, string][] = [['sip', 'SIP'], ['rtpengine', 'rtpengine\'s control'], ['mediaSip', 'the media node\'s SIP']];

@@ -12,8 +12,10 @@ export type Media =
   | { kind: 'freeswitch'; nodes: string[]; eslPassword: string };
 
 /** The parts of an instance, in the order in which they start. */
-export const PARTS = ['mariadb', 'redis', 'rtpengine', 'media', 'kamailio', 'control'] as const;
+export const PARTS = ['database', 'redis', 'rtpengine', 'media', 'kamailio', 'control'] as const;
 export type Part = (typeof PARTS)[number];
+
+export type DatabaseKind = 'mariadb' | 'mysql';
 
 /** Everything the supervisor needs to know; `up` writes it, the supervisor reads it. */
 export interface Settings {
@@ -21,6 +23,7 @@ export interface Settings {
   parts: Part[];
   ports: Ports;
   media: Media;
+  database: DatabaseKind;
   tools: Tools;
   secrets: Secrets;
   /** What the person who said `up` set of the control plane's own environment. */
@@ -50,18 +53,36 @@ export async function mediaFrom(env: NodeJS.ProcessEnv): Promise<Media> {
   return { kind, binary, count };
 }
 
+/** @throws Failure for a database we cannot start. */
+export function databaseFrom(env: NodeJS.ProcessEnv): DatabaseKind {
+  const kind = env['MINIVOICE_DB'] || 'mariadb';
+  if (kind !== 'mariadb' && kind !== 'mysql') {
+    throw new Failure(`MINIVOICE_DB must be mariadb or mysql, and is ${JSON.stringify(kind)}.`);
+  }
+  return kind;
+}
+
 /** What of the control plane's environment table the person has set, except what the instance itself decides. */
 function ownEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const set = Object.keys(environment.shape).map((name) => [name, env[name]] as const);
   return Object.fromEntries(set.filter((pair): pair is [string, string] => Boolean(pair[1])));
 }
 
-export async function settingsFor(home: Home, tools: Tools, options: { base?: number | undefined; media?: Media; parts?: Part[] } = {}): Promise<Settings> {
+/** What of an instance differs from the usual: every part, the embedded media node, MariaDB, the well-known ports. */
+export interface InstanceOptions {
+  base?: number | undefined;
+  media?: Media;
+  database?: DatabaseKind;
+  parts?: Part[];
+}
+
+export async function settingsFor(home: Home, tools: Tools, options: InstanceOptions = {}): Promise<Settings> {
   return {
     home: home.root,
     parts: options.parts ?? [...PARTS],
     ports: portsFrom(options.base),
     media: options.media ?? { kind: 'embedded' },
+    database: options.database ?? 'mariadb',
     tools,
     secrets: await secretsOf(home),
     environment: ownEnvironment(process.env),

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure } from '../failure.ts';
 import { REPOSITORY } from '../home.ts';
-import { mediaFrom } from '../settings.ts';
+import { databaseFrom, mediaFrom } from '../settings.ts';
 import { setUp } from '../setup/index.ts';
 import { step } from '../steps.ts';
 import { environmentFor, privateInstance, type PrivateInstance } from '../testing/private-instance.ts';
@@ -13,10 +13,11 @@ export async function bench(args: string[]): Promise<number> {
   const [name, ...options] = args;
   const names = (await readdir(path.join(REPOSITORY, 'test/bench')).catch(() => [])).filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
   if (!name || !names.includes(name)) throw new Failure(`The benchmarks are: ${names.join(', ') || 'none yet'}.`);
-  const tools = await setUp();
+  const database = databaseFrom(process.env);
+  const tools = await setUp({ mysql: database === 'mysql' });
   let instance: PrivateInstance | undefined;
   await step('An instance of its own', async () => {
-    instance = await privateInstance(tools, { media: await mediaFrom(process.env) });
+    instance = await privateInstance(tools, { media: await mediaFrom(process.env), database });
   }, { long: true });
   try {
     return await foreground(['--import', 'tsx', path.join(REPOSITORY, 'test/bench', `${name}.ts`), ...options], environmentFor(tools, instance));

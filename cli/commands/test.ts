@@ -4,11 +4,15 @@ import { Failure } from '../failure.ts';
 import { inOrder } from '../testing/in-order.ts';
 import { environmentFor, privateInstance } from '../testing/private-instance.ts';
 import { closingLine, NONE, runChecks, runSuite, sum, type Count } from '../testing/suites.ts';
-import { PARTS, type Media, type Part } from '../settings.ts';
+import { databaseFrom, PARTS, type DatabaseKind, type Media, type Part } from '../settings.ts';
 import { setUp, type Tools } from '../setup/index.ts';
 import { aloud, step, type Say } from '../steps.ts';
 
 const SUITES = ['unit', 'integration', 'e2e'] as const;
+
+/** The suites that need nothing but a database, and Redis: they run on MariaDB and on MySQL. */
+const DATABASE_ROOMS = ['applications', 'billing', 'calls', 'customers', 'dids', 'http', 'recordings', 'trunks', 'webhooks']
+  .map((room) => `integration/${room}`);
 
 /** One suite on one kind of media node: @returns how it went. @param say where what it says goes, instead of this terminal */
 interface Run {
@@ -28,16 +32,22 @@ export async function test(args: string[]): Promise<number> {
   process.on('SIGINT', () => (interrupted = true));
   process.on('SIGTERM', () => (interrupted = true));
   try {
-    const tools = await setUp();
+    const database = databaseFrom(process.env);
+    const integration = !named || named === 'integration';
+    const tools = await setUp({ mysql: database === 'mysql' || integration });
     const onInstance = (suite: string, media?: Media): Run => ({
       title: media ? `${suite} on the ${media.kind} media node` : suite,
-      start: (say) => runOnInstance(suite, tools, media, options, () => interrupted, say),
+      start: (say) => runOnInstance([suite], { tools, media, database, options, interrupted: () => interrupted, say }),
     });
+    const onMySql: Run = {
+      title: 'the database suites of integration on MySQL',
+      start: (say) => runOnInstance(DATABASE_ROOMS, { tools, database: 'mysql', options, interrupted: () => interrupted, say }),
+    };
     const unit: Run = {
       title: 'unit',
       start: async (say) => {
         const checks = await runChecks(say);
-        return interrupted ? checks : sum([checks, await runSuite('unit', {}, options, say)]);
+        return interrupted ? checks : sum([checks, await runSuite(['unit'], {}, options, say)]);
       },
     };
     const kinds = !named || named === 'e2e' ? await mediaToTest() : [];
@@ -45,7 +55,8 @@ export async function test(args: string[]): Promise<number> {
     await runAll([
       ...(!named || named === 'unit' ? [unit] : []),
       ...kinds.slice(0, 1).map((media) => onInstance('e2e', media)),
-      ...(!named || named === 'integration' ? [onInstance('integration')] : []),
+      ...(integration ? [onInstance('integration')] : []),
+      ...(integration && database === 'mariadb' ? [onMySql] : []),
       ...kinds.slice(1).map((media) => onInstance('e2e', media)),
       // What needs two media nodes is in a folder of its own.
       ...kinds.map((media) => onInstance('e2e-nodes', { ...media, count: 2 })),
@@ -85,22 +96,33 @@ async function runAll(runs: Run[], { atOnce, interrupted, counts }: { atOnce: nu
   if (errors.length > 0) throw errors[0];
 }
 
-async function runOnInstance(suite: string, tools: Tools, media: Media | undefined, options: string[], interrupted: () => boolean, say?: Say): Promise<Count> {
-  const parts: Part[] = media ? [...PARTS] : ['mariadb', 'redis'];
+interface InstanceRun {
+  tools: Tools;
+  /** Undefined: the suite needs the database and Redis alone. */
+  media?: Media | undefined;
+  database: DatabaseKind;
+  /** Mocha's. */
+  options: string[];
+  interrupted: () => boolean;
+  say?: Say | undefined;
+}
+
+async function runOnInstance(suites: readonly string[], { tools, media, database, options, interrupted, say }: InstanceRun): Promise<Count> {
+  const parts: Part[] = media ? [...PARTS] : ['database', 'redis'];
   let instance: Awaited<ReturnType<typeof privateInstance>> | undefined;
   await step(`An instance of its own: ${parts.join(', ')}`, async () => {
-    instance = await privateInstance(tools, { parts, ...(media ? { media } : {}) });
+    instance = await privateInstance(tools, { parts, database, ...(media ? { media } : {}) });
   }, { long: true, say });
   const running = instance;
   if (!running) throw new Failure('The instance is not there.');
   let failed = true;
   try {
     if (interrupted()) return NONE;
-    const count = await runSuite(suite, environmentFor(tools, running), options, say);
+    const count = await runSuite(suites, environmentFor(tools, running), options, say);
     failed = count.failed > 0;
     return count;
   } finally {
-    const logs = await running.end(failed ? suite : undefined);
+    const logs = await running.end(failed ? (suites[0] ?? 'test').split('/')[0] + (database === 'mysql' ? '-mysql' : '') : undefined);
     if (logs) (say ?? aloud)(`The logs of the instance are in ${logs}.\n`);
   }
 }

@@ -3,7 +3,7 @@ import { Failure } from '../failure.ts';
 import { defaultHome, makeFolders } from '../home.ts';
 import { Instance } from '../instance.ts';
 import { parseBase } from '../ports.ts';
-import { mediaFrom, settingsFor } from '../settings.ts';
+import { databaseFrom, mediaFrom, settingsFor } from '../settings.ts';
 import { setUp } from '../setup/index.ts';
 import { step } from '../steps.ts';
 import type { Status } from '../supervisor/protocol.ts';
@@ -12,10 +12,11 @@ import type { Status } from '../supervisor/protocol.ts';
 export async function up(): Promise<Status> {
   const base = parseBase(process.env['MINIVOICE_PORT_BASE']);
   const media = await mediaFrom(process.env);
-  const tools = await setUp();
+  const database = databaseFrom(process.env);
+  const tools = await setUp({ mysql: database === 'mysql' });
   const home = defaultHome();
   await makeFolders(home);
-  const settings = await settingsFor(home, tools, { base, media });
+  const settings = await settingsFor(home, tools, { base, media, database });
   const instance = new Instance(home);
   const started = await instance.launch(settings);
   if (!started) {

@@ -1,22 +1,30 @@
 import { createHash } from 'node:crypto';
 import { mkdir, symlink } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import path from 'node:path';
 import { run, which } from '../exec.ts';
 import { Failure } from '../failure.ts';
 import { step } from '../steps.ts';
+import { cacheFolder } from './debian-root.ts';
 import { findEdge, makeEdgeRoot, type Edge } from './edge.ts';
+import { findMySql, makeMySqlRoot, type MySql } from './mysql.ts';
 import { installTools, missingTools, titleOf, type ToolName } from './packages.ts';
 
 export interface Tools {
   edge: Edge;
   redisServer: string;
+  /** There when it was asked for. */
+  mysql?: MySql;
 }
 
-/** Makes everything there that an instance and the tests need; shows a step only for what has to be done. */
-export async function setUp(): Promise<Tools> {
+/**
+ * Makes everything there that an instance and the tests need; shows a step only for what has to be done.
+ * @param needs `mysql`: MySQL's own server too, beside MariaDB
+ */
+export async function setUp(needs: { mysql?: boolean } = {}): Promise<Tools> {
   let edge = await findEdge();
-  const wanted: ToolName[] = ['mariadb', 'mariadbClient', 'redis', 'espeak', 'sipp', ...(edge ? [] : ['mmdebstrap', 'keyring'])];
+  let mysql = needs.mysql ? await findMySql() : undefined;
+  const download = !edge || (needs.mysql && !mysql);
+  const wanted: ToolName[] = ['mariadb', 'mariadbClient', 'redis', 'espeak', 'sipp', ...(download ? ['mmdebstrap', 'keyring'] : [])];
   const missing = await missingTools(wanted);
   if (missing.length > 0) await step(`${titleOf(missing)} from Debian packages`, () => installTools(missing), { long: true });
   if (!edge) {
@@ -26,7 +34,13 @@ export async function setUp(): Promise<Tools> {
     }, { long: true });
   }
   if (!edge) throw new Failure('Kamailio is not there.');
-  return { edge, redisServer: await redisServer() };
+  if (needs.mysql && !mysql) {
+    await step('MySQL from Debian sid, once', async () => {
+      mysql = await makeMySqlRoot();
+      return `MySQL ${mysql.version} from Debian sid`;
+    }, { long: true });
+  }
+  return { edge, redisServer: await redisServer(), ...(mysql ? { mysql } : {}) };
 }
 
 /** redis-server itself, or a link of that name to the same program as redis-tools brings it. */
@@ -35,7 +49,7 @@ async function redisServer(): Promise<string> {
   if (own) return own;
   const program = await which('redis-check-rdb');
   if (!program) throw new Failure('Redis is not there.');
-  const folder = path.join(process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'), 'minivoice', `redis-${createHash('sha256').update(program).digest('hex').slice(0, 8)}`);
+  const folder = path.join(cacheFolder(), `redis-${createHash('sha256').update(program).digest('hex').slice(0, 8)}`);
   const link = path.join(folder, 'redis-server');
   await mkdir(folder, { recursive: true });
   await symlink(program, link).catch((error: NodeJS.ErrnoException) => {

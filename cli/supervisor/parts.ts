@@ -1,12 +1,12 @@
-import { access, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
-import { userInfo } from 'node:os';
-import { lastLines, run } from '../exec.ts';
-import { Failure } from '../failure.ts';
+import { run } from '../exec.ts';
 import { mediaPorts } from '../ports.ts';
 import { homeAt, makeFolders, NODE, REPOSITORY, writePrivate } from '../home.ts';
+import { exists } from '../setup/debian-root.ts';
 import { coordinatesOf, type Part, type Settings } from '../settings.ts';
-import { probeControl, probeDatabase, probeKamailio, probeMedia, probeRedis, probeRtpengine } from './probes.ts';
+import { database } from './database.ts';
+import { probeControl, probeKamailio, probeMedia, probeRedis, probeRtpengine } from './probes.ts';
 
 /** One process as the supervisor sees it. Without a command it is somebody else's and only watched. */
 export interface PartSpec {
@@ -23,8 +23,6 @@ export interface PartSpec {
   stopWithinMs: number;
 }
 
-const exists = (file: string): Promise<boolean> => access(file).then(() => true, () => false);
-
 /** The version of what comes from this repository. */
 async function ownVersion(): Promise<string> {
   return (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }).version;
@@ -33,7 +31,7 @@ async function ownVersion(): Promise<string> {
 /** The parts of an instance with their commands and environments, in the order of `settings.parts`. */
 export function partsOf(settings: Settings): PartSpec[] {
   const makers: Record<Part, () => PartSpec[]> = {
-    mariadb: () => [mariadb(settings)],
+    database: () => [database(settings)],
     redis: () => [redis(settings)],
     rtpengine: () => [rtpengine(settings)],
     media: () => media(settings),
@@ -41,51 +39,6 @@ export function partsOf(settings: Settings): PartSpec[] {
     control: () => [control(settings)],
   };
   return settings.parts.flatMap((part) => makers[part]());
-}
-
-function mariadb(settings: Settings): PartSpec {
-  const { database_url } = coordinatesOf(settings);
-  const home = homeAt(settings.home);
-  const datadir = path.join(home.data, 'mariadb');
-  const init = path.join(home.run, 'mariadb-init.sql');
-  const password = settings.secrets.databasePassword;
-  const user = `--user=${userInfo().username}`;
-  return {
-    name: 'mariadb',
-    title: 'MariaDB',
-    command: [
-      'mariadbd', '--no-defaults', user, `--datadir=${datadir}`, `--socket=${path.join(home.run, 'mariadb.sock')}`, `--pid-file=${path.join(home.run, 'mariadb.pid')}`,
-      `--tmpdir=${home.run}`, '--bind-address=127.0.0.1', `--port=${settings.ports.database}`, '--skip-name-resolve', `--init-file=${init}`,
-      '--character-set-server=utf8mb4', '--default-time-zone=+00:00', '--innodb-buffer-pool-size=128M', '--max-connections=200', '--skip-log-bin',
-    ],
-    async prepare() {
-      if (!(await exists(datadir))) await createDatabase(datadir, user);
-      // Carried out at each start: a password that was changed by hand is set right again.
-      await writePrivate(init, [
-        'CREATE DATABASE IF NOT EXISTS minivoice CHARACTER SET utf8mb4;',
-        `CREATE USER IF NOT EXISTS 'minivoice'@'127.0.0.1' IDENTIFIED BY '${password}';`,
-        `ALTER USER 'minivoice'@'127.0.0.1' IDENTIFIED BY '${password}';`,
-        // Tests make databases of their own on the private servers started for them.
-        `GRANT ALL ON *.* TO 'minivoice'@'127.0.0.1';`,
-        `ALTER USER 'root'@'localhost' IDENTIFIED BY '${password}';`,
-        '',
-      ].join('\n'));
-    },
-    probe: () => probeDatabase(database_url),
-    readyWithinMs: 60_000,
-    stopWithinMs: 30_000,
-  };
-}
-
-/** Made beside its place and renamed, so that a set-up that was cut short is made anew. */
-async function createDatabase(datadir: string, user: string): Promise<void> {
-  const draft = `${datadir}.new`;
-  await rm(draft, { recursive: true, force: true });
-  const made = await run('mariadb-install-db', [
-    '--no-defaults', user, `--datadir=${draft}`, '--auth-root-authentication-method=normal', '--skip-name-resolve', '--skip-test-db',
-  ]);
-  if (made.code !== 0) throw new Failure('MariaDB could not set its data folder up.', lastLines(made.stdout + made.stderr, 15));
-  await rename(draft, datadir);
 }
 
 function redis(settings: Settings): PartSpec {

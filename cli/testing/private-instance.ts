@@ -5,7 +5,7 @@ import { createConnection } from 'mysql2/promise';
 import { homeAt, makeFolders, REPOSITORY } from '../home.ts';
 import { Instance } from '../instance.ts';
 import { freeBase } from '../ports.ts';
-import { coordinatesOf, settingsFor, type Coordinates, type Media, type Part } from '../settings.ts';
+import { coordinatesOf, settingsFor, type Coordinates, type InstanceOptions } from '../settings.ts';
 import type { Tools } from '../setup/index.ts';
 
 /** Out of the way of the default instance (20000…) and of the ports the kernel gives to clients (32768…60999). */
@@ -23,7 +23,7 @@ export interface PrivateInstance {
   end: (keepLogsAs?: string) => Promise<string | undefined>;
 }
 
-export async function privateInstance(tools: Tools, options: { media?: Media; parts?: Part[] } = {}): Promise<PrivateInstance> {
+export async function privateInstance(tools: Tools, options: Omit<InstanceOptions, 'base'> = {}): Promise<PrivateInstance> {
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-'));
   const home = homeAt(folder);
   const instance = new Instance(home);

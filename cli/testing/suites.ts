@@ -44,10 +44,14 @@ export async function runChecks(say?: Say): Promise<Count> {
   ]);
 }
 
-/** Runs mocha on `test/<suite>`. @param say where what it says goes, instead of this terminal */
-export async function runSuite(suite: string, env: Record<string, string>, args: string[], say?: Say): Promise<Count> {
-  const files = (await readdir(path.join(REPOSITORY, 'test', suite), { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.test.ts'));
-  if (files.length === 0) {
+/**
+ * Runs mocha on folders of `test/`, such as `unit` or `integration/billing`.
+ * @param say where what it says goes, instead of this terminal
+ */
+export async function runSuite(suites: readonly string[], env: Record<string, string>, args: string[], say?: Say): Promise<Count> {
+  for (const suite of suites) {
+    const files = await readdir(path.join(REPOSITORY, 'test', suite), { recursive: true }).catch(() => []);
+    if (files.some((name) => name.endsWith('.test.ts'))) continue;
     (say ?? aloud)(`There are no ${suite} tests.\n`);
     return NONE;
   }
@@ -55,7 +59,7 @@ export async function runSuite(suite: string, env: Record<string, string>, args:
   const report = path.join(folder, 'count.json');
   try {
     const colors = say && process.stdout.isTTY ? ['--color'] : [];
-    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...colors, ...args, `test/${suite}/**/*.test.ts`], {
+    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...colors, ...args, ...suites.map((suite) => `test/${suite}/**/*.test.ts`)], {
       ...env, MINIVOICE_TEST_COUNT: report,
     }, say);
     const text = await readFile(report, 'utf8').catch(() => undefined);

@@ -24,7 +24,7 @@ const { values: options } = parseArgs({ options: {
   rate: { type: 'string' }, seconds: { type: 'string', default: '12' }, turns: { type: 'string', default: '3' }, only: { type: 'string' }, soak: { type: 'string' },
 } });
 const TARGETS = { ratio: 0.6, p99Ms: 100 };
-const PARTS = ['kamailio', 'rtpengine', 'media', 'control', 'mariadb', 'redis'] as const;
+const PARTS = ['kamailio', 'rtpengine', 'media', 'control', 'database', 'redis'] as const;
 type Cost = Record<(typeof PARTS)[number], number>;
 
 interface Turn {

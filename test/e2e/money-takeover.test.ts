@@ -202,14 +202,14 @@ describe('the money of calls whose control process dies', function () {
 
   it('between hang-up and settling, the database being away: settled by the next life, once', async () => {
     const { id, far } = await talking();
-    await instance.stop('mariadb');
+    await instance.stop('database');
     const pid = await pidOf('control');
     try {
       await far.hangup();
       await until(async () => (await metrics()).get('minivoice_holds_unsettled') === 1, 'the end to be known, and nothing else');
       process.kill(pid, 'SIGKILL');
     } finally {
-      await instance.start('mariadb');
+      await instance.start('database');
     }
     await healthy('control', pid);
     await paid(id, 'completed');
@@ -219,8 +219,8 @@ describe('the money of calls whose control process dies', function () {
   it('the database restarts during a call: the call goes on, and is charged once', async () => {
     const { id, far } = await talking({ actions: [{ say: { text: LONG } }] });
     await far.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
-    await instance.stop('mariadb');
-    await instance.start('mariadb');
+    await instance.stop('database');
+    await instance.start('database');
     await far.heard.waitUntilHears(await spoken(LONG), { timeoutMs: 20_000 });
     await far.ended();
     await ready();
@@ -230,12 +230,12 @@ describe('the money of calls whose control process dies', function () {
 
   it('the call ends while the database is away: charged for what it was, when that is back', async () => {
     const { id, far } = await talking();
-    await instance.stop('mariadb');
+    await instance.stop('database');
     try {
       await far.hangup();
       await until(async () => (await metrics()).get('minivoice_holds_unsettled') === 1, 'the end to be known');
     } finally {
-      await instance.start('mariadb');
+      await instance.start('database');
     }
     await ready();
     expect((await paid(id, 'completed')).hangup).to.include({ by: 'callee' });

@@ -87,7 +87,7 @@ describe('placing calls while a part is away', function () {
     for (const far of [talking.far, callee]) expect(await far.ended()).to.include({ by: 'remote', how: 'bye' });
   });
 
-  for (const part of ['mariadb', 'redis']) {
+  for (const part of ['database', 'redis']) {
     it(`${part} hangs: service_unavailable within seconds, and calls when it has come to itself`, async () => {
       const pid = await pidOf(part);
       process.kill(pid, 'SIGSTOP');
@@ -103,11 +103,11 @@ describe('placing calls while a part is away', function () {
 
   it('the database: service_unavailable at once, and no free call', async () => {
     await own.post({ to: '+9995551234' }); // The key is known.
-    await instance.stop('mariadb');
+    await instance.stop('database');
     try {
       await unavailable();
     } finally {
-      await instance.start('mariadb');
+      await instance.start('database');
     }
     await ready();
     expect(await own.calls()).to.be.empty;
@@ -115,13 +115,13 @@ describe('placing calls while a part is away', function () {
   });
 
   it('the database dies among many creations: each is a call or a refusal, and the carrier sees no call that nobody knows', async () => {
-    const database = await pidOf('mariadb');
+    const database = await pidOf('database');
     const asked = Array.from({ length: 30 }, async (_, n) => {
       if (n === 10) process.kill(database, 'SIGKILL');
       return own.post();
     });
     const replies = await Promise.all(asked);
-    await healthy('mariadb', database);
+    await healthy('database', database);
     await ready();
     for (const reply of replies) if (reply.status !== 201) expect(refusalOf(reply)).to.deep.equal([503, 'service_unavailable']);
     const known = await own.calls();

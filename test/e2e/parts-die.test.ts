@@ -121,14 +121,14 @@ describe('when a part dies', function () {
   it('the database: calls are refused while it is away, and what was going on is written when it is back', async () => {
     const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The call goes on.' } }]);
     const { id } = await callTo(own);
-    await instance.stop('mariadb');
+    await instance.stop('database');
     try {
       await call.press('5');
       await call.heard.waitUntilHears(await spoken('The call goes on.'));
       await call.ended();
       await until(async () => (await (await place()).final()).code === 503, 'new calls to be refused');
     } finally {
-      await instance.start('mariadb');
+      await instance.start('database');
     }
     await ready();
     expect(await endedCallTo(own)).to.include({ id, status: 'completed' });

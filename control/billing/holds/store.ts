@@ -19,7 +19,7 @@ interface Row {
 
 interface OrphanRow {
   call_id: string; leg: number; answered_at: Date | null; covered_until: Date | null; created_at: Date;
-  stored: string | null; call_answered_at: Date | null; call_ended_at: Date | null;
+  call_stored: string | null; call_answered_at: Date | null; call_ended_at: Date | null;
 }
 
 const INSERT = `INSERT INTO holds (call_id, leg, customer_id, application_id, direction, number, rate_id, price_micros, fee_micros, minimum_seconds, increment_seconds,
@@ -27,7 +27,7 @@ const INSERT = `INSERT INTO holds (call_id, leg, customer_id, application_id, di
 
 const RESOLVE = `UPDATE holds SET status = 'resolved', answered_at = ?, ended_at = ?, resolved_at = ?, billsec = ?, charged_micros = ?, unpaid_micros = ? WHERE call_id = ? AND leg = ?`;
 
-const ORPHANS = `SELECT h.call_id, h.leg, h.answered_at, h.covered_until, h.created_at, c.id AS stored, c.answered_at AS call_answered_at, c.ended_at AS call_ended_at
+const ORPHANS = `SELECT h.call_id, h.leg, h.answered_at, h.covered_until, h.created_at, c.id AS call_stored, c.answered_at AS call_answered_at, c.ended_at AS call_ended_at
   FROM holds h LEFT JOIN calls c ON c.id = h.call_id
   WHERE h.status = 'open' AND (c.ended_at < :ended OR (c.id IS NULL AND h.created_at < :unknown) OR (c.ended_at IS NULL AND h.covered_until < :uncovered))
   ORDER BY h.created_at LIMIT 500`;
@@ -141,7 +141,7 @@ export class HoldStore {
       // When a second leg ended is in no row of the call: it is paid for until the call's end, or until where it was paid for already.
       if (row.call_ended_at) return { ...key, why: 'call ended', times: { answeredAt, endedAt: row.call_ended_at }, atMostHeld: true };
       const endedAt = row.covered_until ?? row.answered_at ?? row.created_at;
-      return { ...key, why: row.stored === null ? 'no call' : 'not extended', times: { answeredAt, endedAt }, atMostHeld: true };
+      return { ...key, why: row.call_stored === null ? 'no call' : 'not extended', times: { answeredAt, endedAt }, atMostHeld: true };
     });
   }
 

@@ -10,6 +10,7 @@ import { closingLine, sum } from '../../../cli/testing/suites.ts';
 
 const settings: Settings = {
   home: '/state', parts: [...PARTS], ports: portsFrom(30000), media: { kind: 'embedded' },
+  database: 'mariadb',
   tools: { redisServer: '/bin/redis-server', edge: { kamailioBin: '/k', modules: '/m', rtpengineBin: '/r', kamailioVersion: '6.1.5' } },
   secrets: { adminToken: 'admin', edgeToken: 'edge', databasePassword: 'db', redisPassword: 'redis', eslPassword: 'esl', secretKey: '00' },
   environment: { HTTP_PORT: '1', LOG_LEVEL: 'debug' },
