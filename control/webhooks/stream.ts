@@ -1,9 +1,10 @@
-import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Authenticator } from '../http/auth.ts';
 import { parse, type CustomerCaller } from '../http/endpoint.ts';
 import { errorReply } from '../http/errors.ts';
+import { declineUpgrade } from '../http/upgrades.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { STREAM_PATH, streamQuery } from './stream-routes.ts';
@@ -56,7 +57,7 @@ export class EventStream {
 
   attach(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      if (pathOf(request) !== STREAM_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket') return ignoreUpgrade(server, request, socket);
+      if (pathOf(request) !== STREAM_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket') return declineUpgrade(server, request, socket, head);
       socket.on('error', () => socket.destroy());
       this.#accept(request, socket, head).catch((error: unknown) => this.#refuse(socket, error));
     });
@@ -132,16 +133,3 @@ export class EventStream {
 }
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? '';
-
-/** Any other upgrade may be ignored (RFC 9110 §7.8), as clients expect that offer HTTP/2 with every request. */
-function ignoreUpgrade(server: Server, request: IncomingMessage, socket: Duplex): void {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'); // its body is beyond reach
-    return;
-  }
-  const response = new ServerResponse(request);
-  response.shouldKeepAlive = false;
-  response.assignSocket(socket as never);
-  response.once('finish', () => socket.end());
-  server.emit('request', request, response);
-}

@@ -16,8 +16,10 @@ export interface SubscriberOptions {
 }
 
 /** Close codes of our own; what went wrong is in the reason. */
-export const CLOSE = { unauthorized: 4001, slow: 4008 } as const;
+export const CLOSE = { unauthorized: 4001, slow: 4008, talkative: 4029 } as const;
 
+/** A subscriber has nothing to say. So many messages and pings are forgiven between two pings of ours. */
+const MOST_MESSAGES = 100;
 /** Events read at once: what is in memory for one subscriber has this bound. */
 const PAGE = 50;
 /** How long one that was told to go has to read that, behind all it has not read yet, in ms. */
@@ -29,13 +31,14 @@ export class Subscriber {
   #position: number;
   #closed = false;
   #alive = true;
+  #messages = 0;
 
   constructor(options: SubscriberOptions) {
     this.#o = options;
     this.#position = options.position;
     const { ws, watch } = options;
     ws.on('pong', () => (this.#alive = true));
-    ws.on('message', () => (this.#alive = true));
+    for (const kind of ['message', 'ping']) ws.on(kind, () => this.#heard());
     ws.on('error', () => ws.terminate());
     ws.once('close', () => {
       this.#closed = true;
@@ -74,6 +77,7 @@ export class Subscriber {
       return false;
     }
     this.#alive = false;
+    this.#messages = 0;
     if (ws.readyState === ws.OPEN) ws.ping();
     return true;
   }
@@ -84,6 +88,12 @@ export class Subscriber {
     watch.end();
     ws.close(code, reason);
     setTimeout(() => ws.terminate(), farewellMs).unref();
+  }
+
+  #heard(): void {
+    this.#alive = true;
+    if (++this.#messages !== MOST_MESSAGES + 1) return;
+    this.end(CLOSE.talkative, `more than ${MOST_MESSAGES} messages between two pings`, 1000);
   }
 
   /** Resolves when the network has taken it all: false when that takes too long. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, get as httpGet, type IncomingMessage, type Server } from 'node:http';
+import { Agent, createServer, get as httpGet, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
@@ -85,7 +85,12 @@ describe('the live stream of events', () => {
       },
       ...rest,
     });
-    const server: Server = createServer((_request, response) => response.end('an ordinary reply'));
+    const server: Server = createServer((request, response) => {
+      if (request.url !== '/echo') return void response.end('an ordinary reply');
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => response.end(JSON.stringify({ body: Buffer.concat(chunks).toString(), name: request.headers['x-name'] })));
+    });
     stream.attach(server);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     cleanUps.push(async () => {
@@ -281,6 +286,45 @@ describe('the live stream of events', () => {
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
     expect([response.statusCode, Buffer.concat(chunks).toString()]).to.deep.equal([200, 'an ordinary reply']);
+  });
+
+  it('of a POST that offers another upgrade the body is read, with its length, in chunks, late, and again on the same connection', async () => {
+    const { port } = await start();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    cleanUps.push(() => agent.destroy());
+    const headers = { connection: 'Upgrade, HTTP2-Settings, keep-alive', upgrade: 'h2c', 'http2-settings': 'AAMAAABk', 'x-name': 'Anna: B' };
+    const post = async (more: Record<string, string>, ...parts: string[]): Promise<unknown> => {
+      const request = httpRequest({ port, path: '/echo', method: 'POST', agent, headers: { ...headers, ...more } });
+      for (const part of parts) {
+        request.write(part);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      request.end();
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+      return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+    };
+    const sockets = new Set<unknown>();
+    agent.on('free', (socket: unknown) => sockets.add(socket));
+    const expected = { body: '{"a":1}', name: 'Anna: B' };
+    expect(await post({ 'content-length': '7' }, '{"a":1}')).to.deep.equal(expected);
+    expect(await post({ 'transfer-encoding': 'chunked' }, '{"a"', ':1}')).to.deep.equal(expected);
+    expect(await post({ expect: '100-continue', 'content-length': '7' }, '{"a":', '1}')).to.deep.equal(expected);
+    expect(sockets.size).to.equal(1);
+  });
+
+  it('one who sends what nobody asked for is cut with a reason', async () => {
+    const { url } = await start({ heartbeatMs: 60_000 });
+    for (const send of [(ws: WebSocket) => ws.ping(), (ws: WebSocket) => ws.send('x'.repeat(4000))]) {
+      const client = await Client.open(url, 'key-1');
+      for (let i = 0; i < 50; i++) send(client.ws);
+      const told = event();
+      await put(told);
+      expect(await client.got(1), String(send)).to.deep.equal(numbers([told]));
+      for (let i = 0; i < 1000; i++) send(client.ws);
+      expect(await client.end()).to.deep.equal({ code: 4029, reason: 'more than 100 messages between two pings' });
+    }
   });
 
   it('a client that goes away in the middle of its handshake leaves nothing behind', async () => {
