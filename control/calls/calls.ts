@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { deferred } from '../lib/deferred.ts';
+import { deferred, type Deferred } from '../lib/deferred.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
@@ -56,7 +56,7 @@ export class Calls {
   readonly #answerListeners: ((call: Call, at: Date) => void)[] = [];
   readonly #endListeners: ((call: Call) => void)[] = [];
   /** Who waits for a change to be in the database. */
-  readonly #waiting = new WeakMap<Change, () => void>();
+  readonly #waiting = new WeakMap<Change, Deferred<void>>();
 
   constructor({ ids, journal, hasWebhook, now = () => new Date() }: CallsOptions) {
     this.#ids = ids;
@@ -64,11 +64,10 @@ export class Calls {
     this.#hasWebhook = hasWebhook;
     this.#now = now;
     // An ended call stays readable from memory until its last change is in the database.
-    journal.onCommit((changes) => {
-      for (const change of changes) {
-        if (isTerminal(change.call.status)) this.#live.delete(change.call.id);
-        this.#waiting.get(change)?.();
-      }
+    journal.onCommit((stored, refused = new Map()) => {
+      for (const change of [...stored, ...refused.keys()]) if (isTerminal(change.call.status)) this.#live.delete(change.call.id);
+      for (const change of stored) this.#waiting.get(change)?.resolve();
+      for (const [change, error] of refused) this.#waiting.get(change)?.reject(error);
     });
   }
 
@@ -115,8 +114,9 @@ export class Calls {
   }
 
   /**
-   * A call that is about to be placed.
-   * @returns the call, and a promise that resolves when it is in the database
+   * A call that is about to be placed. It is in the database first, and told of (`created`) once it goes out: until then
+   * it can be taken back (`discard`).
+   * @returns the call, and a promise that resolves when it is in the database, and fails when it can never be
    */
   createOutbound(input: NewOutboundCall): { call: Call; stored: Promise<void> } {
     const now = this.#now();
@@ -126,7 +126,22 @@ export class Calls {
     };
     this.#live.set(call.id, call);
     const detail = { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId };
-    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, { name: 'call.created', data: {} }, { awaited: true })) };
+    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, undefined, { awaited: true })) };
+  }
+
+  /** Tells of an outbound call that goes out now. Whatever else is told of a call first has this told before it. */
+  created(call: Call): void {
+    if (call.eventCounts['call.created'] === undefined) this.#append(call, call.createdAt, [], { name: 'call.created', data: {} });
+  }
+
+  /** An outbound call that nothing was told of has never been: it leaves the database, now or as soon as it can. */
+  discard(call: Call): void {
+    if (isTerminal(call.status)) return;
+    call.status = 'failed';
+    call.endedAt = this.#now();
+    this.#live.delete(call.id);
+    this.#journal.append({ call: { ...call }, timeline: [], outbox: [], also: (trx) => this.#journal.forget(trx, call.id) });
+    for (const listener of this.#endListeners) listener(call);
   }
 
   /** Takes a call over that another process, or an earlier life of this one, has begun. */
@@ -227,10 +242,10 @@ export class Calls {
     this.#endListeners.push(listener);
   }
 
-  /** Resolves when the change is in the database. */
+  /** Resolves when the change is in the database; fails when the database will never take it. */
   #stored(change: Change): Promise<void> {
     const committed = deferred<void>();
-    this.#waiting.set(change, () => committed.resolve());
+    this.#waiting.set(change, committed);
     return committed.promise;
   }
 
@@ -240,32 +255,42 @@ export class Calls {
     return true;
   }
 
-  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: { name: CallEvent; data: Record<string, unknown> }, more?: Pick<Change, 'also' | 'awaited'>): Change {
-    const outbox: OutboxRow[] = [];
-    if (event) {
-      const count = (call.eventCounts[event.name] ?? 0) + 1;
-      call.eventCounts = { ...call.eventCounts, [event.name]: count };
-      if (call.applicationId) {
-        const key = `${call.id}:${event.name}${count > 1 ? `:${count}` : ''}`;
-        outbox.push({
-          id: this.#ids.next('whd'),
-          eventId: this.#ids.next('evt'),
-          event: event.name,
-          callId: call.id,
-          seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
-          customerId: call.customerId,
-          applicationId: call.applicationId,
-          // Without a webhook it is kept all the same, for the live stream.
-          status: this.#hasWebhook(call.applicationId) ? 'pending' : 'none',
-          body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
-          createdAt: at,
-        });
-      }
-    }
-    const timeline: TimelineEntry[] = [{ callId: call.id, n: this.#ids.number(), at, kind, detail }];
+  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: Telling, more?: Pick<Change, 'also' | 'awaited'>): Change {
+    if (event && event.name !== 'call.created') this.created(call);
+    return this.#append(call, at, [{ callId: call.id, n: this.#ids.number(), at, kind, detail }], event, more);
+  }
+
+  #append(call: Call, at: Date, timeline: TimelineEntry[], event?: Telling, more?: Pick<Change, 'also' | 'awaited'>): Change {
+    const outbox = event ? this.#outboxOf(call, at, event) : [];
     // A copy: what is committed with an event is the state that the event told of.
     const change: Change = { call: { ...call }, timeline, outbox, ...more };
     this.#journal.append(change);
     return change;
   }
+
+  /** Counts the event, and has it sent where there is somebody to hear it. */
+  #outboxOf(call: Call, at: Date, event: Telling): OutboxRow[] {
+    const count = (call.eventCounts[event.name] ?? 0) + 1;
+    call.eventCounts = { ...call.eventCounts, [event.name]: count };
+    if (!call.applicationId) return [];
+    const key = `${call.id}:${event.name}${count > 1 ? `:${count}` : ''}`;
+    return [{
+      id: this.#ids.next('whd'),
+      eventId: this.#ids.next('evt'),
+      event: event.name,
+      callId: call.id,
+      seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
+      customerId: call.customerId,
+      applicationId: call.applicationId,
+      // Without a webhook it is kept all the same, for the live stream.
+      status: this.#hasWebhook(call.applicationId) ? 'pending' : 'none',
+      body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
+      createdAt: at,
+    }];
+  }
+}
+
+interface Telling {
+  name: CallEvent;
+  data: Record<string, unknown>;
 }

@@ -47,7 +47,7 @@ export class Journal {
   #hurry: (() => void) | undefined;
   #failures = 0;
   #closed = false;
-  readonly #onCommit: ((changes: readonly Change[]) => void)[] = [];
+  readonly #onCommit: ((stored: readonly Change[], refused: ReadonlyMap<Change, unknown>) => void)[] = [];
 
   constructor(options: JournalOptions) {
     this.#options = options;
@@ -63,7 +63,8 @@ export class Journal {
     return this.#waiting.length;
   }
 
-  onCommit(listener: (changes: readonly Change[]) => void): void {
+  /** Calls back for changes that are stored, and for those that the database will never take, with its reason. */
+  onCommit(listener: (stored: readonly Change[], refused: ReadonlyMap<Change, unknown>) => void): void {
     this.#onCommit.push(listener);
   }
 
@@ -71,6 +72,11 @@ export class Journal {
     this.#waiting.push(change);
     if (change.awaited) this.#hurry?.();
     this.#flushing ??= this.#flush();
+  }
+
+  /** Takes a call that has never been out of the database, in the transaction of the change that says so. */
+  forget(trx: Knex.Transaction, callId: string): Promise<void> {
+    return this.#options.store.forget(trx, callId);
   }
 
   /** Resolves when everything appended so far is committed. */
@@ -91,8 +97,9 @@ export class Journal {
     while (this.#waiting.length > 0 && !this.#closed) {
       await this.#gather();
       const batch = this.#nextBatch();
+      let refused = new Map<Change, unknown>();
       try {
-        await this.#commit(batch).catch((error: unknown) => this.#commitSingly(batch, error));
+        await this.#commit(batch).catch(async (error: unknown) => { refused = await this.#commitSingly(batch, error); });
       } catch (error) {
         this.#failures++;
         if (this.#failures === 1 || this.#failures % 20 === 0) {
@@ -104,8 +111,9 @@ export class Journal {
       if (this.#failures > 0) this.#options.logger.info({ waiting: this.#waiting.length - batch.length }, 'calls are written to the database again');
       this.#failures = 0;
       this.#waiting = this.#waiting.slice(batch.length);
-      for (const listener of this.#onCommit) listener(batch);
-      const events = batch.flatMap((change) => change.outbox);
+      const stored = batch.filter((change) => !refused.has(change));
+      for (const listener of this.#onCommit) listener(stored, refused);
+      const events = stored.flatMap((change) => change.outbox);
       if (events.length > 0) this.#options.wake(events.some(({ status }) => status !== 'none'));
     }
     this.#flushing = undefined;
@@ -132,14 +140,18 @@ export class Journal {
   }
 
   /** A change that the database will never take must not hold up those behind it: it is named in the log and left out. */
-  async #commitSingly(batch: readonly Change[], cause: unknown): Promise<void> {
+  async #commitSingly(batch: readonly Change[], cause: unknown): Promise<Map<Change, unknown>> {
     if (!isRefusedForGood(cause)) throw cause;
+    const refused = new Map<Change, unknown>();
     for (const change of batch) {
       await this.#commit([change]).catch((error: unknown) => {
         if (!isRefusedForGood(error)) throw error;
-        this.#options.logger.error({ err: error, call: change.call.id, kinds: change.timeline.map((entry) => entry.kind) }, 'a change of a call cannot be stored');
+        refused.set(change, error);
+        const kinds = change.timeline.map((entry) => entry.kind);
+        this.#options.logger.error({ err: error, call: change.call.id, kinds }, 'a change of a call cannot be stored');
       });
     }
+    return refused;
   }
 
   async #commit(batch: readonly Change[]): Promise<void> {

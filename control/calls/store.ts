@@ -117,6 +117,11 @@ export class CallStore {
     await together(trx, [...(calls.length > 0 ? [upsertOf(calls)] : []), ...(entries.length > 0 ? [linesOf(entries)] : [])]);
   }
 
+  /** A call that has never been leaves nothing. */
+  async forget(trx: Knex.Transaction, callId: string): Promise<void> {
+    await together(trx, [['DELETE FROM call_timeline WHERE call_id = ?', [callId]], ['DELETE FROM calls WHERE id = ?', [callId]]]);
+  }
+
   /**
    * Adds what a leg has cost to its call.
    * @param n orders the timeline's line, see TimelineEntry

@@ -65,9 +65,9 @@ export class Outbound {
   }
 
   /**
-   * Resolves when a media node dials. A call of which that much cannot be said has never been, except for
-   * `originate_failed`: that one is told of as failed.
-   * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, originate_failed
+   * Resolves when a media node dials. A call that is refused before a node is asked has never been: nothing of it is told
+   * or stays in the database. One that no node dials (`originate_failed`) is told of as failed.
+   * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, internal_error, originate_failed
    */
   async place(order: CallOrder): Promise<Call> {
     const { ids, calls, admission, flows, applicationOf } = this.#options;
@@ -85,10 +85,12 @@ export class Outbound {
     const { call, stored } = calls.createOutbound({ id, customerId, applicationId, from, to, metadata, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID() });
     flows.expect(call);
     // Whatever becomes of this process, there is a record of what it has dialled.
-    await within(PATIENCE_MS, stored).catch(() => {
-      this.#giveUp(call, { code: 'internal_error', message: 'the call could not be stored' });
-      throw away('calls cannot be stored right now');
+    await within(PATIENCE_MS, stored).catch((error: unknown) => {
+      admission.giveBack(call.id, 0);
+      calls.discard(call);
+      throw error instanceof TookTooLong ? away('calls cannot be stored right now') : new ApiError('internal_error');
     });
+    calls.created(call);
     if (!isTerminal(call.status)) await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
     return call;
   }

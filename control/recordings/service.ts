@@ -218,7 +218,8 @@ export class RecordingService {
       });
     } else {
       const call = this.#o.calls.get(recording.callId);
-      if (call) void this.#o.calls.recording(call, 'recording.failed', { call_id: call.id, message });
+      // One that cannot be stored is in the log of the journal.
+      if (call) this.#o.calls.recording(call, 'recording.failed', { call_id: call.id, message }).catch(() => undefined);
     }
     throw new ApiError('recording_start_failed');
   }
