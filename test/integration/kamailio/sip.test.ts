@@ -137,6 +137,16 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     expect(second.received).to.be.empty;
   });
 
+  for (const [what, manner] of [['silence', 'deaf'], ['a 408', { refuse: 408 }], ['a 500', { refuse: 500 }]] as [string, Manner][]) {
+    it(`${what} of the first target does not hide what the second one says`, async () => {
+      first.listen(manner);
+      second.listen({ refuse: 486 });
+      const call = await dial();
+      expect((await call.final()).code).to.equal(486);
+      expect(await edge.control.notice('failed', call.callId)).to.include({ code: 486 });
+    });
+  }
+
   it('a target that cannot be sent to counts as tried', async () => {
     second.listen('answer');
     edge.control.answer = () => ({ action: 'sip', call: `call_${++calls}`, targets: ['sip:x@no-such-host.invalid', 'mailto:x@y', '', 'sips:x@127.0.0.7', second.uri] });
