@@ -6,7 +6,7 @@ import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
 import { z } from 'zod';
 import type { Directory } from './directory.ts';
-import { dialogKey, PendingCalls } from './pending-calls.ts';
+import { inviteKey, PendingCalls } from './pending-calls.ts';
 
 // What a stranger wrote into a SIP message is cut to what a column and a header can hold.
 const sipText = z.string().transform((text) => text.replaceAll(/[^\x20-\x7e]/g, '').slice(0, 255));
@@ -14,6 +14,7 @@ const sipText = z.string().transform((text) => text.replaceAll(/[^\x20-\x7e]/g, 
 export const RouteRequest = z.object({
   sip_call_id: sipText,
   from_tag: sipText,
+  branch: sipText.optional(),
   from: sipText,
   to: z.string(),
   trunk: z.string(),
@@ -30,6 +31,7 @@ export const DialogNotice = z.object({
   call: z.string(),
   sip_call_id: sipText,
   from_tag: sipText.default(''),
+  branch: sipText.optional(),
   code: z.coerce.number().int().optional(),
   reason: z.string().optional(),
   by: z.enum(['caller', 'callee', 'platform']).optional(),
@@ -108,7 +110,7 @@ export class Decisions {
     if (directory.customer(did.customerId)?.status !== 'active') return FORBIDDEN;
     const base = { customerId: did.customerId, from: request.from, to: request.to, trunkId: trunk.id, sipCallId: request.sip_call_id };
     const detail = { source: request.source, sip_call_id: request.sip_call_id };
-    const key = dialogKey(request.sip_call_id, request.from_tag);
+    const key = inviteKey(request);
     if (did.routeMode === 'sip') {
       const targets = sipTargets(did);
       const [first] = targets;
@@ -137,7 +139,7 @@ export class Decisions {
   /** What Kamailio tells of a call it relays itself, or that never reached a media node. Unknown calls are ignored. */
   notice(notice: z.infer<typeof DialogNotice>): void {
     const { calls } = this.#options;
-    const key = dialogKey(notice.sip_call_id, notice.from_tag);
+    const key = inviteKey(notice);
     const id = notice.call || this.#pending.find(key);
     if (!id && notice.event === 'canceled') return this.#pending.canceledEarly(key);
     const call = id ? calls.get(id) : undefined;

@@ -2,10 +2,13 @@
 const EARLY_MS = 10_000;
 const MOST_EARLY = 10_000;
 
-/** Names a SIP dialog before it has two sides. Two calls may share a Call-ID: a forking carrier's, or a stranger's on purpose. */
-export const dialogKey = (sipCallId: string, fromTag: string): string => `${fromTag} ${sipCallId}`;
+/**
+ * Names the INVITE of a call. Two calls may share a Call-ID, and the From tag as well when a carrier has forked to two numbers of
+ * ours: the branch of the Via then tells which one a CANCEL is about (RFC 3261 §9.1).
+ */
+export const inviteKey = (invite: { sip_call_id: string; from_tag: string; branch?: string | undefined }): string => `${invite.from_tag} ${invite.branch ?? ''} ${invite.sip_call_id}`;
 
-/** The calls between their decision and whoever takes them up, by dialog; and the cancels nobody could make sense of yet. */
+/** The calls between their decision and whoever takes them up, by INVITE; and the cancels nobody could make sense of yet. */
 export class PendingCalls {
   readonly #now: () => number;
   readonly #callOf = new Map<string, string>();
@@ -29,7 +32,7 @@ export class PendingCalls {
     if (claimMs !== undefined) this.#deadlines.set(callId, this.#now() + claimMs);
   }
 
-  /** A media node has taken the call up. It can still be found by its dialog. */
+  /** A media node has taken the call up. It can still be found by its INVITE. */
   claimed(callId: string): void {
     this.#deadlines.delete(callId);
   }

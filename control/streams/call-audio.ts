@@ -1,5 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import type { Call as MiniVoiceCall } from '../calls/call.ts';
 import { deferred } from '../lib/deferred.ts';
+import { rtpIdOf } from '../lib/rtp-id.ts';
 import type { ParkedChannel } from '../media/media.ts';
 import { Playback } from './playback.ts';
 import { RtpengineError, sidesOf, type Rtpengine } from './rtpengine.ts';
@@ -11,8 +13,8 @@ export type Side = 'inbound' | 'outbound';
 
 export interface CallAudioOptions {
   rtpengine: Rtpengine;
+  call: AudioOf;
   dialog: ParkedChannel['dialog'];
-  direction: 'inbound' | 'outbound';
   /** Where rtpengine sends audio to: an address of ours, and the ports that may be used. */
   host: string;
   ports: { first: number; last: number };
@@ -21,6 +23,9 @@ export interface CallAudioOptions {
   /** What receivers say cannot be played. */
   onVoiceFailed: (error: unknown) => void;
 }
+
+/** What of a call of ours its audio is found by. */
+type AudioOf = Pick<MiniVoiceCall, 'id' | 'direction'>;
 
 type Call = Awaited<ReturnType<Rtpengine['find']>> & { node: string; far: string };
 
@@ -77,10 +82,10 @@ export class CallAudio {
   }
 
   /** Ends what an earlier life of this process may have left: copies to nobody, and a media node that the caller cannot hear. Never rejects. */
-  static async release(rtpengine: Rtpengine, dialog: ParkedChannel['dialog'], direction: 'inbound' | 'outbound'): Promise<void> {
+  static async release(rtpengine: Rtpengine, call: AudioOf, dialog: ParkedChannel['dialog']): Promise<void> {
     try {
-      const { ask, tags } = await rtpengine.find(dialog.callId);
-      const { node, far } = sidesOf(tags, dialog, direction);
+      const { ask, tags } = await rtpengine.find(rtpIdOf(call, dialog.callId));
+      const { node, far } = sidesOf(tags, dialog, call.direction);
       await Promise.allSettled([
         ask({ command: 'unblock media', 'from-tag': node, flags: ['directional'] }),
         ...(tags[TAG.voice] ? [ask({ command: 'unsubscribe', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] })] : []),
@@ -191,11 +196,11 @@ function audioOf(sdp: unknown): { port: number; formats: string[] } {
  * The call with both its sides. The media node tells us of its answer before that has gone through Kamailio to rtpengine.
  * @throws RtpengineError
  */
-async function answered({ rtpengine, dialog, direction, over }: CallAudioOptions): Promise<Call> {
+async function answered({ rtpengine, call, dialog, over }: CallAudioOptions): Promise<Call> {
   for (const deadline = Date.now() + ANSWER_MS; ;) {
-    const found = await rtpengine.find(dialog.callId);
+    const found = await rtpengine.find(rtpIdOf(call, dialog.callId));
     try {
-      return { ...found, ...sidesOf(found.tags, dialog, direction) };
+      return { ...found, ...sidesOf(found.tags, dialog, call.direction) };
     } catch (error) {
       if (over() || Date.now() > deadline) throw error;
     }

@@ -132,7 +132,7 @@ export class StreamService {
     this.#known.add(call);
     await this.#turns.take(call.id, async () => {
       const left = await this.#o.running.load(call.id);
-      if (left.length > 0 || hadStreams(call)) await CallAudio.release(this.#o.rtpengine, dialog, call.direction);
+      if (left.length > 0 || hadStreams(call)) await CallAudio.release(this.#o.rtpengine, call, dialog);
       for (const running of left) {
         try {
           await this.#begin(call, channel, dialog, running, true);
@@ -203,7 +203,7 @@ export class StreamService {
   async #open(call: Call, channel: StreamedChannel, dialog: ParkedChannel['dialog'], over: () => boolean): Promise<Streamed> {
     const { rtpengine, host, ports, calls } = this.#o;
     const audio = await CallAudio.open({
-      rtpengine, dialog, host, ports, over, direction: call.direction,
+      rtpengine, call, dialog, host, ports, over,
       onVoiceFailed: (error) => calls.note(call, 'stream.playback_failed', { message: error instanceof Error ? error.message : String(error) }),
     });
     const streams = new Set<Stream>();

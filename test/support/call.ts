@@ -26,6 +26,8 @@ export interface CallEnd {
 
 export interface CallSettings extends AudioSettings {
   callId: string;
+  /** The tag of its own side; one of its own if not given. */
+  tag?: string | undefined;
 }
 
 /** A dialog of the test phone with its audio, on either side. `Phone` makes them. */
@@ -60,7 +62,7 @@ export class Call extends Watched {
     this.#wire = wire;
     this.rtp = rtp;
     this.callId = settings.callId;
-    this.dialog = new Dialog(settings.callId, random(), wire.contact());
+    this.dialog = new Dialog(settings.callId, settings.tag ?? random(), wire.contact());
     this.#audio = new CallAudio(rtp, settings);
   }
 

@@ -22,6 +22,8 @@ export interface CallOptions {
   sound?: SoundSource;
   headers?: HeaderLine[];
   callId?: string;
+  /** The From tag: two calls of a carrier that forks have the same. */
+  tag?: string;
 }
 
 /** What a called phone does: answer, ring for ever, refuse, wait for the test to say, or be deaf (no reply at all). */
@@ -76,7 +78,7 @@ export class Phone {
     if (options.sound) rtp.play(options.sound);
     const callId = options.callId ?? `${random()}@phone`;
     const call = new Call(this.#wire, rtp, {
-      callId, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
+      callId, tag: options.tag, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
     });
     this.#calls.set(callId, call);
     const uri = uriFor(options.to, via, this.#wire.transport);

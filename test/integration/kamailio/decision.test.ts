@@ -31,11 +31,11 @@ describe('A decision of the control plane', () => {
   it('asks once, with who calls whom from where', async () => {
     edge.control.answer = () => ({ action: 'reject', code: 486, reason: 'Busy Here' });
     const callId = 'asked-once@raw';
-    const reply = await carrier.ask(requestText(carrier, { user: NUMBER.webhook, callId }), edge.sip);
+    const reply = await carrier.ask(requestText(carrier, { user: NUMBER.webhook, callId, branch: 'z9hG4bKasked' }), edge.sip);
     expect(reply.split('\r\n')[0]).to.equal('SIP/2.0 486 Busy Here');
     const asked = edge.control.routes.filter((route) => route.sip_call_id === callId);
     expect(asked).to.deep.equal([{
-      sip_call_id: callId, from_tag: 'raw', from: '+491711234567', to: NUMBER.webhook, trunk: 'trunk_operator', source: `${ADDRESS.operator}:${carrier.port}`,
+      sip_call_id: callId, from_tag: 'raw', branch: 'z9hG4bKasked', from: '+491711234567', to: NUMBER.webhook, trunk: 'trunk_operator', source: `${ADDRESS.operator}:${carrier.port}`,
     }]);
   });
 

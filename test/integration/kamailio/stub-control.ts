@@ -5,6 +5,7 @@ import { Watched } from '../../support/wait.ts';
 export interface RouteRequest {
   sip_call_id: string;
   from_tag: string;
+  branch: string;
   from: string;
   to: string;
   trunk: string;
@@ -16,6 +17,7 @@ export interface DialogNotice {
   call: string;
   sip_call_id: string;
   from_tag: string;
+  branch: string;
   code: number;
   reason: string;
   by: string;

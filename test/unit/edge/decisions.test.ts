@@ -137,13 +137,25 @@ describe('route decisions', () => {
     expect(calls.live()).to.deep.equal([]);
   });
 
-  it('a caller who cancels before the decision arrives is found by Call-ID and From tag', () => {
+  it('a caller who cancels before the decision arrives is found by its INVITE', () => {
     decide('+15550001');
     decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001', from_tag: 'other' });
     expect(only()).to.include({ status: 'ringing' });
     decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
     expect(only()).to.include({ status: 'canceled' });
     expect(only()?.hangup).to.deep.equal({ by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 });
+  });
+
+  it('of two INVITEs with one Call-ID and From tag a cancel ends the one with its branch, decided or not', () => {
+    const [one, two] = [{ sip_call_id: 'forked', branch: 'z9hG4bK1' }, { sip_call_id: 'forked', branch: 'z9hG4bK2' }];
+    decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...two });
+    decide('+15550001', one);
+    decide('+15550002', two);
+    expect(calls.live().map(({ to, status }) => `${to} ${status}`)).to.deep.equal(['+15550001 ringing', '+15550002 canceled']);
+    decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...two });
+    expect(calls.live()[0]?.status).to.equal('ringing');
+    decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...one });
+    expect(calls.live()[0]?.status).to.equal('canceled');
   });
 
   it('a cancel that comes before the request for its decision is not lost, and the answer_url is not asked', () => {
