@@ -20,6 +20,7 @@ import { callEvents, testEvent } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
+import { CallRetention } from './calls/retention.ts';
 import { CallOwners } from './calls/owners.ts';
 import { SecondLegs } from './calls/second-legs.ts';
 import { CallService } from './calls/service.ts';
@@ -111,6 +112,8 @@ const PREPARED = 4;
 export function createApp(config: Config, logger: Logger): App {
   const ids = new Ids(config.INSTANCE_ID);
   const db = connectDatabase(config.DATABASE_URL);
+  // Lists have connections of their own: slow ones take none from calls in progress.
+  const lists = connectDatabase(config.DATABASE_URL, 4);
   const redis = connectRedis(config.REDIS_URL, logger);
   const subscriber = connectRedis(config.REDIS_URL, logger);
   const secrets = createSecrets(config.SECRET_KEY);
@@ -131,7 +134,7 @@ export function createApp(config: Config, logger: Logger): App {
 
   // Calls, what is told of them, and to whom.
   const webhookStore = new WebhookStore(db);
-  const deliveryLog = new DeliveryLogStore(db);
+  const deliveryLog = new DeliveryLogStore(db, lists);
   const endpointOf = (id: string): Endpoint | undefined => {
     if (!directory.loaded) throw new Error('the directory is not loaded yet');
     const application = directory.application(id);
@@ -152,13 +155,14 @@ export function createApp(config: Config, logger: Logger): App {
     if (due) worker.wake();
     commits.committed();
   };
-  const callStore = new CallStore(db);
+  const callStore = new CallStore(db, lists);
   const journal = new Journal({ store: callStore, enqueue, wake: wakeWebhooks, logger });
   const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
 
+  const holdStore = new HoldStore(db, ids);
   const billing = new Billing({
     rates,
-    store: new HoldStore(db, ids),
+    store: holdStore,
     customerOf: (id) => directory.customer(id),
     costs: { settled: (trx, leg, cost) => callStore.settled(trx, leg, cost, { n: ids.number(), at: new Date() }) },
     holdSeconds: config.HOLD_SECONDS,
@@ -172,8 +176,9 @@ export function createApp(config: Config, logger: Logger): App {
   const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
   const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
   const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
+  const recordingStore = new RecordingStore(db);
   const recordings = new RecordingService({
-    store: new RecordingStore(db),
+    store: recordingStore,
     calls,
     storedCall: (id) => callStore.find(id),
     storages: storagesOf(config),
@@ -293,9 +298,11 @@ export function createApp(config: Config, logger: Logger): App {
   const trunkStates = new TrunkStates({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), directory, note: (id, status) => trunks.noteStatus(id, status), logger });
   const idempotency = createIdempotency(db, secrets);
   const dayMs = 24 * 3600 * 1000;
+  const callRetention = new CallRetention({ store: callStore, keepers: [holdStore, recordingStore], days: config.CALL_RETENTION_DAYS });
   const retention = new Retention({
     kept: [
       { name: 'webhook deliveries', purge: (limit) => deliveryLog.purge(new Date(Date.now() - config.WEBHOOK_RETENTION_DAYS * dayMs), limit) },
+      { name: 'calls', purge: (limit) => callRetention.purge(limit) },
       { name: 'idempotency keys', purge: (limit) => idempotency.purge(limit) },
     ],
     logger,
@@ -312,7 +319,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(trunks),
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
-      ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db), customer: (id) => stores.customers.get(id), ids })),
+      ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db, lists), customer: (id) => stores.customers.get(id), ids })),
     ],
     events: Object.values({ ...({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
     authenticator,
@@ -389,7 +396,7 @@ export function createApp(config: Config, logger: Logger): App {
       guardedFetch.close();
       redis.disconnect();
       subscriber.disconnect();
-      await db.destroy();
+      await Promise.all([db.destroy(), lists.destroy()]);
     },
   };
 }

@@ -43,6 +43,7 @@ export const environment = z.object({
   S3_PATH_STYLE: z.enum(['true', 'false']).default('true').describe('`true`: the bucket is in the path of the address; `false`: it is a part of the host name'),
   HOLD_SECONDS: z.coerce.number().int().min(2).max(3600).default(60).describe('how many seconds of a call are held from the balance at a time'),
   WEBHOOK_RETENTION_DAYS: z.coerce.number().min(1).max(3650).default(30).describe('days for which events and what became of their webhooks are kept; those still to be delivered stay'),
+  CALL_RETENTION_DAYS: z.coerce.number().min(0).max(3650).default(400).describe('days for which calls and their timelines are kept, 0 for ever; a call stays as long as it has a recording, and the ledger always'),
   SPEECH_COMMAND: z.string().default('espeak-ng').describe('the espeak-ng binary'),
   SPEECH_CACHE_MB: z.coerce.number().int().min(1).default(512).describe('prompts kept on disk; the least recently used go first'),
 }).superRefine((config, context) => {

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
-import type { Database } from '../lib/database.ts';
+import { patient, type Database } from '../lib/database.ts';
+import { firstIdAt } from '../lib/ids.ts';
 import { parseJson } from '../lib/json-column.ts';
 import { formatMicros } from '../lib/money.ts';
 import { together, type Statement } from '../lib/together.ts';
@@ -100,12 +101,19 @@ const linesOf = (entries: readonly TimelineEntry[]): Statement => [
   entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]),
 ];
 
+/** An id is made within so many milliseconds of its call's `created_at`. */
+const ID_SLACK_MS = 60_000;
+const shifted = (at: Date, ms: number): Date => new Date(at.getTime() + ms);
+
 /** The SQL of calls and their timelines. Written only through the journal. */
 export class CallStore {
   readonly #db: Database;
+  readonly #lists: Database;
 
-  constructor(db: Database) {
+  /** @param lists connections of their own for lists, so that slow ones take none from calls in progress */
+  constructor(db: Database, lists: Database = db) {
     this.#db = db;
+    this.#lists = lists;
   }
 
   transaction<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
@@ -147,26 +155,49 @@ export class CallStore {
     return row && callOf(row as CallRow);
   }
 
-  /** Newest first; `before` is the id the page starts after. */
+  /**
+   * Newest first; `before` is the id the page starts after. The ids of a page come from indexes alone, and only the rows
+   * of the page are read: see db/migrations/008_lists.ts.
+   */
   async list(filter: CallFilter, limit: number, before?: string): Promise<Call[]> {
-    const query = this.#db('calls').orderBy('id', 'desc').limit(limit);
-    if (filter.applicationId) void query.where('application_id', filter.applicationId);
-    if (filter.customerId) void query.where('customer_id', filter.customerId);
-    if (filter.status) void query.where('status', filter.status);
-    if (filter.direction) void query.where('direction', filter.direction);
-    if (filter.from) void query.where('from_number', filter.from);
-    if (filter.to) void query.where('to_number', filter.to);
-    if (filter.since) void query.where('created_at', '>=', filter.since);
-    if (filter.until) void query.where('created_at', '<', filter.until);
-    if (filter.did) void query.where('to_number', filter.did).where('direction', 'inbound');
-    if (before) void query.where('id', '<', before);
-    return ((await query) as CallRow[]).map(callOf);
+    // MySQL would take the index of usage and sort, since it is no wider than the one that is in order.
+    const ids = this.#lists(this.#lists.raw('calls IGNORE INDEX (calls_usage)')).select('id').orderBy('id', 'desc').limit(limit);
+    if (filter.applicationId) void ids.where('application_id', filter.applicationId);
+    if (filter.customerId) void ids.where('customer_id', filter.customerId);
+    if (filter.status) void ids.where('status', filter.status);
+    if (filter.direction) void ids.where('direction', filter.direction);
+    if (filter.from) void ids.where('from_number', filter.from);
+    if (filter.to) void ids.where('to_number', filter.to);
+    // Ids grow with time: they bound what is looked at, and the exact time decides at the edges.
+    if (filter.since) void ids.where('id', '>=', firstIdAt('call', shifted(filter.since, -ID_SLACK_MS))).where('created_at', '>=', filter.since);
+    if (filter.until) void ids.where('id', '<', firstIdAt('call', shifted(filter.until, ID_SLACK_MS))).where('created_at', '<', filter.until);
+    if (filter.did) void ids.where('to_number', filter.did).where('direction', 'inbound');
+    if (before) void ids.where('id', '<', before);
+    const page = this.#lists('calls').join(ids.as('page'), 'page.id', 'calls.id').orderBy('calls.id', 'desc').select('calls.*');
+    return (await patient<CallRow[]>(page)).map(callOf);
   }
 
   /** Calls that have not ended, for taking them over after a restart. */
   async unfinished(): Promise<Call[]> {
     const rows = (await this.#db('calls').whereIn('status', ['dialing', 'ringing', 'in_progress'])) as CallRow[];
     return rows.map(callOf);
+  }
+
+  /** The ids of calls that were made before `before` and have ended, the oldest first, from behind the id `after`. */
+  async endedBefore(before: Date, after: string, limit: number): Promise<string[]> {
+    const rows = (await this.#db('calls').select('id').where('id', '>', after).where('id', '<', firstIdAt('call', before))
+      .whereNotNull('ended_at').orderBy('id').limit(limit)) as { id: string }[];
+    return rows.map(({ id }) => id);
+  }
+
+  /** Removes calls and their timelines. @param also what other rooms remove of them in the same transaction */
+  async remove(callIds: readonly string[], also: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
+    if (callIds.length === 0) return;
+    await this.#db.transaction(async (trx) => {
+      await also(trx);
+      await trx('call_timeline').whereIn('call_id', callIds).delete();
+      await trx('calls').whereIn('id', callIds).delete();
+    }, { isolationLevel: 'read committed' });
   }
 
   async timeline(callId: string): Promise<TimelineEntry[]> {

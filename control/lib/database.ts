@@ -1,4 +1,5 @@
 import knex, { type Knex } from 'knex';
+import { ApiError } from './errors.ts';
 import { migrationSource } from '../../db/migrations/index.ts';
 
 export type Database = Knex;
@@ -26,4 +27,21 @@ export function connectDatabase(url: string, poolSize = 10): Database {
 /** Brings the schema up to date; safe when several instances start at once (knex holds a lock). */
 export async function migrate(db: Database): Promise<void> {
   await db.migrate.latest();
+}
+
+/** How long a list may take, in ms. It reads indexes; what takes longer than this looks for what is hardly there in very much. */
+const LIST_MS = 5000;
+
+/**
+ * Runs the query of a list; one that takes too long is ended in the database too.
+ * @param query resolves to T
+ * @throws ApiError service_unavailable
+ */
+export async function patient<T>(query: Knex.QueryBuilder | Knex.Raw, ms = LIST_MS): Promise<T> {
+  try {
+    return (await query.timeout(ms, { cancel: true })) as T;
+  } catch (error) {
+    if (!(error instanceof knex.KnexTimeoutError)) throw error;
+    throw new ApiError('service_unavailable', 'the list could not be read in time: narrow it, by since and until for example', { retryAfter: 5 });
+  }
 }

@@ -91,6 +91,17 @@ export class RecordingStore {
     await this.#db<Row>('recordings').insert(toRow(recording));
   }
 
+  /** Those of these calls that have a recording which has not been deleted. */
+  async needs(callIds: readonly string[]): Promise<string[]> {
+    const rows = await this.#db<Row>('recordings').distinct('call_id').whereIn('call_id', callIds).whereNull('deleted_at');
+    return rows.map(({ call_id }) => call_id);
+  }
+
+  /** Removes what is left of the deleted recordings of calls that are removed. */
+  async forget(trx: Knex.Transaction, callIds: readonly string[]): Promise<void> {
+    await trx('recordings').whereIn('call_id', callIds).delete();
+  }
+
   async find(id: string): Promise<Recording | undefined> {
     const row = await this.#db<Row>('recordings').where({ id, deleted_at: null }).first();
     return row && toRecording(row);

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Database } from '../lib/database.ts';
+import { patient, type Database } from '../lib/database.ts';
 import { firstIdAt } from '../lib/ids.ts';
 import { parseJson } from '../lib/json-column.ts';
 import type { Attempt, Delivery, DeliveryFilter, DeliveryStatus, KeptAttempt } from './delivery.ts';
@@ -22,23 +22,28 @@ const AT_ONCE = 500;
 /** The SQL of what the API and the housekeeping do with deliveries: reading, asking for them again, ageing them out. */
 export class DeliveryLogStore {
   readonly #db: Database;
+  readonly #lists: Database;
 
-  constructor(db: Database) {
+  /** @param lists connections of their own for lists */
+  constructor(db: Database, lists: Database = db) {
     this.#db = db;
+    this.#lists = lists;
   }
 
-  /** Newest first; `before` is the id the page starts after. */
+  /** Newest first; `before` is the id the page starts after. As with calls, a page's ids come from indexes alone. */
   async list(filter: DeliveryFilter, limit: number, before?: string): Promise<Delivery[]> {
-    const query = this.#db<Row>('webhook_deliveries').select(...COLUMNS).orderBy('id', 'desc').limit(limit);
-    if (filter.applicationId !== undefined) void query.where('application_id', filter.applicationId);
-    if (filter.customerId !== undefined) void query.where('customer_id', filter.customerId);
-    if (filter.callId !== undefined) void query.where('call_id', filter.callId);
-    if (filter.event !== undefined) void query.where('event', filter.event);
-    if (filter.status !== undefined) void query.where('status', filter.status);
+    const ids = this.#lists('webhook_deliveries').select('id').orderBy('id', 'desc').limit(limit);
+    if (filter.applicationId !== undefined) void ids.where('application_id', filter.applicationId);
+    if (filter.customerId !== undefined) void ids.where('customer_id', filter.customerId);
+    if (filter.callId !== undefined) void ids.where('call_id', filter.callId);
+    if (filter.event !== undefined) void ids.where('event', filter.event);
+    if (filter.status !== undefined) void ids.where('status', filter.status);
     // What is settled has no next attempt: saying so lets the index of what is due give one status in order of ids.
-    if (filter.status !== undefined && filter.status !== 'pending') void query.whereNull('next_attempt_at');
-    if (before !== undefined) void query.where('id', '<', before);
-    return ((await query) as Row[]).map(deliveryOf);
+    if (filter.status !== undefined && filter.status !== 'pending') void ids.whereNull('next_attempt_at');
+    if (before !== undefined) void ids.where('id', '<', before);
+    const page = this.#lists('webhook_deliveries').join(ids.as('page'), 'page.id', 'webhook_deliveries.id')
+      .orderBy('webhook_deliveries.id', 'desc').select(COLUMNS.map((column) => `webhook_deliveries.${column}`));
+    return (await patient<Row[]>(page)).map(deliveryOf);
   }
 
   async find(id: string): Promise<(Delivery & { body: string }) | undefined> {

@@ -6,6 +6,7 @@ import * as trunks from './004_trunks.ts';
 import * as webhooks from './005_webhooks.ts';
 import * as limits from './006_limits.ts';
 import * as outbound from './007_outbound.ts';
+import * as lists from './008_lists.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
@@ -16,6 +17,7 @@ const migrations: Record<string, Knex.Migration> = {
   '005_webhooks': webhooks,
   '006_limits': limits,
   '007_outbound': outbound,
+  '008_lists': lists,
 };
 
 export const migrationSource: Knex.MigrationSource<string> = {

@@ -123,6 +123,17 @@ export class HoldStore {
     }));
   }
 
+  /** Those of these calls that have a hold which is not resolved. */
+  async needs(callIds: readonly string[]): Promise<string[]> {
+    const rows = await this.#db<Row>('holds').distinct('call_id').whereIn('call_id', callIds).where({ status: 'open' });
+    return rows.map(({ call_id }) => call_id);
+  }
+
+  /** Removes the holds of calls that are removed. Their transfers stay: the ledger is for ever. */
+  async forget(trx: Knex.Transaction, callIds: readonly string[]): Promise<void> {
+    await trx('holds').whereIn('call_id', callIds).delete();
+  }
+
   /** The holds of a call, resolved ones included. */
   async ofCall(callId: string): Promise<Hold[]> {
     return (await this.#db<Row>('holds').where({ call_id: callId }).orderBy('leg')).map(toHold);

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Database } from '../../lib/database.ts';
+import { patient, type Database } from '../../lib/database.ts';
 import { duplicateKey } from '../../lib/duplicate-key.ts';
 import { rowsOf, withRetries } from '../sql.ts';
 import { ACCOUNTS, dayOf, type Account, type Balance, type Transfer, type TransferKind } from './account.ts';
@@ -38,15 +38,18 @@ const toTransfer = (row: TransferRow): Transfer => ({
 // The begun second counts, as in the calls' own billsec_seconds. A call whose legs are not all settled is not in the totals yet.
 const TOTALS = `SELECT COUNT(*) AS calls, COALESCE(SUM(GREATEST(0, CEIL(TIMESTAMPDIFF(MICROSECOND, answered_at, ended_at) / 1000000))), 0) AS billsec,
     CAST(COALESCE(SUM(cost_micros), 0) AS CHAR) AS cost
-  FROM calls WHERE application_id = ? AND ended_at >= ? AND ended_at < ? AND answered_at IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM holds WHERE holds.call_id = calls.id AND holds.status = 'open')`;
+  FROM calls LEFT JOIN (SELECT DISTINCT call_id FROM holds WHERE status = 'open') unsettled ON unsettled.call_id = calls.id
+  WHERE application_id = ? AND ended_at >= ? AND ended_at < ? AND answered_at IS NOT NULL AND unsettled.call_id IS NULL`;
 
 /** The SQL of accounts and transfers, and of what calls have cost. */
 export class LedgerStore {
   readonly #db: Database;
+  readonly #lists: Database;
 
-  constructor(db: Database) {
+  /** @param lists connections of their own for what reads much */
+  constructor(db: Database, lists: Database = db) {
     this.#db = db;
+    this.#lists = lists;
   }
 
   /**
@@ -84,15 +87,16 @@ export class LedgerStore {
 
   /** Newest first; `before` is the id the page starts after. */
   async transfers(filter: { customerId: string; callId?: string }, limit: number, before?: string): Promise<Transfer[]> {
-    const query = this.#db<TransferRow>('transfers').where({ customer_id: filter.customerId }).orderBy('id', 'desc').limit(limit);
+    const query = this.#lists<TransferRow>('transfers').where({ customer_id: filter.customerId }).orderBy('id', 'desc').limit(limit);
     if (filter.callId !== undefined) void query.where({ call_id: filter.callId });
     if (before !== undefined) void query.where('id', '<', before);
-    return (await query).map((row) => toTransfer(row as TransferRow));
+    return (await patient<TransferRow[]>(query)).map(toTransfer);
   }
 
   /** What an application's answered calls that ended in a half-open window have cost. */
   async totals(applicationId: string, from: Date, to: Date): Promise<Totals> {
-    const [row] = await rowsOf<{ calls: number; billsec: string | number; cost: string }>(this.#db, TOTALS, [applicationId, from, to]);
+    const [[row]] = await patient<[[{ calls: number; billsec: string | number; cost: string } | undefined]]>(
+      this.#lists.raw(TOTALS, [applicationId, from, to]));
     return { calls: Number(row?.calls ?? 0), billsecSeconds: Number(row?.billsec ?? 0), costMicros: BigInt(row?.cost ?? 0) };
   }
 }
