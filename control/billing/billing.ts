@@ -6,7 +6,7 @@ import type { Logger } from '../lib/logger.ts';
 import { parseMicros } from '../lib/money.ts';
 import { TookTooLong, within } from '../lib/within.ts';
 import { chargeOf, paidSeconds } from './charge.ts';
-import type { Hold, LegKey, LegTimes } from './holds/hold.ts';
+import { KEPT_MS, type Hold, type LegKey, type LegTimes } from './holds/hold.ts';
 import { RunningLegs, type Exhaustion, type Warning } from './holds/running-legs.ts';
 import { Settlements, type Costs } from './holds/settlements.ts';
 import type { HoldStore } from './holds/store.ts';
@@ -135,7 +135,8 @@ export class Billing {
   async hold({ rate, ...leg }: HoldRequest): Promise<void> {
     const coveredSeconds = paidSeconds(rate, this.#options.holdSeconds);
     const amountMicros = chargeOf(rate, coveredSeconds);
-    const opened = this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at: this.#now() });
+    const at = this.#now();
+    const opened = this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at });
     try {
       const outcome = await within(this.#options.patienceMs ?? PATIENCE_MS, opened);
       if (outcome !== 'done') throw outcome.shortage === 'insufficient_balance' ? new ApiError('insufficient_balance') : capReached(outcome.shortage);
@@ -147,7 +148,7 @@ export class Billing {
       this.#options.logger.warn({ err: error, call: leg.callId }, 'no money can be held for a call: the database is away');
       throw new ApiError('service_unavailable', 'the balance cannot be checked right now', { retryAfter: 1 });
     }
-    this.#running.add({ ...leg, currency: rate.currency, tariff: rate, coveredSeconds, answeredAt: undefined });
+    this.#running.add({ ...leg, currency: rate.currency, tariff: rate, coveredSeconds, answeredAt: undefined, until: new Date(at.getTime() + KEPT_MS) });
   }
 
   /** From here on the leg is paid for by time. Nothing happens to a leg without a hold. */
@@ -178,7 +179,8 @@ export class Billing {
 
   /**
    * Looks after the open holds of a call that this process has taken over. Legs that have been answered meanwhile are
-   * told by `answered`, those that are gone by `ended`. A running call whose own hold was resolved in between has to end.
+   * told by `answered`, those that are gone by `ended`. A call whose own hold was resolved in between has to end, unless
+   * it turns out to have ended.
    * @returns all holds there ever were for the call
    */
   async adopt(callId: string): Promise<Hold[]> {
@@ -187,7 +189,7 @@ export class Billing {
     const holds = await this.#options.store.ofCall(callId).finally(() => this.#adopting.delete(callId));
     for (const hold of holds.filter(({ leg }) => !ended.has(leg))) {
       if (!hold.resolved) this.#running.add(hold);
-      else if (hold.leg === 0) this.#running.exhaust(hold, 'service_unavailable');
+      else if (hold.leg === 0) this.#running.addUnpaid(hold);
     }
     return holds;
   }

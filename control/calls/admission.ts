@@ -165,12 +165,16 @@ export class Admission {
     this.ended(callId, leg);
   }
 
-  /** Looks after the legs of a call that this process has taken over from an earlier life. Tries until the database is there. */
-  async adopt(call: Call): Promise<void> {
+  /**
+   * Looks after the legs of a call that this process has taken over from an earlier life. Tries until the database is there.
+   * @returns until when the call's own leg was looked after, or charged where others have settled it meanwhile; undefined
+   * where nothing was held for it
+   */
+  async adopt(call: Call): Promise<Date | undefined> {
     for (;;) {
       try {
         const holds = await this.#options.billing.adopt(call.id);
-        if (holds.length === 0) return;
+        if (holds.length === 0) return undefined;
         const open = holds.filter(({ resolved }) => !resolved);
         const last = Math.max(...holds.map(({ leg }) => leg));
         this.#calls.set(call.id, { last, open: new Map(open.map(({ leg, answeredAt }) => [leg, answeredAt])) });
@@ -178,7 +182,7 @@ export class Admission {
         for (const { leg } of open) if (leg > 0 && leg < last) this.ended(call.id, leg, { unseen: true });
         if (call.answeredAt) this.answered(call.id, 0, call.answeredAt);
         if (isTerminal(call.status)) this.#over(call);
-        return;
+        return holds.find(({ leg }) => leg === 0)?.until;
       } catch (error) {
         this.#options.logger.warn({ err: error, call: call.id }, 'the money held for a call could not be taken over; trying on');
         await new Promise((resolve) => setTimeout(resolve, ADOPT_AGAIN_MS).unref());

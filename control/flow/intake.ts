@@ -14,11 +14,12 @@ interface Options {
   /** This control process's number. Channels of other owners are theirs. */
   instance: number;
   answerUrlOf: (applicationId: string) => string | undefined;
-  /** Looks after the money of a call that is taken over. */
-  adopt: (call: Call) => Promise<void>;
+  /** Looks after the money of a call that is taken over. Resolves with until when it was looked after before, if at all. */
+  adopt: (call: Call) => Promise<Date | undefined>;
   /** Called when a media node has the call. */
   claim: (callId: string) => void;
   logger: Logger;
+  now?: () => Date;
 }
 
 /**
@@ -39,13 +40,13 @@ export class Intake {
   async start(adopted: () => Promise<void>): Promise<void> {
     const { calls, stored, media, instance, adopt } = this.#options;
     const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
-    await Promise.all(left.map((call) => adopt(call)));
+    const knownUntil = await Promise.all(left.map((call) => adopt(call)));
     await adopted();
     media.start((parked) => void this.#take(parked));
     void media.reconciled.then(() => {
-      for (const call of left) {
+      for (const [n, call] of left.entries()) {
         if (call.routeMode !== 'webhook' || isTerminal(call.status)) continue;
-        if (!call.providerCallId || !media.mayHave(call.providerCallId)) this.#endUnseen(call);
+        if (!call.providerCallId || !media.mayHave(call.providerCallId)) this.#endUnseen(call, knownUntil[n]);
       }
     });
   }
@@ -103,12 +104,16 @@ export class Intake {
     return call;
   }
 
-  /** It ended while nobody looked: when and how is not known, so the record says so. */
-  #endUnseen(call: Call): void {
-    const { calls } = this.#options;
+  /**
+   * It ended while nobody looked: when and how is not known, so the record says so. A call that was held for is not said
+   * to have lasted longer than it was paid for.
+   */
+  #endUnseen(call: Call, knownUntil: Date | undefined): void {
+    const { calls, now = () => new Date() } = this.#options;
     calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
     const failure = call.direction === 'outbound' && !call.answeredAt ? { code: 'internal_error', message: 'the control plane was away while the call was placed' } as const : undefined;
-    calls.end(call, { hangup: { by: 'platform', cause: UNSEEN }, failure });
+    const at = knownUntil && knownUntil < now() ? knownUntil : undefined;
+    calls.end(call, { hangup: { by: 'platform', cause: UNSEEN }, failure, ...(at && { at }) });
   }
 }
 

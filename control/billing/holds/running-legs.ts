@@ -2,7 +2,7 @@ import type { Logger } from '../../lib/logger.ts';
 import { rfc3339 } from '../../lib/time.ts';
 import { affordableSeconds, chargeOf, paidSeconds } from '../charge.ts';
 import type { Caps } from '../ledger/account.ts';
-import { nameOf, type Hold, type LegKey } from './hold.ts';
+import { KEPT_MS, nameOf, type Hold, type LegKey } from './hold.ts';
 import type { HoldStore } from './store.ts';
 
 /** Why a leg cannot be paid for any longer. */
@@ -32,6 +32,8 @@ interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency'
   looked: boolean;
   /** Whether the database knows when it was answered. */
   answerStored: boolean;
+  /** In ms: until when the database knows that it is looked after. Of no interest once it is paid for by time. */
+  keptUntil: number;
   nextTryAt: number;
   /** Set while it cannot be extended. */
   short: Exhaustion | undefined;
@@ -49,8 +51,8 @@ const CATCH_UP_MS = 7000;
 const FOUND_MS = 2000;
 /** Extensions under way at once: they share the database with everything else. */
 const PARALLEL = 4;
-/** Answers stored by one statement. */
-const ANSWERS_AT_ONCE = 100;
+/** Legs that one statement brings up to date. */
+const LEGS_AT_ONCE = 100;
 
 const MESSAGES: Record<Exhaustion, string> = {
   insufficient_balance: 'the balance does not cover more of this call',
@@ -62,6 +64,8 @@ const MESSAGES: Record<Exhaustion, string> = {
 export class RunningLegs {
   readonly #options: Options;
   readonly #legs = new Map<string, Leg>();
+  /** Legs that were taken over with their hold resolved, and when they are to end unless they have by then, in ms. */
+  readonly #unpaid = new Map<string, { key: LegKey; endsAt: number }>();
   #working: Promise<void> | undefined;
   /** Whether the last attempt failed: one line in the log for many calls. */
   #failing = false;
@@ -90,11 +94,17 @@ export class RunningLegs {
 
   add(hold: Omit<Hold, 'heldMicros' | 'resolved'>): void {
     if (this.has(hold)) return;
-    const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt } = hold;
+    const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, until } = hold;
+    const now = this.#options.now().getTime();
     this.#legs.set(nameOf(hold), {
-      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: this.#options.now().getTime(), looked: false, answerStored: answeredAt !== undefined,
-      nextTryAt: answeredAt ? this.#options.now().getTime() + FOUND_MS : 0, short: undefined, ran: false,
+      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: now, looked: false, answerStored: answeredAt !== undefined,
+      keptUntil: until?.getTime() ?? now, nextTryAt: answeredAt ? now + FOUND_MS : 0, short: undefined, ran: false,
     });
+  }
+
+  /** The call of a leg whose hold is resolved was taken over: it ends when it turns out to go on. */
+  addUnpaid({ callId, leg }: LegKey): void {
+    this.#unpaid.set(nameOf({ callId, leg }), { key: { callId, leg }, endsAt: this.#options.now().getTime() + CATCH_UP_MS });
   }
 
   answered(key: LegKey, at: Date): void {
@@ -107,11 +117,12 @@ export class RunningLegs {
 
   /** Returns whether it was here. */
   remove(key: LegKey): boolean {
+    this.#unpaid.delete(nameOf(key));
     return this.#legs.delete(nameOf(key));
   }
 
   /** Tells that a leg is not paid for. */
-  exhaust(key: LegKey, why: Exhaustion): void {
+  #exhaust(key: LegKey, why: Exhaustion): void {
     for (const listener of this.#exhausted) listener({ callId: key.callId, leg: key.leg }, why);
   }
 
@@ -123,7 +134,12 @@ export class RunningLegs {
       const catchingUp = !leg.looked && now < leg.since + CATCH_UP_MS;
       if (leg.ran || now < until - CUT_AHEAD_MS || (!leg.short && (catchingUp || now < until))) continue;
       leg.ran = true;
-      this.exhaust(leg, leg.short ?? 'service_unavailable');
+      this.#exhaust(leg, leg.short ?? 'service_unavailable');
+    }
+    for (const [name, { key, endsAt }] of this.#unpaid) {
+      if (now < endsAt) continue;
+      this.#unpaid.delete(name);
+      this.#exhaust(key, 'service_unavailable');
     }
     // The database may take its time: what has run out does not wait for it.
     this.#working ??= this.#work(now).finally(() => { this.#working = undefined; });
@@ -133,7 +149,9 @@ export class RunningLegs {
   async #work(now: number): Promise<void> {
     const due = [...this.#legs.values()].filter((leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now)));
     const untold = due.filter((leg) => !leg.answerStored);
-    for (let i = 0; i < untold.length; i += ANSWERS_AT_ONCE) await this.#storeAnswers(untold.slice(i, i + ANSWERS_AT_ONCE));
+    for (let i = 0; i < untold.length; i += LEGS_AT_ONCE) await this.#storeAnswers(untold.slice(i, i + LEGS_AT_ONCE));
+    const kept = [...this.#legs.values()].filter((leg) => this.#isToBeKept(leg, now));
+    for (let i = 0; i < kept.length; i += LEGS_AT_ONCE) await this.#keep(kept.slice(i, i + LEGS_AT_ONCE));
     const running = due.filter((leg) => leg.answerStored).values();
     await Promise.all(Array.from({ length: PARALLEL }, async () => {
       for (const leg of running) await this.#look(leg);
@@ -145,6 +163,20 @@ export class RunningLegs {
     return until !== undefined && !leg.ran && now >= until.getTime() - this.#ahead();
   }
 
+  /** Others would take it for one that was left otherwise. What is paid for by time is extended instead. */
+  #isToBeKept(leg: Leg, now: number): boolean {
+    if (leg.nextTryAt > now || now < leg.keptUntil - KEPT_MS / 2) return false;
+    return coveredUntil(leg) === undefined && (leg.answeredAt === undefined || leg.answerStored);
+  }
+
+  async #keep(legs: readonly Leg[]): Promise<void> {
+    await this.#trying(legs, async () => {
+      const until = this.#options.now().getTime() + KEPT_MS;
+      await this.#options.store.keep(legs, new Date(until));
+      for (const leg of legs) leg.keptUntil = until;
+    });
+  }
+
   /** Not more than half a slice, so that one slice at a time is held. */
   #ahead(): number {
     return Math.min(AHEAD_MS, this.#options.holdSeconds * 500);
@@ -152,8 +184,11 @@ export class RunningLegs {
 
   async #storeAnswers(legs: readonly Leg[]): Promise<void> {
     await this.#trying(legs, async () => {
-      await this.#options.store.answered(legs.flatMap((leg) => (leg.answeredAt ? [{ callId: leg.callId, leg: leg.leg, answeredAt: leg.answeredAt, coveredUntil: coveredUntil(leg) }] : [])));
-      for (const leg of legs) leg.answerStored = true;
+      const keptUntil = this.#options.now().getTime() + KEPT_MS;
+      await this.#options.store.answered(legs.flatMap((leg) => (
+        leg.answeredAt ? [{ callId: leg.callId, leg: leg.leg, answeredAt: leg.answeredAt, coveredUntil: coveredUntil(leg) ?? new Date(keptUntil) }] : []
+      )));
+      for (const leg of legs) Object.assign(leg, { answerStored: true, keptUntil });
     });
   }
 
@@ -221,7 +256,7 @@ export class RunningLegs {
 
   #swept(leg: Leg): void {
     this.remove(leg);
-    if (!leg.ran) this.exhaust(leg, 'service_unavailable');
+    if (!leg.ran) this.#exhaust(leg, 'service_unavailable');
   }
 
   #warn(leg: Leg, code: Exhaustion): void {

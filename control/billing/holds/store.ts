@@ -7,14 +7,14 @@ import { chargeOf } from '../charge.ts';
 import { dayOf, type Account, type Transfer, type TransferKind } from '../ledger/account.ts';
 import { post, Short, type Spending } from '../ledger/posting.ts';
 import { matchedBy, rowsOf, withRetries } from '../sql.ts';
-import { nameOf, type Cost, type Extension, type Hold, type LegKey, type LegTimes, type NewHold, type Orphan, type Outcome } from './hold.ts';
+import { KEPT_MS, nameOf, type Cost, type Extension, type Hold, type LegKey, type LegTimes, type NewHold, type Orphan, type Outcome } from './hold.ts';
 
 interface Row {
   call_id: string; leg: number; customer_id: string; direction: Hold['direction']; currency: string;
   price_micros: string | number; fee_micros: string | number; minimum_seconds: number; increment_seconds: number;
   held_micros: string | number; covered_seconds: number; covered_until: Date | null;
   counted_day: string; counted_day_micros: string | number; counted_month_micros: string | number;
-  status: 'open' | 'resolved'; answered_at: Date | null;
+  status: 'open' | 'resolved'; answered_at: Date | null; ended_at: Date | null;
 }
 
 interface OrphanRow {
@@ -23,13 +23,13 @@ interface OrphanRow {
 }
 
 const INSERT = `INSERT INTO holds (call_id, leg, customer_id, application_id, direction, number, rate_id, price_micros, fee_micros, minimum_seconds, increment_seconds,
-  currency, held_micros, covered_seconds, counted_day, counted_day_micros, counted_month_micros, status, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'open',?)`;
+  currency, held_micros, covered_seconds, covered_until, counted_day, counted_day_micros, counted_month_micros, status, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'open',?)`;
 
 const RESOLVE = `UPDATE holds SET status = 'resolved', answered_at = ?, ended_at = ?, resolved_at = ?, billsec = ?, charged_micros = ?, unpaid_micros = ? WHERE call_id = ? AND leg = ?`;
 
 const ORPHANS = `SELECT h.call_id, h.leg, h.answered_at, h.covered_until, h.created_at, c.id AS call_stored, c.answered_at AS call_answered_at, c.ended_at AS call_ended_at
   FROM holds h LEFT JOIN calls c ON c.id = h.call_id
-  WHERE h.status = 'open' AND (c.ended_at < :ended OR (c.id IS NULL AND h.created_at < :unknown) OR (c.ended_at IS NULL AND h.covered_until < :uncovered))
+  WHERE h.status = 'open' AND (c.ended_at < :ended OR (c.id IS NULL AND h.created_at < :unknown) OR (c.id IS NOT NULL AND c.ended_at IS NULL AND h.covered_until < :uncovered))
   ORDER BY h.created_at LIMIT 500`;
 
 const UNSTORED = `SELECT h.call_id AS callId, h.leg FROM holds h LEFT JOIN calls c ON c.id = h.call_id
@@ -54,7 +54,8 @@ export class HoldStore {
     return this.#write<never>(async (trx) => {
       const insert: Statement = [INSERT, [
         callId, leg, hold.customerId, hold.applicationId ?? null, hold.direction, hold.number.slice(0, 64), rate.id, rate.priceMicros.toString(), rate.feeMicros.toString(), rate.minimumSeconds,
-        rate.incrementSeconds, rate.currency, amountMicros.toString(), hold.coveredSeconds, dayOf(at), counted.toString(), counted.toString(), at,
+        rate.incrementSeconds, rate.currency, amountMicros.toString(), hold.coveredSeconds, new Date(at.getTime() + KEPT_MS),
+        dayOf(at), counted.toString(), counted.toString(), at,
       ]];
       await post(trx, hold.customerId, this.#transfers({ ...hold, currency: rate.currency }, at, [['hold', 'hold', 'available', 'held', amountMicros]]),
         counted > 0n ? { day: dayOf(at), take: counted, caps: hold.caps } : undefined, [insert]);
@@ -80,12 +81,21 @@ export class HoldStore {
     });
   }
 
-  /** Notes when legs were answered, and until when each is paid for. Those whose hold is resolved stay as they are. */
-  async answered(legs: readonly (LegKey & { answeredAt: Date; coveredUntil: Date | undefined })[]): Promise<void> {
+  /** Says that the process is there which looks after these legs. Those whose hold is resolved stay as they are. */
+  async keep(legs: readonly LegKey[], until: Date): Promise<void> {
+    await this.#db.raw(`UPDATE holds SET covered_until = ? WHERE status = 'open' AND (${legs.map(() => '(call_id = ? AND leg = ?)').join(' OR ')})`,
+      [until, ...legs.flatMap(({ callId, leg }) => [callId, leg])]);
+  }
+
+  /**
+   * Notes when legs were answered, and until when each is paid for (or looked after, where time costs nothing). Those
+   * whose hold is resolved stay as they are.
+   */
+  async answered(legs: readonly (LegKey & { answeredAt: Date; coveredUntil: Date })[]): Promise<void> {
     if (legs.length === 0) return;
     const which = `CASE CONCAT(call_id, '/', leg) ${legs.map(() => 'WHEN ? THEN ?').join(' ')} END`;
     await this.#db.raw(`UPDATE holds SET answered_at = ${which}, covered_until = ${which} WHERE status = 'open' AND (${legs.map(() => '(call_id = ? AND leg = ?)').join(' OR ')})`, [
-      ...legs.flatMap((leg) => [nameOf(leg), leg.answeredAt]), ...legs.flatMap((leg) => [nameOf(leg), leg.coveredUntil ?? null]), ...legs.flatMap(({ callId, leg }) => [callId, leg]),
+      ...legs.flatMap((leg) => [nameOf(leg), leg.answeredAt]), ...legs.flatMap((leg) => [nameOf(leg), leg.coveredUntil]), ...legs.flatMap(({ callId, leg }) => [callId, leg]),
     ]);
   }
 
@@ -141,7 +151,7 @@ export class HoldStore {
 
   /**
    * Open holds that are left: the call ended before `ended` and nobody has settled it, there was no such call when
-   * `unknown` had come, or it has not been extended although it was due at `uncovered`.
+   * `unknown` had come, or its process has neither extended nor kept it although that was due at `uncovered`.
    */
   async orphans(before: { ended: Date; unknown: Date; uncovered: Date }): Promise<Orphan[]> {
     const rows = await rowsOf<OrphanRow>(this.#db, ORPHANS, before);
@@ -196,6 +206,7 @@ const toHold = (row: Row): Hold => ({
   heldMicros: BigInt(row.held_micros),
   coveredSeconds: row.covered_seconds,
   answeredAt: row.answered_at ?? undefined,
+  until: (row.status === 'resolved' ? row.ended_at : row.covered_until) ?? undefined,
   resolved: row.status === 'resolved',
 });
 

@@ -278,6 +278,10 @@ describe('money for calls, when something breaks', () => {
       await b.billing.sweep();
       expect(await rig.balance(customer)).to.include({ availableMicros: 9_400_000n, heldMicros: 0n });
       await b.billing.adopt(call.callId);
+      // It may have ended meanwhile, which is found out first.
+      await rig.pass(6500, [b], 500);
+      expect(b.exhausted).to.deep.equal([]);
+      await rig.pass(1000, [b], 500);
       expect(b.exhausted).to.deep.equal([{ callId: call.callId, leg: 0, why: 'service_unavailable' }]);
     });
 

@@ -234,7 +234,7 @@ export class ControlProcess {
     const { calls, flows, view } = this;
     this.outbound = new Outbound({ ids, calls, admission, ways: WAYS, flows, media: view, applicationOf: (id) => rig.applications.get(id), allowPrivate: false, instance, logger });
     this.#intake = new Intake({
-      calls, flows, instance, logger, stored: store, media: view as never, answerUrlOf: () => 'https://example.com/answer',
+      calls, flows, instance, logger, now, stored: store, media: view as never, answerUrlOf: () => 'https://example.com/answer',
       adopt: (call) => this.#track(admission.adopt(call)), claim: () => undefined,
     });
     this.billing.onExhausted((key, why) => this.exhausted.push({ ...key, why }));

@@ -33,7 +33,7 @@ describe('parked channels and their calls', () => {
     });
     const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
     const intake = new Intake({
-      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(), claim: () => undefined, logger: pino({ enabled: false }),
+      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(undefined), claim: () => undefined, logger: pino({ enabled: false }),
       stored: { find: (id) => Promise.resolve(stored.find((call) => call.id === id)), unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)) },
     });
     await intake.start(() => Promise.resolve());
