@@ -1,19 +1,22 @@
 import { parseCSeq } from '../sip/fields.ts';
 import type { Dialog } from '../sip/dialog.ts';
 import { digitOfInfo } from '../sip/info-dtmf.ts';
-import type { SipRequest } from '../sip/message.ts';
+import type { Headers, SipRequest, SipResponse } from '../sip/message.ts';
+import { answeredTimer, asksTooShort, MIN_SESSION_EXPIRES, sessionExpires, supportsTimer } from '../sip/session-expires.ts';
 import type { ServerTransaction } from '../sip/server-transaction.ts';
-import type { UserAgent } from '../sip/user-agent.ts';
+import { unsupportedOf, type UserAgent } from '../sip/user-agent.ts';
 import type { LegListener, RemoteEnd } from './leg.ts';
 import type { LegMedia } from './leg-media.ts';
-
-const MIN_SESSION_EXPIRES = 90;
+import { Refresher } from './refresher.ts';
+import { SessionTimer } from './session-timer.ts';
 
 export interface EstablishedOptions {
   ua: UserAgent;
   dialog: Dialog;
   media: LegMedia;
   contact: string;
+  /** The headers of the far end's first message in the dialog: what it can do. */
+  peer: Headers;
   listener: () => LegListener | undefined;
   /** The far end has said goodbye, or our own goodbye is on its way: the dialog is to be forgotten. */
   onOver: () => void;
@@ -28,11 +31,23 @@ export class Established {
   /** The INVITE that has our offer and owes us the answer in its ACK. */
   #offered: ServerTransaction | undefined;
   #lastInvite: ServerTransaction | undefined;
-  #expiry: NodeJS.Timeout | undefined;
+  readonly #timer: SessionTimer;
+  readonly #refresher: Refresher;
   #over = false;
 
   constructor(options: EstablishedOptions) {
     this.#options = options;
+    const expired = (): void => this.#tellEnd('expired');
+    this.#timer = new SessionTimer((seconds) => this.#refresher.refresh(seconds), expired);
+    this.#refresher = new Refresher({
+      ...options, onRefreshed: (response) => this.#refreshed(response), onRefused: (retryMs) => this.#timer.again(retryMs), onGone: expired,
+    }, /\bUPDATE\b/i.test(options.peer.all('allow').join(',')));
+  }
+
+  /** The far end's 200 to an INVITE or a refresh of ours: it says how long the session lasts (RFC 4028 section 7.2). */
+  answered(headers: Headers): void {
+    const agreed = sessionExpires(headers);
+    this.#timer.start(agreed && { seconds: agreed.seconds, ours: agreed.refresher !== 'uas' });
   }
 
   /** 200 with our description, repeated until its ACK; `offered` when it is an offer, whose answer the ACK brings. */
@@ -60,7 +75,7 @@ export class Established {
 
   /** Lets go of the audio: the call is over and only the farewell is left. */
   close(): void {
-    clearTimeout(this.#expiry);
+    this.#timer.stop();
     this.#options.media.close();
   }
 
@@ -77,6 +92,8 @@ export class Established {
     }
     if (this.#offered !== invite) return;
     this.#offered = undefined;
+    // A caller that asked for no more than a refresh may leave the answer out: all stays as it was.
+    if (request.body.length === 0 && this.#options.media.rtp?.agreement) return;
     if (this.#options.media.accept(request.body)) this.#options.listener()?.onMediaChanged();
     else this.#tellEnd('no-codec');
   }
@@ -87,6 +104,11 @@ export class Established {
     const { request } = transaction;
     if (!dialog.accepts(request)) {
       ua.reply(transaction, 500, { headers: [['Retry-After', '1']] });
+      return;
+    }
+    const unsupported = unsupportedOf(request);
+    if (unsupported.length > 0 && request.method !== 'BYE') {
+      ua.reply(transaction, 420, { headers: [['Unsupported', unsupported.join(', ')]] });
       return;
     }
     switch (request.method) {
@@ -118,8 +140,12 @@ export class Established {
     const { ua, dialog, media, contact, listener } = this.#options;
     const { request } = transaction;
     const reinvite = request.method === 'INVITE';
-    if (!answered || !media.rtp) {
+    if (!answered || !media.rtp || this.#refresher.inviting) {
       ua.reply(transaction, reinvite ? 491 : 500, { headers: [['Retry-After', '1']] });
+      return;
+    }
+    if (asksTooShort(request)) {
+      ua.reply(transaction, 422, { headers: [['Min-SE', String(MIN_SESSION_EXPIRES)]] });
       return;
     }
     let sdp: string | undefined;
@@ -132,20 +158,24 @@ export class Established {
       }
       listener()?.onMediaChanged();
     } else if (reinvite) sdp = media.offer();
-    dialog.refreshTarget(request);
+    dialog.refreshTarget(request.headers);
     if (reinvite) this.accept(transaction, sdp ?? '', offer);
     else ua.reply(transaction, 200, { contact, sdp, headers: this.#sessionTimer(request) });
   }
 
-  /** RFC 4028: who offers a session timer refreshes it, and a session not refreshed in time is over. */
+  /** Takes the session timer that a request asks for, and turns it off where it asks for none. @returns the headers that say so */
   #sessionTimer(request: SipRequest): [string, string][] {
-    const value = request.headers.get('session-expires');
-    if (value === undefined || !/(^|[\s,])timer([\s,]|$)/i.test(request.headers.all('supported').join(','))) return [];
-    const seconds = Math.max(MIN_SESSION_EXPIRES, parseInt(value, 10) || 1800);
-    clearTimeout(this.#expiry);
-    this.#expiry = setTimeout(() => this.#tellEnd('expired'), seconds * 1000);
-    this.#expiry.unref();
-    return [['Require', 'timer'], ['Session-Expires', `${seconds};refresher=uac`]];
+    const timer = answeredTimer(request, this.#timer.ours);
+    this.#timer.start(timer && { seconds: timer.seconds, ours: timer.refresher === 'uas' });
+    if (!timer) return [];
+    const expires: [string, string] = ['Session-Expires', `${timer.seconds};refresher=${timer.refresher}`];
+    return supportsTimer(request.headers) ? [['Require', 'timer'], expires] : [expires];
+  }
+
+  #refreshed(response: SipResponse): void {
+    if (this.#over) return;
+    this.answered(response.headers);
+    if (response.body.length > 0 && this.#options.media.accept(response.body)) this.#options.listener()?.onMediaChanged();
   }
 
   #sendBye(): void {

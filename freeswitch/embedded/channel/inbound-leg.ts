@@ -27,7 +27,7 @@ export class InboundLeg implements CalledLeg, Leg {
     this.#contact = ua.contactFor(invite.request, invite.source.transport);
     this.#media = new LegMedia(resources, (digit) => this.#listener?.onDigit(digit, 'RTP'));
     this.#established = new Established({
-      ua, dialog: this.dialog, media: this.#media, contact: this.#contact, listener: () => this.#listener, onOver: () => this.#end(),
+      ua, dialog: this.dialog, media: this.#media, contact: this.#contact, peer: invite.request.headers, listener: () => this.#listener, onOver: () => this.#end(),
     });
     ua.add(this);
     ua.pending(this);

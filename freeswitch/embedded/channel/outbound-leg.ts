@@ -163,7 +163,7 @@ export class OutboundLeg implements CallLeg, Leg {
     this.#dialog = dialog;
     this.remoteTag = tag;
     this.#established = new Established({
-      ua: this.#ua, dialog, media: this.#media, contact: this.#contact, listener: () => this.#listener, onOver: () => this.#over(),
+      ua: this.#ua, dialog, media: this.#media, contact: this.#contact, peer: response.headers, listener: () => this.#listener, onOver: () => this.#over(),
     });
     this.#ua.add(this);
     const agreed = this.#media.rtp?.agreement !== undefined;
@@ -171,6 +171,7 @@ export class OutboundLeg implements CallLeg, Leg {
       this.#listener?.onRemoteEnd('no-codec');
       return;
     }
+    this.#established.answered(response.headers);
     this.#listener?.onMediaChanged();
     this.#listener?.onAnswered();
   }

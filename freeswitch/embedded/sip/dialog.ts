@@ -80,9 +80,9 @@ export class Dialog {
     return true;
   }
 
-  /** A target refresh request moves the far end's contact (section 12.2.2). */
-  refreshTarget(request: SipRequest): void {
-    const uri = parseNameAddr(request.headers.get('contact') ?? '')?.uri;
+  /** A target refresh request, or the answer to one of ours, moves the far end's contact (section 12.2). */
+  refreshTarget(headers: Headers): void {
+    const uri = parseNameAddr(headers.get('contact') ?? '')?.uri;
     if (uri) this.#target = uri;
   }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from '../../../control/lib/logger.ts';
 import type { AccessList } from '../access-list.ts';
 import { Dialog } from './dialog.ts';
+import { asksTooShort, MIN_SESSION_EXPIRES } from './session-expires.ts';
 import { parseCSeq, parseNameAddr, parseUri } from './fields.ts';
 import { makeResponse, type SipRequest, type SipResponse } from './message.ts';
 import type { ServerTransaction } from './server-transaction.ts';
@@ -12,6 +13,10 @@ const SUPPORTED = 'timer';
 const EXTENSIONS = new Set(['timer']);
 /** Methods SIP knows and this node does not serve: 405. Anything else is 501. */
 const KNOWN = new Set(['REGISTER', 'SUBSCRIBE', 'NOTIFY', 'PUBLISH', 'MESSAGE', 'REFER', 'PRACK']);
+
+/** The extensions a request insists on that are not known here (RFC 3261 section 8.2.2.3: 420 with Unsupported). */
+export const unsupportedOf = ({ headers }: SipRequest): string[] =>
+  headers.all('require').join(',').split(',').map((name) => name.trim()).filter((name) => name && !EXTENSIONS.has(name.toLowerCase()));
 
 /** One end of a call, as the user agent sees it. */
 export interface CallLeg {
@@ -140,11 +145,12 @@ export class UserAgent implements TransactionUser {
       return this.reply(transaction, 503, { toTag: this.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });
     }
     if (method === 'INVITE') {
-      const unknown = (headers.all('require').join(',')).split(',').map((s) => s.trim()).filter((s) => s && !EXTENSIONS.has(s.toLowerCase()));
+      const unknown = unsupportedOf(request);
       if (unknown.length > 0) return refuse(420, [['Unsupported', unknown.join(', ')]]);
       if (!parseNameAddr(headers.get('from') ?? '')?.params.tag || !parseNameAddr(headers.get('to') ?? '')) return refuse(400);
       if (!parseUri(parseNameAddr(headers.get('contact') ?? '')?.uri ?? '')) return refuse(400);
       if (this.#pending.has(inviteKey(request))) return refuse(482);
+      if (asksTooShort(request)) return refuse(422, [['Min-SE', String(MIN_SESSION_EXPIRES)]]);
       return this.onInvite(transaction);
     }
     if (method === 'BYE' || method === 'INFO' || method === 'UPDATE') return refuse(481);
