@@ -211,7 +211,9 @@ export class Admission {
     for (const [leg, since] of known.open) {
       const answeredAt = leg === 0 ? call.answeredAt : since;
       // Nobody knows how long a call went on whose end was not seen: it costs no more than was held for it.
-      this.#options.billing.ended({ callId: call.id, leg }, { ...(answeredAt && { answeredAt }), endedAt: call.endedAt ?? this.#now() }, { atMostHeld: call.hangup?.cause === UNSEEN });
+      const neverAnswered = leg === 0 && call.status === 'canceled';
+      const times = { ...(answeredAt && { answeredAt }), ...(neverAnswered && { neverAnswered }), endedAt: call.endedAt ?? this.#now() };
+      this.#options.billing.ended({ callId: call.id, leg }, times, { atMostHeld: call.hangup?.cause === UNSEEN });
     }
   }
 }

@@ -54,10 +54,11 @@ export interface Call {
   eventCounts: Record<string, number>;
 }
 
+/** A call in progress is canceled only where its answer has turned out to be none: see `CallEnding.answerTakenBack`. */
 const NEXT: Record<CallStatus, readonly CallStatus[]> = {
   dialing: ['ringing', 'in_progress', 'failed', 'canceled'],
   ringing: ['in_progress', 'failed', 'canceled'],
-  in_progress: ['completed', 'failed'],
+  in_progress: ['completed', 'failed', 'canceled'],
   completed: [],
   failed: [],
   canceled: [],

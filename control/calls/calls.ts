@@ -33,6 +33,8 @@ export interface CallEnding {
   hangup: Hangup;
   failure?: { code: FailureCode; message: string };
   at?: Date;
+  /** The caller had canceled before the answer went out: the call was never answered, and costs nothing. */
+  answerTakenBack?: boolean;
 }
 
 interface CallsOptions {
@@ -191,8 +193,10 @@ export class Calls {
 
   /** Ends a call once; whatever comes later is ignored, since a terminal call never changes. */
   end(call: Call, ending: CallEnding): void {
-    const status: CallStatus = ending.failure ? 'failed' : call.answeredAt ? 'completed' : 'canceled';
+    const answered = call.answeredAt && !ending.answerTakenBack;
+    const status: CallStatus = ending.failure ? 'failed' : answered ? 'completed' : 'canceled';
     if (!this.#become(call, status)) return;
+    if (!answered) call.answeredAt = undefined;
     const at = ending.at ?? this.#now();
     // The second that had begun counts, also where the node's clock knows of no time between answer and end.
     call.endedAt = call.answeredAt && at <= call.answeredAt ? new Date(call.answeredAt.getTime() + 1) : at;

@@ -4,7 +4,7 @@ import type { Calls } from '../calls/calls.ts';
 import type { LegWatch } from '../calls/second-legs.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ChannelGone, MediaError, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
+import { ChannelGone, MediaError, PEER_SILENT, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
 import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
 import { ACTIONS, parseActions } from './schema.ts';
@@ -367,18 +367,26 @@ export class Flow {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
     } else if (end.by === 'caller') {
       const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: `the destination answered ${end.sipCode ?? end.cause}` } : undefined;
-      calls.end(this.call, { at: end.at, hangup: { by: this.call.direction === 'outbound' ? 'callee' : 'caller', ...hangup }, failure });
+      const by = this.call.direction === 'outbound' ? 'callee' : 'caller';
+      calls.end(this.call, { at: end.at, hangup: { by, ...hangup }, failure, answerTakenBack: end.answerTakenBack });
     } else {
-      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup }, failure: (this.#intent ?? unforeseen(end, unanswered)).failure });
+      const { failure } = this.#intent ?? unforeseen(end, unanswered, this.call.answeredAt !== undefined);
+      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup }, failure });
     }
   }
 }
 
-/** The media node has ended the call by itself: an outbound one that rang out, or for no reason that is known here. */
-const unforeseen = ({ cause }: ChannelEnd, unanswered: boolean): Pick<Intent, 'failure'> => ({
-  failure: unanswered && cause === 'NO_ANSWER'
-    ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
-    : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
-});
+/**
+ * The media node has ended the call by itself: an outbound one that rang out, an answered one whose far end was silent, or
+ * for no reason that is known here.
+ */
+function unforeseen({ cause }: ChannelEnd, unanswered: boolean, answered: boolean): Pick<Intent, 'failure'> {
+  if (answered && cause === PEER_SILENT) return {};
+  return {
+    failure: unanswered && cause === 'NO_ANSWER'
+      ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
+      : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
+  };
+}
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,4 +1,4 @@
-import type { ChannelEnd } from './media.ts';
+import { PEER_SILENT, type ChannelEnd } from './media.ts';
 
 /** The headers of an event about a channel, or of `uuid_dump UUID json`: FreeSWITCH writes both the same way. */
 export type ChannelHeaders = Readonly<Record<string, string>>;
@@ -72,15 +72,30 @@ const NODE_CAUSES = new Set(['SYSTEM_SHUTDOWN', 'CRASH', 'NORMAL_CIRCUIT_CONGEST
  * @param refusedWith the SIP code we have refused it with, where we have.
  */
 export function endOf(channel: ChannelHeaders, answered: boolean, ours: boolean, refusedWith?: number): ChannelEnd {
-  const cause = channel['Hangup-Cause'] ?? channel.variable_hangup_cause ?? 'UNKNOWN';
   const disposition = channel.variable_sip_hangup_disposition;
-  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && !isOutbound(channel) && (cause === 'ORIGINATOR_CANCEL' || (answered && cause === 'NORMAL_CLEARING'));
+  const told = channel['Hangup-Cause'] ?? channel.variable_hangup_cause ?? 'UNKNOWN';
+  const cause = answered && !ours && !disposition && SILENCE_CAUSES.has(told) ? PEER_SILENT : told;
+  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && !isOutbound(channel) && cause === 'ORIGINATOR_CANCEL';
   const by = byCaller ? 'caller' : NODE_CAUSES.has(cause) && !ours ? 'node' : 'platform';
   const micros = Number(channel['Caller-Channel-Hangup-Time']);
   const at = micros > 0 ? new Date(micros / 1000) : new Date();
+  if (answered && cancelWasFaster(channel)) return { by, cause, sipCode: 487, at, answerTakenBack: true };
   const sipCode = answered ? 200 : isOutbound(channel) ? codeOfCallee(channel) : codeToCaller(channel, { cause, byCaller, refusedWith });
   return { by, cause, sipCode, at };
 }
+
+/**
+ * What FreeSWITCH's SIP stack reports when it ends an answered call by itself: a session that was not refreshed, or a 200
+ * without its ACK. Every other end of an answered call has a `sip_hangup_disposition`.
+ */
+const SILENCE_CAUSES = new Set(['NORMAL_CLEARING', 'NORMAL_UNSPECIFIED']);
+
+/**
+ * A CANCEL that crossed the answer: FreeSWITCH takes the channel for answered, while its SIP stack has said 487 already and
+ * can say 200 no more.
+ */
+export const cancelWasFaster = (channel: ChannelHeaders): boolean =>
+  !isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_cancel';
 
 /** Whether the far end of a call of ours has said goodbye so quickly that the node never came to tell of its answer. */
 export const answeredAndGone = (channel: ChannelHeaders): boolean => isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_bye';

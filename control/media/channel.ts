@@ -202,7 +202,8 @@ export class FreeSwitchChannel implements Channel {
     this.progress?.ended(event);
     const answered = this.answered || answeredAndGone(event);
     const end = endOf(event, answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal);
-    if (answered) this.#answeredAt ??= end.at;
+    if (end.answerTakenBack) this.#answeredAt = undefined;
+    else if (answered) this.#answeredAt ??= end.at;
     this.#end(end);
   }
 

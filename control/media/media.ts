@@ -12,6 +12,9 @@ export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'N
 /** The cause of the end of a channel whose node has died. */
 export const NODE_LOST = 'MEDIA_NODE_LOST';
 
+/** The cause of the end of a call whose far end was not heard of in time: no ACK, or a session that was not refreshed. */
+export const PEER_SILENT = 'RECOVERY_ON_TIMER_EXPIRE';
+
 /** How a channel ended. */
 export interface ChannelEnd {
   /**
@@ -24,6 +27,10 @@ export interface ChannelEnd {
   /** The final SIP code of the leg where there was one: what a caller of ours got, or what the called party sent. */
   sipCode?: number;
   at: Date;
+  /**
+   * The caller's CANCEL was faster than the answer that the node had told of: the caller has got 487, and no answer.
+   */
+  answerTakenBack?: boolean;
 }
 
 /** The channel is gone: nothing more can be done on it. The flow stops quietly on this. */

@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { spoken } from '../support/voice.ts';
-import { callTo, endedCallTo, pidOf, timeline, until, type Tenant } from './platform.ts';
-import { stage, type Stage } from './stage.ts';
+import { Payer } from './payer.ts';
+import { callTo, endedCallTo, pidOf, sip, timeline, until, type Tenant } from './platform.ts';
+import { CALLER, CARRIER, closing, phoneAt, stage, type Stage } from './stage.ts';
 
 const LONG = 'This is a rather long announcement, which nobody will ever hear to its end, because the caller always hangs up somewhere in the middle of it.';
 
@@ -52,6 +54,33 @@ describe('a caller who hangs up', () => {
     await canceled();
     await until(() => given, 'the request to be given up', 2000);
   });
+
+  it('in the moment of the answer: canceled and not charged where the caller gets 487, completed where it gets 200', async () => {
+    const payer = closing(await Payer.open());
+    await payer.rate({ prefix: payer.number, direction: 'inbound', price_per_minute: '0.60' });
+    payer.server.answers.set('/answer', [{ pause: { seconds: 60 } }]);
+    const phone = await phoneAt(CARRIER);
+    const codes: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      const call = await phone.call({ to: payer.number, from: CALLER, via: sip });
+      await call.provisional(180);
+      // A little later each time, over the few milliseconds in which the answer comes.
+      await sleep(i % 12);
+      await call.cancel();
+      codes.push((await call.final()).code);
+    }
+    await until(async () => (await payer.calls()).every(({ ended_at }) => ended_at !== undefined), 'all calls to end');
+    const { revenue, legs } = await payer.books();
+    // Newest first, and one after the other: each is known by its place.
+    const calls = (await payer.calls()).reverse();
+    for (const [i, call] of calls.entries()) {
+      const answered = codes[i] === 200;
+      expect([codes[i], call.status, call.answered_at !== undefined], `call ${i}`).to.deep.equal([codes[i], answered ? 'completed' : 'canceled', answered]);
+      if (!answered) expect(legs[`${call.id}/0`] ?? 0n, `the charge of call ${i}`).to.equal(0n);
+      await payer.server.webhook(call.id, answered ? 'call.completed' : 'call.canceled');
+    }
+    expect(revenue).to.equal(BigInt(codes.filter((code) => code === 200).length) * 10_000n);
+  }).timeout(60_000);
 
   it('in a prompt: completed', async () => {
     const call = await dial([{ say: { text: LONG } }]);

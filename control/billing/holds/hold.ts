@@ -59,6 +59,8 @@ export type Outcome = 'done' | { shortage: Shortage; roomMicros: bigint };
 
 export interface LegTimes {
   answeredAt?: Date;
+  /** What was told of an answer was taken back: it costs nothing, whatever is stored. */
+  neverAnswered?: boolean;
   endedAt: Date;
 }
 

@@ -115,7 +115,7 @@ export class HoldStore {
       const [row] = await rowsOf<Row>(trx, 'SELECT * FROM holds WHERE call_id = ? AND leg = ? FOR UPDATE', [key.callId, key.leg]);
       if (row?.status !== 'open') return undefined;
       const hold = toHold(row);
-      const answeredAt = times.answeredAt ?? hold.answeredAt;
+      const answeredAt = times.neverAnswered ? undefined : times.answeredAt ?? hold.answeredAt;
       const billsec = wholeSeconds(answeredAt, times.endedAt);
       const due = answeredAt ? chargeOf(hold.tariff, billsec) : 0n;
       const beyond = due > hold.heldMicros && !atMostHeld ? await this.#takeable(trx, hold, due - hold.heldMicros) : 0n;

@@ -205,9 +205,21 @@ describe('the end of a channel', () => {
 
   it('is guessed where the node does not say it', () => {
     expect(end({ 'Hangup-Cause': 'ORIGINATOR_CANCEL' })).to.equal('caller ORIGINATOR_CANCEL 487');
-    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING' }, true)).to.equal('caller NORMAL_CLEARING 200');
     expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING' }, true, true)).to.equal('platform NORMAL_CLEARING 200');
     expect(end({})).to.equal('platform UNKNOWN -');
+  });
+
+  it('is by the platform where FreeSWITCH has heard no more of the far end: no refresh, or no ACK', () => {
+    const silent = 'platform RECOVERY_ON_TIMER_EXPIRE 200';
+    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_term_status: '200' }, true)).to.equal(silent);
+    expect(end({ 'Hangup-Cause': 'NORMAL_UNSPECIFIED' }, true)).to.equal(silent);
+    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', 'Call-Direction': 'outbound' }, true)).to.equal(silent);
+  });
+
+  it('takes back the answer of a channel whose caller was told 487, because the CANCEL was faster', () => {
+    const crossed = endOf({ 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel', variable_sip_term_status: '487' }, true, false);
+    expect(crossed).to.include({ by: 'caller', sipCode: 487, answerTakenBack: true });
+    expect(endOf({ variable_sip_hangup_disposition: 'recv_bye' }, true, false)).to.not.have.property('answerTakenBack');
   });
 
   it('is by the node when it shuts down', () => {
