@@ -20,6 +20,8 @@ export interface CallOptions {
   offer?: boolean;
   /** What the phone says; silence if not given. */
   sound?: SoundSource;
+  /** Sends no audio at all, and only listens. */
+  quiet?: boolean;
   headers?: HeaderLine[];
   callId?: string;
   /** The From tag: two calls of a carrier that forks have the same. */
@@ -40,6 +42,7 @@ export class Phone {
   readonly #calls = new Map<string, Call>();
   #manner: Manner = { refuse: 480, reason: 'Not Listening' };
   #sound: (() => SoundSource) | undefined;
+  #quiet = false;
   #codecs: Codec[] = ['PCMU', 'PCMA'];
   #taken = 0;
 
@@ -76,6 +79,7 @@ export class Phone {
     const { via } = options;
     const rtp = await RtpPort.open(this.address);
     if (options.sound) rtp.play(options.sound);
+    rtp.quiet = options.quiet === true;
     const callId = options.callId ?? `${random()}@phone`;
     const call = new Call(this.#wire, rtp, {
       callId, tag: options.tag, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
@@ -87,8 +91,9 @@ export class Phone {
   }
 
   /** From now on, INVITEs are treated like this. `sound` is what an answered caller hears (440 Hz if not given). */
-  listen(manner: Manner, options: { sound?: () => SoundSource; codecs?: Codec[] } = {}): void {
+  listen(manner: Manner, options: { sound?: () => SoundSource; codecs?: Codec[]; quiet?: boolean } = {}): void {
     this.#manner = manner;
+    this.#quiet = options.quiet === true;
     this.#sound = options.sound ?? (() => tone(440));
     this.#codecs = options.codecs ?? this.#codecs;
   }
@@ -167,6 +172,7 @@ export class Phone {
     // The INVITE may have been repeated while the port was opened.
     if (this.#calls.has(callId)) return rtp.close();
     if (this.#sound) rtp.play(this.#sound());
+    rtp.quiet = this.#quiet;
     const call = new Call(this.#wire, rtp, { callId, codecs: this.#codecs, eventType: 101 });
     this.#calls.set(callId, call);
     if (manner === 'deaf') call.drop();

@@ -45,6 +45,8 @@ export class RtpPort {
   /** Where the last packet came from. */
   source: HostPort | undefined;
   sent = 0;
+  /** Only listens: `start` sends nothing. */
+  quiet = false;
   #socket: Socket;
   #sound: SoundSource = silence();
   #ssrc = randomInt(2 ** 32);
@@ -81,7 +83,7 @@ export class RtpPort {
 
   /** Begins to send, silence if nothing else was given. */
   start(): void {
-    if (this.#timer || this.#closed) return;
+    if (this.#timer || this.#closed || this.quiet) return;
     const began = performance.now();
     let frames = 0;
     this.#timer = setInterval(() => {

@@ -10,12 +10,14 @@ describe('A SIP edge behind a NAT of its own', () => {
   let edge: Edge;
   let carrier: RawSip;
   let node: Phone;
+  let inside: number;
 
   before(async () => {
     const port = await freePort();
     node = await Phone.open({ address: ADDRESS.media, port });
     node.listen('answer');
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], environment: { SIP_ADVERTISE: ADVERTISED } });
+    inside = await freePort();
+    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], environment: { SIP_ADVERTISE: ADVERTISED, SIP_INSIDE: `${ADDRESS.edge}:${inside}` } });
     edge.control.answer = () => edge.control.media();
     carrier = await RawSip.open(ADDRESS.operator);
   });
@@ -25,7 +27,7 @@ describe('A SIP edge behind a NAT of its own', () => {
     await edge?.stop();
   });
 
-  it('names its advertised address in what it sends, and knows itself by it', async () => {
+  it('names its advertised address to a carrier and knows itself by it, and shows a media node the other', async () => {
     const sdp = `v=0\r\no=- 1 1 IN IP4 ${ADDRESS.operator}\r\ns=-\r\nc=IN IP4 ${ADDRESS.operator}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n`;
     const text = requestText(carrier, { user: NUMBER.webhook, callId: 'advertised@raw' })
       .replace('Content-Length: 0\r\n\r\n', `Content-Type: application/sdp\r\nContent-Length: ${sdp.length}\r\n\r\n${sdp}`);
@@ -41,7 +43,8 @@ describe('A SIP edge behind a NAT of its own', () => {
       .replace(/^To: .*$/m, `To: ${header(answer, 'to') ?? ''}\r\nRoute: ${route}\r`).replace('CSeq: 1', method === 'ACK' ? 'CSeq: 1' : 'CSeq: 2');
     carrier.send(within('ACK'), edge.sip);
     const call = await node.incoming();
-    expect(headerValues(call.invite ?? answer, 'via')[0]).to.include('203.0.113.9');
+    expect(headerValues(call.invite ?? answer, 'via')[0]).to.include(`${ADDRESS.edge}:${inside}`);
+    expect(call.invite?.text).not.to.include('203.0.113.9');
     expect(codeOf(await carrier.ask(within('BYE'), edge.sip))).to.equal(200);
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
   });
