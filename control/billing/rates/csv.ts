@@ -17,12 +17,11 @@ export class CsvError extends Error {
 
 /**
  * The records of a comma-separated text (RFC 4180): quoted values may hold commas, doubled quotes and line breaks. Blanks
- * around values and empty lines are passed over.
+ * around values and empty lines are passed over. They are read as they are asked for.
  * @throws CsvError
  */
-export function parseCsv(source: string): CsvRecord[] {
+export function* parseCsv(source: string): Generator<CsvRecord, void> {
   const text = source.replace(/^\uFEFF/, '').replaceAll(/\r\n?/g, '\n');
-  const records: CsvRecord[] = [];
   let record: CsvRecord = { line: 1, values: [] };
   let value = '';
   let quote: 'none' | 'open' | 'closed' = 'none';
@@ -32,11 +31,13 @@ export function parseCsv(source: string): CsvRecord[] {
     value = '';
     quote = 'none';
   };
-  const endRecord = (): void => {
+  const endRecord = (): CsvRecord => {
     endValue();
-    if (record.values.some((one) => one !== '')) records.push(record);
+    const ended = record;
     record = { line, values: [] };
+    return ended;
   };
+  const holdsSomething = ({ values }: CsvRecord): boolean => values.some((one) => one !== '');
   for (let at = 0; at < text.length; at++) {
     const char = text.charAt(at);
     if (char === '\n') line++;
@@ -47,7 +48,8 @@ export function parseCsv(source: string): CsvRecord[] {
     } else if (char === ',') {
       endValue();
     } else if (char === '\n') {
-      endRecord();
+      const ended = endRecord();
+      if (holdsSomething(ended)) yield ended;
     } else if (char === '"' && quote === 'none' && value.trim() === '') {
       value = '';
       quote = 'open';
@@ -58,6 +60,6 @@ export function parseCsv(source: string): CsvRecord[] {
     }
   }
   if (quote === 'open') throw new CsvError(record.line, 'has a quote that is not closed');
-  endRecord();
-  return records;
+  const last = endRecord();
+  if (holdsSomething(last)) yield last;
 }

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { ApiError, type ErrorDetail } from '../../lib/errors.ts';
 import { parseMicros } from '../../lib/money.ts';
 import { detailsOf, plainWords } from '../../lib/zod-path.ts';
+import { inPieces } from '../../lib/pieces.ts';
 import { CsvError, parseCsv, type CsvRecord } from './csv.ts';
 import type { Rate } from './rate.ts';
 import { rateLine, termsToJson, type ImportReport, type RateLine } from './schema.ts';
@@ -28,49 +29,73 @@ export interface Owner {
   currency: string;
 }
 
+/** A reply names so many changed lines at most: each is some 100 bytes, and a price list may have 100,000. */
+const MOST_LINES = 1000;
+
 /**
- * The rates of a CSV text.
+ * The rates of a CSV text, read in pieces.
  * @throws ApiError invalid_request that names the line and the field of everything that is wrong
  */
-export function readRates(text: string, owner: Owner): ReadLine[] {
-  const [head, ...records] = recordsOf(text);
-  if (!head) throw refusal([{ path: 'line 1', message: 'must name the columns' }]);
-  const problems = headProblems(head);
-  if (problems.length > 0) throw refusal(problems);
+export async function readRates(text: string, owner: Owner): Promise<ReadLine[]> {
+  const problems = new Problems();
   const read: ReadLine[] = [];
-  for (const record of records) {
-    const result = readLine(head.values, record);
-    if (Array.isArray(result)) problems.push(...result);
-    else if (isForeign(result.currency, owner)) problems.push({ path: `line ${record.line}: currency`, message: `must be ${owner.currency}, the currency of the customer` });
-    else read.push({ line: record.line, terms: toTerms(result, owner.currency) });
+  const seen = new Map<string, number>();
+  let head: CsvRecord | undefined;
+  for await (const records of inPieces(recordsOf(text))) {
+    for (const record of records) {
+      if (!head) {
+        head = record;
+        problems.add(headProblems(head));
+        problems.refuse();
+        continue;
+      }
+      const result = readLine(head.values, record);
+      if (Array.isArray(result)) problems.add(result);
+      else if (isForeign(result.currency, owner)) {
+        problems.add([{ path: `line ${record.line}: currency`, message: `must be ${owner.currency}, the currency of the customer` }]);
+      } else {
+        const terms = toTerms(result, owner.currency);
+        const key = keyOf(terms);
+        const earlier = seen.get(key);
+        if (earlier === undefined) seen.set(key, record.line);
+        else problems.add([{ path: `line ${record.line}: prefix`, message: `is the same rate as line ${earlier}` }]);
+        read.push({ line: record.line, terms });
+      }
+    }
   }
-  if (problems.length === 0) problems.push(...repetitions(read));
-  if (problems.length > 0) throw refusal(problems);
-  if (read.length === 0) throw refusal([{ path: `line ${head.line + 1}`, message: 'must be a rate: there is none' }]);
+  if (!head) problems.add([{ path: 'line 1', message: 'must name the columns' }]);
+  else if (read.length === 0 && problems.none) problems.add([{ path: `line ${head.line + 1}`, message: 'must be a rate: there is none' }]);
+  problems.refuse();
   return read;
 }
 
-/** What an import would make of the stored rates of one owner. */
-export function planImport(
+/** What an import would make of the stored rates of one owner: those with the prefixes that were read. */
+export async function planImport(
   read: readonly ReadLine[], stored: readonly Rate[], owner: Owner, make: { id: () => string; now: Date },
-): { write: Rate[]; report: Omit<ImportReport, 'dry_run'> } {
-  const known = new Map(stored.map((rate) => [keyOf(rate), rate]));
+): Promise<{ write: Rate[]; report: Omit<ImportReport, 'dry_run'> }> {
+  const known = new Map<string, Rate>();
+  for await (const rates of inPieces(stored)) for (const rate of rates) known.set(keyOf(rate), rate);
   const write: Rate[] = [];
   const report: Omit<ImportReport, 'dry_run'> = { created: 0, updated: 0, unchanged: 0, lines: [] };
-  for (const { line, terms } of read) {
-    const old = known.get(keyOf(terms));
-    const rate: Rate = { id: old?.id ?? make.id(), customerId: owner.customerId, ...terms, createdAt: old?.createdAt ?? make.now, updatedAt: make.now };
-    const changes = old && differences(old, rate);
-    if (changes?.length === 0) {
-      report.unchanged++;
-      continue;
+  for await (const lines of inPieces(read)) {
+    for (const { line, terms } of lines) {
+      const old = known.get(keyOf(terms));
+      const rate: Rate = { id: old?.id ?? make.id(), customerId: owner.customerId, ...terms, createdAt: old?.createdAt ?? make.now, updatedAt: make.now };
+      const changes = old && differences(old, rate);
+      if (changes?.length === 0) {
+        report.unchanged++;
+        continue;
+      }
+      if (changes) report.updated++;
+      else report.created++;
+      write.push(rate);
+      if (report.lines.length < MOST_LINES) {
+        report.lines.push({ line, action: changes ? 'update' : 'create', direction: rate.direction, prefix: rate.prefix, changes });
+      }
     }
-    if (changes) report.updated++;
-    else report.created++;
-    report.lines.push({ line, action: changes ? 'update' : 'create', direction: rate.direction, prefix: rate.prefix, changes });
-    write.push(rate);
   }
-  return { write, report };
+  const left = write.length - report.lines.length;
+  return { write, report: { ...report, ...(left > 0 && { lines_left_out: left }) } };
 }
 
 export function toTerms(terms: RateLine, currency: string): Terms {
@@ -87,9 +112,9 @@ export function toTerms(terms: RateLine, currency: string): Terms {
   };
 }
 
-function recordsOf(text: string): CsvRecord[] {
+function* recordsOf(text: string): Generator<CsvRecord, void> {
   try {
-    return parseCsv(text);
+    yield* parseCsv(text);
   } catch (error) {
     if (error instanceof CsvError) throw refusal([{ path: `line ${error.line}`, message: error.message }]);
     throw error;
@@ -122,16 +147,6 @@ function typed(column: string, text: string): unknown {
   return text;
 }
 
-function repetitions(read: readonly ReadLine[]): ErrorDetail[] {
-  const seen = new Map<string, number>();
-  return read.flatMap(({ line, terms }) => {
-    const key = keyOf(terms);
-    const earlier = seen.get(key);
-    if (earlier === undefined) seen.set(key, line);
-    return earlier === undefined ? [] : [{ path: `line ${line}: prefix`, message: `is the same rate as line ${earlier}` }];
-  });
-}
-
 function differences(old: Rate, rate: Rate): { field: string; from: string; to: string }[] {
   const before = termsToJson(old);
   return Object.entries(termsToJson(rate)).flatMap(([field, to]) => {
@@ -145,8 +160,27 @@ const keyOf = ({ direction, prefix, currency, validFrom }: Terms): string => `${
 /** Such a rate would match no call. */
 export const isForeign = (currency: string | undefined, { customerId, currency: own }: Owner): boolean => customerId !== undefined && currency !== undefined && currency !== own;
 
-function refusal(problems: readonly ErrorDetail[]): ApiError {
-  const left = problems.length - MOST_DETAILS;
-  const details = [...problems.slice(0, MOST_DETAILS), ...(left > 0 ? [{ path: '', message: `and ${left} more` }] : [])];
+/** What is wrong with an import: the first of it, and how much more there is. */
+class Problems {
+  readonly #first: ErrorDetail[] = [];
+  #count = 0;
+
+  get none(): boolean {
+    return this.#count === 0;
+  }
+
+  add(problems: readonly ErrorDetail[]): void {
+    this.#count += problems.length;
+    this.#first.push(...problems.slice(0, Math.max(0, MOST_DETAILS - this.#first.length)));
+  }
+
+  /** @throws ApiError invalid_request when there is any */
+  refuse(): void {
+    if (this.#count > 0) throw refusal(this.#first, this.#count - this.#first.length);
+  }
+}
+
+function refusal(problems: readonly ErrorDetail[], left = 0): ApiError {
+  const details = [...problems, ...(left > 0 ? [{ path: '', message: `and ${left} more` }] : [])];
   return new ApiError('invalid_request', `${problems[0]?.path} ${problems[0]?.message}`, { details });
 }

@@ -113,6 +113,7 @@ export const importReply = z.strictObject({
     direction,
     prefix: z.string(),
     changes: z.array(change).optional().describe('of an update'),
-  })).describe('every line that changes something'),
+  })).describe('the lines that change something, the first 1,000 of them'),
+  lines_left_out: z.int().optional().describe('how many further lines change something'),
 }).meta({ id: 'RateImport' });
 export type ImportReport = z.input<typeof importReply>;

@@ -81,9 +81,10 @@ export class RateService {
   async import(text: string, { customerId, dryRun }: { customerId?: string; dryRun: boolean }): Promise<ImportReport> {
     const { store, ids, onChange } = this.#deps;
     const owner = await this.#owner(customerId);
-    const read = readRates(text, owner);
-    const report = await store.rewrite(customerId ?? '', (stored) => {
-      const { write, report } = planImport(read, stored, owner, { id: () => ids.next('rate'), now: this.#now() });
+    const read = await readRates(text, owner);
+    const prefixes = [...new Set(read.map(({ terms }) => terms.prefix))];
+    const report = await store.rewrite(customerId ?? '', prefixes, async (stored) => {
+      const { write, report } = await planImport(read, stored, owner, { id: () => ids.next('rate'), now: this.#now() });
       return { write: dryRun ? [] : write, result: report };
     });
     if (!dryRun && report.lines.length > 0) await onChange({ room: 'rates', id: ALL_RATES });

@@ -1,5 +1,7 @@
 import type { Knex } from 'knex';
 import type { Database } from '../../lib/database.ts';
+import { inPieces } from '../../lib/pieces.ts';
+import { rowsOf, withRetries } from '../sql.ts';
 import type { Direction, Rate } from './rate.ts';
 
 interface Row {
@@ -29,6 +31,7 @@ export interface RateFilter {
 /** Stands for "always" in the database, where a unique index takes no NULL for equal. */
 const ALWAYS = new Date(0);
 const BATCH = 500;
+const DIRECTIONS: readonly Direction[] = ['outbound', 'inbound'];
 
 const toRate = (row: Row): Rate => ({
   id: row.id,
@@ -70,14 +73,25 @@ export class RateStore {
     this.#db = db;
   }
 
-  async loadAll(): Promise<Rate[]> {
-    return (await this.#db<Row>('rates')).map(toRate);
+  /** The rates changed at `since` or later, without it all; a batch at a time, those that changed last at the end. */
+  async *load(since: Date = ALWAYS): AsyncGenerator<Rate[], void> {
+    // The time where the next batch begins comes back as text: a Date would lose its microseconds.
+    for (let from: Date | string = since, after = ''; ;) {
+      const rows: (Row & { changed: string })[] = await rowsOf(this.#db,
+        `SELECT rates.*, CAST(updated_at AS CHAR) AS changed FROM rates WHERE updated_at >= ? AND (updated_at > ? OR id > ?)
+         ORDER BY updated_at, id LIMIT ?`, [from, from, after, BATCH]);
+      yield rows.map(toRate);
+      const last = rows.at(-1);
+      if (!last || rows.length < BATCH) return;
+      from = last.changed;
+      after = last.id;
+    }
   }
 
-  /** Something that differs after every change of any rate; much cheaper than reading them all. */
-  async mark(): Promise<string> {
-    const row = await this.#db<Row>('rates').select(this.#db.raw('COUNT(*) AS n, MAX(updated_at) AS latest')).first() as unknown as { n: number; latest: Date | null };
-    return `${row.n} ${row.latest?.toISOString() ?? ''}`;
+  /** How many rates there are, and when the last change was: together they differ after every change. */
+  async mark(): Promise<{ count: number; latest: Date | undefined }> {
+    const [row] = await rowsOf<{ n: number; latest: Date | null }>(this.#db, 'SELECT COUNT(*) AS n, MAX(updated_at) AS latest FROM rates', []);
+    return { count: Number(row?.n ?? 0), latest: row?.latest ?? undefined };
   }
 
   async get(id: string): Promise<Rate | undefined> {
@@ -120,15 +134,24 @@ export class RateStore {
   }
 
   /**
-   * Reads the rates of one owner, lets `plan` say which to write, and writes them, all or nothing; two of these do not overlap.
+   * Reads the rates of one owner with these prefixes, lets `plan` say which to write, and writes them, all or nothing.
+   * Two of these that meet are carried out one after the other: `plan` may run again.
    * @param customerId the empty string for the default table
    */
-  async rewrite<T>(customerId: string, plan: (stored: Rate[]) => { write: Rate[]; result: T }): Promise<T> {
-    return this.#db.transaction(async (tx) => {
-      const { write, result } = plan((await tx<Row>('rates').where({ customer_id: customerId }).forUpdate()).map(toRate));
-      for (let start = 0; start < write.length; start += BATCH) await upsert(tx, write.slice(start, start + BATCH));
+  async rewrite<T>(
+    customerId: string, prefixes: readonly string[], plan: (stored: Rate[]) => Promise<{ write: Rate[]; result: T }>,
+  ): Promise<T> {
+    return withRetries(() => this.#db.transaction(async (tx) => {
+      const stored: Rate[] = [];
+      for await (const some of inPieces(prefixes, BATCH)) {
+        // With the directions, the unique index leads to the prefixes.
+        const rows = await tx<Row>('rates').where({ customer_id: customerId }).whereIn('direction', DIRECTIONS).whereIn('prefix', some).forUpdate();
+        for (const row of rows) stored.push(toRate(row));
+      }
+      const { write, result } = await plan(stored);
+      for await (const some of inPieces(write, BATCH)) await upsert(tx, some);
       return result;
-    });
+    }));
   }
 }
 

@@ -11,16 +11,12 @@ export class RateTable {
   readonly #rates = new Map<string, Rate>();
   /** By owner, direction and currency, then by prefix; newest validity first. */
   readonly #tables = new Map<string, Map<string, Rate[]>>();
+  /** Known, and of no price to anybody. */
+  readonly #inactive = new Set<string>();
 
+  /** How many rates are known, inactive ones included. */
   get size(): number {
-    return this.#rates.size;
-  }
-
-  /** Takes these for all there are. */
-  replace(rates: readonly Rate[]): void {
-    this.#rates.clear();
-    this.#tables.clear();
-    for (const rate of rates) this.put(rate.id, rate);
+    return this.#rates.size + this.#inactive.size;
   }
 
   /** What a rate is now, or undefined where it is no more. */
@@ -33,6 +29,8 @@ export class RateTable {
       if (left.length > 0) table?.set(old.prefix, left);
       else table?.delete(old.prefix);
     }
+    this.#inactive.delete(id);
+    if (rate && !rate.isActive) this.#inactive.add(id);
     if (!rate?.isActive) return;
     this.#rates.set(id, rate);
     const key = tableOf(rate.customerId, rate.direction, rate.currency);

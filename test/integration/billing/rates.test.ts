@@ -103,6 +103,31 @@ describe('rates', () => {
     expect(rates.table.find({ id: customerId, currency: 'EUR' }, 'outbound', '+1009990000', new Date())).to.include({ prefix: '+100999', priceMicros: 10_000n });
   });
 
+  it('come in twice at once as if one after the other', async () => {
+    const csv = (price: string): string => `prefix,price_per_minute\n${Array.from({ length: 1200 }, (_, n) => `2${String(n).padStart(4, '0')},${price}`).join('\n')}`;
+    const replies = await Promise.all([bring(csv('0.10')), bring(csv('0.20'))]);
+    expect(replies.map(({ body }) => [body.created, body.updated]).sort()).to.deep.equal([[0, 1200], [1200, 0]]);
+    expect(new Set((await api.db('rates').select('price_micros')).map(({ price_micros: price }: { price_micros: unknown }) => String(price)))).to.have.property('size', 1);
+  });
+
+  it('brought in by the thousand with an Idempotency-Key are told again as they were', async () => {
+    const csv = `prefix,price_per_minute\n${Array.from({ length: 3000 }, (_, n) => `3${String(n).padStart(4, '0')},0.10`).join('\n')}`;
+    const send = () => api.send('POST', '/admin/v1/rates/import', { key: OPERATOR, raw: csv, headers: { 'Content-Type': 'text/csv', 'Idempotency-Key': 'prices-1' } });
+    const first = await send();
+    expect([first.status, first.body.created, first.body.lines.length, first.body.lines_left_out]).to.deep.equal([200, 3000, 1000, 2000]);
+    expect((await send()).body).to.deep.equal(first.body);
+  });
+
+  it('in memory are all there where thousands have changed within the same millisecond', async () => {
+    const row = { customer_id: '', direction: 'outbound', price_micros: 1, fee_micros: 0, minimum_seconds: 0, increment_seconds: 1, currency: 'EUR', valid_from: new Date(0), is_active: 1 };
+    await api.db.batchInsert('rates', Array.from({ length: 1500 }, (_, n) => ({
+      ...row, id: `rate_${n}`, prefix: `+4${1000 + n}`, created_at: '2026-10-01 00:00:00.000123', updated_at: '2026-10-01 00:00:00.000123',
+    })), 500);
+    const rates = new Rates(new RateStore(api.db));
+    await rates.load();
+    expect(rates.table.size).to.equal(1500);
+  });
+
   it('are taken as text/csv alone, and not without end', async () => {
     expect((await api.send('POST', '/admin/v1/rates/import', { key: OPERATOR, body: {} })).body.error).to.include({ code: 'unsupported_media_type', message: 'the body must be text/csv' });
     expect((await bring('')).body.error.details).to.deep.equal([{ path: '', message: 'must not be empty' }]);

@@ -14,7 +14,7 @@ const rate = (over: Partial<Rate>): Rate => ({
 
 function tableOf(...rates: Rate[]): RateTable {
   const table = new RateTable();
-  table.replace(rates);
+  for (const rate of rates) table.put(rate.id, rate);
   return table;
 }
 
