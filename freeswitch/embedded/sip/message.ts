@@ -13,12 +13,16 @@ const LISTS = new Set(['via', 'route', 'record-route', 'contact']);
 
 /** A message larger than this is refused: nothing legitimate in an INVITE comes near. */
 export const MAX_MESSAGE = 65_536;
-const MAX_HEADERS = 200;
+const MAX_HEADERS = 1000;
 
 export class SipSyntaxError extends Error {
-  constructor(message: string) {
+  /** What a request that is written so is answered with. */
+  readonly status: number;
+
+  constructor(message: string, status = 400) {
     super(message);
     this.name = 'SipSyntaxError';
+    this.status = status;
   }
 }
 
@@ -130,7 +134,7 @@ function parseHead(text: string): { start: string; headers: Headers } {
     const value = pending.slice(colon + 1).trim();
     if (LISTS.has(canonical(name))) for (const part of splitList(value)) headers.add(name, part);
     else headers.add(name, value);
-    if (headers.list.length > MAX_HEADERS) throw new SipSyntaxError('too many header fields');
+    if (headers.list.length > MAX_HEADERS) throw new SipSyntaxError('too many header fields', 513);
   };
   for (const line of lines.slice(1)) {
     if (line === '') continue;
@@ -145,14 +149,22 @@ function parseHead(text: string): { start: string; headers: Headers } {
   return { start, headers };
 }
 
+/** Empty lines in front of the start line are to be ignored (section 7.5). */
+function withoutEmptyLines(data: Buffer): Buffer {
+  let start = 0;
+  while (data[start] === 0x0d || data[start] === 0x0a) start++;
+  return start === 0 ? data : data.subarray(start);
+}
+
 /**
  * Parses one whole message: a datagram, or what the stream framing cut out.
  * @throws SipSyntaxError when it is not SIP.
  */
-export function parseMessage(data: Buffer): SipMessage {
-  if (data.length > MAX_MESSAGE) throw new SipSyntaxError('message too large');
+export function parseMessage(given: Buffer): SipMessage {
+  if (given.length > MAX_MESSAGE) throw new SipSyntaxError('message too large', 513);
+  const data = withoutEmptyLines(given);
   const end = headerEnd(data);
-  const { start, headers } = parseHead(data.toString('latin1', 0, end < 0 ? data.length : end).trimStart());
+  const { start, headers } = parseHead(data.toString('latin1', 0, end < 0 ? data.length : end));
   let body: Buffer = end < 0 ? EMPTY : data.subarray(end);
   const declared = headers.get('content-length');
   if (declared !== undefined) {
@@ -166,8 +178,26 @@ export function parseMessage(data: Buffer): SipMessage {
     return { kind: 'response', status: Number(response[1]), reason: response[2] ?? '', headers, body };
   }
   const request = /^([A-Za-z0-9.!%*_+`'~-]{1,32}) +(\S+) +SIP\/2\.0 *$/i.exec(start);
-  if (!request) throw new SipSyntaxError('not a SIP start line');
+  if (!request) throw new SipSyntaxError('not a SIP start line', /SIP\/(?!2\.0 *$)\d+\.\d+ *$/i.test(start) ? 505 : 400);
   return { kind: 'request', method: request[1] ?? '', uri: request[2] ?? '', headers, body };
+}
+
+/** The header fields that a response copies. */
+const COPIED = new Set(['via', 'from', 'to', 'call-id', 'cseq']);
+
+/** Of a request that cannot be parsed: what its refusal needs. @returns undefined where it is no request, or has no Via */
+export function readForRefusal(data: Buffer): SipRequest | undefined {
+  const lines = withoutEmptyLines(data.subarray(0, MAX_MESSAGE)).toString('latin1').split(/\r?\n/);
+  const [, method] = /^([A-Za-z]{1,32}) +.*SIP\/\d+\.\d+ *$/i.exec(lines[0] ?? '') ?? [];
+  if (!method) return undefined;
+  const headers = new Headers();
+  for (const line of lines.slice(1)) {
+    if (line === '') break;
+    const [, name = '', value = ''] = /^([A-Za-z-]+)[ \t]*:(.*)$/.exec(line) ?? [];
+    if (!COPIED.has(canonical(name))) continue;
+    for (const part of canonical(name) === 'via' ? splitList(value) : [value.trim()]) headers.add(name, part);
+  }
+  return headers.get('via') ? { kind: 'request', method, uri: '', headers, body: EMPTY } : undefined;
 }
 
 /** The message as bytes; Content-Length is always written anew. */

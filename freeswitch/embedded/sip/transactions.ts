@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ClientTransaction } from './client-transaction.ts';
-import { parseCSeq, parseVia, stampVia } from './fields.ts';
+import { parseCSeq, parseVia, stampVia, type Via } from './fields.ts';
 import { InviteTransaction } from './invite-transaction.ts';
 import { Headers, makeResponse, type SipMessage, type SipRequest, type SipResponse } from './message.ts';
 import { ServerTransaction } from './server-transaction.ts';
@@ -32,6 +32,11 @@ export class Transactions {
     this.timers = timers;
     this.#log = log;
     transport.onMessage = (message, peer) => this.#onMessage(message, peer);
+    transport.onMalformed = (request, status, peer) => {
+      const way = wayBack(request, peer);
+      // Silence would have a proxy think that nobody is here.
+      if (way && request.method !== 'ACK') this.transport.send(makeResponse(request, status), way.replyTo);
+    };
   }
 
   get size(): number {
@@ -106,14 +111,10 @@ export class Transactions {
   }
 
   #onRequest(request: SipRequest, peer: Peer): void {
-    const top = request.headers.list.find((h) => h.key === 'via');
-    const via = top && parseVia(top.value);
+    const way = wayBack(request, peer);
     // Without a Via there is nowhere an answer could go.
-    if (!top || !via) return;
-    top.value = stampVia(top.value, peer.address, peer.port);
-    const replyTo: Peer = peer.transport === 'tcp'
-      ? peer
-      : { transport: 'udp', address: peer.address, port: 'rport' in via.params ? peer.port : (via.port ?? 5060) };
+    if (!way) return;
+    const { via, replyTo } = way;
 
     const cseq = parseCSeq(request.headers.get('cseq'));
     const { headers } = request;
@@ -150,6 +151,16 @@ export class Transactions {
     if (request.method === 'CANCEL') this.user.onCancel(transaction, invite);
     else this.user.onRequest(transaction);
   }
+}
+
+/** The topmost Via of a request, where an answer goes to by it (RFC 3261 section 18.2.2); it is stamped with the source. */
+function wayBack(request: SipRequest, peer: Peer): { via: Via; replyTo: Peer } | undefined {
+  const top = request.headers.list.find((h) => h.key === 'via');
+  const via = top && parseVia(top.value);
+  if (!top || !via) return undefined;
+  top.value = stampVia(top.value, peer.address, peer.port);
+  const port = 'rport' in via.params ? peer.port : (via.port ?? 5060);
+  return { via, replyTo: peer.transport === 'tcp' ? peer : { transport: 'udp', address: peer.address, port } };
 }
 
 /** The CANCEL of an INVITE: the same call, number and Via (RFC 3261 section 9.1). */

@@ -2,7 +2,7 @@ import dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
 import { StreamFraming } from './framing.ts';
-import { parseMessage, writeMessage, type SipMessage } from './message.ts';
+import { parseMessage, readForRefusal, SipSyntaxError, writeMessage, type SipMessage, type SipRequest } from './message.ts';
 import type { Logger } from '../../../control/lib/logger.ts';
 
 /** Where a message came from, or where one goes to. */
@@ -17,7 +17,7 @@ export interface Peer {
 /** Connections over this number are refused; a handful of proxies is all that ever connects. */
 const MAX_CONNECTIONS = 256;
 
-/** SIP over UDP and TCP on one address and port (RFC 3261 section 18). Malformed messages end here. */
+/** SIP over UDP and TCP on one address and port (RFC 3261 section 18). */
 export class SipTransport {
   readonly #log: Logger;
   readonly #ip: string;
@@ -28,6 +28,8 @@ export class SipTransport {
   /** Connections by `address:port` of the far end, for requests sent to it. */
   readonly #byPeer = new Map<string, net.Socket>();
   onMessage: (message: SipMessage, peer: Peer) => void = () => {};
+  /** A request that cannot be parsed, as far as its refusal needs it, and the code of that. */
+  onMalformed: (request: SipRequest, status: number, peer: Peer) => void = () => {};
 
   constructor(ip: string, port: number, log: Logger) {
     this.#ip = ip;
@@ -135,7 +137,9 @@ export class SipTransport {
     try {
       this.onMessage(parseMessage(data), peer);
     } catch (error) {
-      this.#log.info({ err: error, from: `${peer.address}:${peer.port}`, bytes: data.length }, 'SIP message dropped');
+      this.#log.info({ err: error, from: `${peer.address}:${peer.port}`, bytes: data.length }, 'SIP message not taken');
+      const request = error instanceof SipSyntaxError ? readForRefusal(data) : undefined;
+      if (request && error instanceof SipSyntaxError) this.onMalformed(request, error.status, peer);
     }
   }
 }

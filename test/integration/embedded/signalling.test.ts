@@ -63,6 +63,42 @@ describe('embedded media node: SIP', () => {
     await anna.response(487);
   });
 
+  const odd: [string, (text: string) => string][] = [
+    ['that begins with empty lines', (text) => `\r\n\r\n\r\n${text}`],
+    ['of 600 header lines', (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(600)}Max-Forwards`)],
+    ['with a zero byte in a header', (text) => text.replace('Max-Forwards', 'Subject: a\0b\r\nMax-Forwards')],
+  ];
+  for (const [what, write] of odd) {
+    it(`rings for an INVITE ${what}`, async () => {
+      const anna = await caller();
+      anna.sent = write;
+      anna.invite();
+      await anna.response(180);
+      anna.sent = (text) => text;
+      anna.cancel();
+      await anna.response(487);
+    });
+  }
+
+  const broken: [string, number, (text: string) => string][] = [
+    ['of 1,200 header lines', 513, (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(1200)}Max-Forwards`)],
+    ['with a header line without a colon', 400, (text) => text.replace('Max-Forwards', 'What is this\r\nMax-Forwards')],
+    ['with a zero byte in the name of a header', 400, (text) => text.replace('Max-Forwards', 'Sub\0ject: a\r\nMax-Forwards')],
+    ['whose body is shorter than it says', 400, (text) => text.replace(/Content-Length: (\d+)/, 'Content-Length: 9$1')],
+    ['whose URI has a blank in it', 400, (text) => text.replace('INVITE sip:+49', 'INVITE sip:+ 49')],
+    ['of another version of SIP', 505, (text) => text.replace(/SIP\/2\.0\r\nVia/, 'SIP/3.0\r\nVia')],
+  ];
+  for (const [what, status, write] of broken) {
+    it(`answers ${status} to an INVITE ${what}`, async () => {
+      const anna = await caller();
+      anna.sent = write;
+      anna.invite();
+      const refused = await anna.response(status);
+      expect(refused.header('Call-ID')).to.equal(anna.callId);
+      expect(refused.header('CSeq')).to.equal('1 INVITE');
+    });
+  }
+
   it('refuses a call that is not ours with 403', async () => {
     const anna = await caller();
     anna.invite({ orphan: true });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { makeResponse, parseMessage, SipSyntaxError, splitList, writeMessage, type SipRequest } from '../../../freeswitch/embedded/sip/message.ts';
+import { makeResponse, parseMessage, readForRefusal, SipSyntaxError, splitList, writeMessage, type SipRequest } from '../../../freeswitch/embedded/sip/message.ts';
 import { parseCSeq, parseNameAddr, parseUri, parseVia, stampVia } from '../../../freeswitch/embedded/sip/fields.ts';
 
 function request(text: string): SipRequest {
@@ -47,6 +47,22 @@ describe('embedded: SIP messages', () => {
     for (const text of ['', 'GET / HTTP/1.1\r\n\r\n', 'INVITE sip:a SIP/3.0\r\n\r\n', INVITE.replace('l: 3', 'l: 3000'), INVITE.replace('l: 3', 'l: x')]) {
       expect(() => parseMessage(Buffer.from(text)), text).to.throw(SipSyntaxError);
     }
+  });
+
+  it('passes over empty lines in front of the message', () => {
+    expect(parseMessage(Buffer.from(`\r\n\r\n\n${INVITE.replaceAll('\n', '\r\n')}`, 'latin1'))).to.include({ method: 'INVITE' });
+  });
+
+  it('finds in a request that it cannot parse what the refusal needs', () => {
+    const broken = INVITE.replace('Subject: a long', 'no colon').replaceAll('\n', '\r\n');
+    const refusal = readForRefusal(Buffer.from(broken, 'latin1'));
+    const answer = refusal && writeMessage(makeResponse(refusal, 400)).toString();
+    expect(answer).to.include('Via: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKa\r\nVia: SIP/2.0/TCP 10.0.0.3;branch=z9hG4bKb\r\n');
+    expect(answer).to.include('Call-ID: abc@host\r\nCSeq: 7 INVITE\r\n');
+    for (const text of ['SIP/2.0 200 OK\r\nVia: x\r\n\r\n', 'GET / HTTP/1.1\r\nVia: x\r\n\r\n', broken.replace('v:', 'w:')]) {
+      expect(readForRefusal(Buffer.from(text)), text).to.equal(undefined);
+    }
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void readForRefusal(Buffer.from(bytes))));
   });
 
   it('reads back what it writes', () => {

@@ -55,6 +55,8 @@ export class Caller {
   inviteBranch = `z9hG4bK${hex()}`;
   /** Whether a 2xx is acknowledged by itself, and a BYE answered. */
   polite = true;
+  /** What becomes of each message on its way out. */
+  sent: (text: string) => string = (text) => text;
   remoteRtp: { port: number } | undefined;
   readonly nodePort: number;
   #watchers: (() => void)[] = [];
@@ -135,7 +137,8 @@ export class Caller {
     this.#changed();
   }
 
-  send(text: string): void {
+  send(message: string): void {
+    const text = this.sent(message);
     if (this.#tcp) this.#tcp.write(text, 'latin1');
     else this.sip.send(Buffer.from(text, 'latin1'), this.nodePort, '127.0.0.1');
   }
