@@ -18,6 +18,9 @@ export interface Hangup {
 /** The cause of a call whose end nobody has seen: it ended while the control plane was away. */
 export const UNSEEN = 'UNKNOWN';
 
+/** `from` of a caller whose number was withheld, or who has none. The number itself is not kept anywhere. */
+export const ANONYMOUS = 'anonymous';
+
 /** A call as the platform holds it. Only `calls/` writes one. */
 export interface Call {
   readonly id: string;

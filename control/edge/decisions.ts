@@ -1,5 +1,5 @@
 import type { Admission } from '../calls/admission.ts';
-import { failureOf, isTerminal, type Call } from '../calls/call.ts';
+import { ANONYMOUS, failureOf, isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
 import { ApiError } from '../lib/errors.ts';
 import { sipTargets } from '../dids/schema.ts';
@@ -15,7 +15,7 @@ export const RouteRequest = z.object({
   sip_call_id: sipText,
   from_tag: sipText,
   branch: sipText.optional(),
-  from: sipText,
+  from: sipText.transform((from) => from || ANONYMOUS),
   to: z.string(),
   trunk: z.string(),
   source: z.string(),

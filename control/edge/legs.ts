@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { isPublicAddress } from '../lib/addresses.ts';
 import { sipHost } from '../lib/sip-uri.ts';
-import type { Call } from '../calls/call.ts';
+import { ANONYMOUS, type Call } from '../calls/call.ts';
 import type { LegRoute } from '../calls/second-legs.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from './directory.ts';
@@ -13,7 +13,8 @@ type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;
 /**
  * Where an outbound call or a second leg goes: to a SIP URI as it is, or to a number through trunks. Kamailio tries the
  * targets one after the other; what differs between their trunks is in headers that are lists beside `X-MV-Targets`:
- * `X-MV-Trunks` (ids), `X-MV-Callers` (the calling number as the trunk wants it), `X-MV-Diversions` (a number or nothing).
+ * `X-MV-Trunks` (ids), `X-MV-Callers` (the calling number as the trunk wants it, or `anonymous`), `X-MV-Identities` (the
+ * customer's number that such a caller goes by), `X-MV-Diversions` (a number or nothing).
  */
 export class Legs {
   readonly #directory: Directory;
@@ -49,6 +50,8 @@ export class Legs {
    */
   via(trunks: readonly Trunk[], call: Caller, number: string, from?: string): LegRoute {
     const callers = trunks.map((trunk) => callerIdOf(trunk, call, from));
+    // A carrier wants to know who asks it to carry a call (RFC 3325), and has nobody else than the customer that was dialled.
+    const identities = trunks.map((trunk, index) => (call.direction === 'inbound' && callers[index] === ANONYMOUS ? writtenFor(trunk, call.to) : ''));
     const diversions = trunks.map((_, index) => (call.direction === 'inbound' && callers[index] === call.from ? call.to : ''));
     return {
       uris: trunks.map((trunk) => uriOf(trunk, number)),
@@ -56,9 +59,10 @@ export class Legs {
       headers: {
         'X-MV-Call-ID': call.id,
         'X-MV-Trunks': trunks.map(({ id }) => id).join('|'),
-        'X-MV-Callers': trunks.map((trunk, index) => writtenFor(trunk, shown(callers[index]))).join('|'),
+        ...listed('X-MV-Callers', trunks.map((trunk, index) => writtenFor(trunk, shown(callers[index])))),
+        ...listed('X-MV-Identities', identities),
         // A carrier that is shown a stranger's number is told whose call it is (RFC 5806).
-        ...(diversions.some((diverting) => diverting !== '') && { 'X-MV-Diversions': diversions.join('|') }),
+        ...listed('X-MV-Diversions', diversions),
       },
     };
   }
@@ -70,6 +74,9 @@ export class Legs {
     return { uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } };
   }
 }
+
+/** One element for each trunk; no header where none has any. */
+const listed = (name: string, elements: readonly string[]): Record<string, string> => (elements.some((element) => element !== '') ? { [name]: elements.join('|') } : {});
 
 function uriOf(trunk: Trunk, number: string): string {
   return `sip:${writtenFor(trunk, number)}@${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;

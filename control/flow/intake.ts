@@ -1,4 +1,4 @@
-import { isTerminal, UNSEEN, type Call } from '../calls/call.ts';
+import { ANONYMOUS, isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { instanceOf } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -86,9 +86,9 @@ export class Intake {
     const known = calls.get(id) ?? (await this.#adopted(id));
     // An outbound call is in the database before it is placed.
     if (known || direction === 'outbound') return known;
-    if (!customer || !application || !from || !to || !created) return undefined;
+    if (!customer || !application || !to || !created) return undefined;
     const rebuilt = calls.createInbound({
-      id, customerId: customer, applicationId: application, from, to, routeMode: 'webhook', routingTarget: application,
+      id, customerId: customer, applicationId: application, from: from || ANONYMOUS, to, routeMode: 'webhook', routingTarget: application,
       answerUrl: answerUrlOf(application), trunkId: trunk, sipCallId, createdAt: new Date(created),
     }, { rebuilt: true });
     await adopt(rebuilt);

@@ -4,7 +4,7 @@ import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
 import { isE164 } from '../lib/e164.ts';
 import { ApiError, type ErrorCode } from '../lib/errors.ts';
 import { isSipTarget } from '../lib/sip-uri.ts';
-import type { LegResult } from '../media/media.ts';
+import { MediaError, type LegResult } from '../media/media.ts';
 import type { FlowContext, Resumed } from './action.ts';
 
 const destination = z.string().max(255).refine((value) => isE164(value) || isSipTarget(value), 'must be an E.164 number or a SIP URI without headers');
@@ -22,8 +22,8 @@ export const legFields = z
 
 export type LegFields = z.infer<typeof legFields>;
 
-/** What became of a second leg; `refused` is there when it was not let out. */
-export type SecondLegResult = LegResult & { refused?: { code: FailureCode; message: string } };
+/** What became of a second leg; `refused` is there when it was not let out, `failed` when the media node could not dial it. */
+export type SecondLegResult = LegResult & { refused?: { code: FailureCode; message: string }; failed?: MediaError };
 
 /** Rings a second leg and stays with it to its end; a leg that was under way when an earlier process died is seen through. */
 export async function secondLeg(fields: LegFields, context: FlowContext, resumed?: Resumed): Promise<SecondLegResult> {
@@ -51,6 +51,10 @@ async function ring({ destination, to, from, timeout_seconds }: LegFields, conte
     });
     calls.note(call, 'leg.ended', { ...result });
     return result;
+  } catch (error) {
+    if (!(error instanceof MediaError) || state.legAnsweredAt !== undefined) throw error;
+    calls.note(call, 'leg.failed', { message: error.message });
+    return { reached: false, cause: 'NORMAL_TEMPORARY_FAILURE', failed: error };
   } finally {
     leg.ended();
   }

@@ -63,8 +63,8 @@ function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted =
     ['originate_timeout', String(Math.ceil(seconds) + 1)],
     // The caller hears our ringback, whatever the far end sends before it answers.
     ['ignore_early_media', 'true'],
-    ['origination_caller_id_number', from],
-    ['origination_caller_id_name', from],
+    ['origination_caller_id_number', shownAs(from)],
+    ['origination_caller_id_name', shownAs(from)],
     ...Object.entries(headers).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
   ];
   for (const [name, value] of variables) {
@@ -79,6 +79,9 @@ const userOf = (uri: string): string => /^sips?:([\w+.-]+)@/.exec(uri)?.[1] ?? '
 
 /** The uuid of the leg that a dial string of ours makes. */
 export const legOf = (argument: string): string | undefined => /[~{]origination_uuid=([\w-]+)/.exec(argument)?.[1];
+
+/** A caller as the user part of a URI, which may hold more than a number (RFC 3261 §25.1). */
+const shownAs = (from: string): string => escaped(from).replaceAll(':', '%3A') || 'anonymous';
 
 /** What a URI may not hold as it is (RFC 3986 §2.1), and what means something in a dial string. */
 const escaped = (uri: string): string => uri.replace(/[^!-~]|[~{}'"\\$|<>^`]/gu, encode);

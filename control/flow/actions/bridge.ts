@@ -7,7 +7,7 @@ export const bridge = action({
   schema: legFields,
   async run(fields, context, resumed) {
     const leg = await secondLeg(fields, context, resumed);
-    const result = { reached: leg.reached, cause: leg.cause, sip_code: leg.sipCode, refused: leg.refused?.code };
+    const result = { reached: leg.reached, cause: leg.cause, sip_code: leg.sipCode, refused: leg.refused?.code, message: leg.failed?.message };
     return leg.reached ? { next: 'hangup', cause: 'NORMAL_CLEARING', by: leg.endedBy, result } : { next: 'continue', result };
   },
 });

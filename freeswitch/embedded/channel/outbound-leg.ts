@@ -119,7 +119,8 @@ export class OutboundLeg implements CallLeg, Leg {
     const { uri, from, headers } = this.destination;
     const { ip } = this.#ua.transactions.transport;
     const name = from.name.replace(/["\\\r\n]/g, '');
-    const user = from.number.replace(/[^\w+*.!~-]/g, encodeURIComponent);
+    // What is escaped already stays as it is.
+    const user = from.number.replace(/%(?![\dA-Fa-f]{2})|[^\w+*.!~%-]/g, encodeURIComponent);
     const list = new Headers();
     list.add('Max-Forwards', '69');
     list.add('From', `"${name}" <sip:${user}@${ip}>;tag=${this.localTag}`).add('To', `<${uri}>`);

@@ -4,7 +4,7 @@ import { Calls } from '../../../control/calls/calls.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { failureOf } from '../../../control/calls/call.ts';
-import { Decisions, type Decision } from '../../../control/edge/decisions.ts';
+import { Decisions, RouteRequest, type Decision } from '../../../control/edge/decisions.ts';
 import { Directory } from '../../../control/edge/directory.ts';
 import { PendingCalls } from '../../../control/edge/pending-calls.ts';
 import { tablesOf } from '../../../control/edge/tables.ts';
@@ -77,6 +77,11 @@ describe('route decisions', () => {
     expect(only()).to.include({ status: 'ringing', direction: 'inbound', routingTarget: 'app_a', trunkId: 'trunk_operator', answerUrl: 'https://example.com/answer' });
     expect(begun).to.deep.equal([only()?.id]);
     expect(decision).to.have.property('headers').that.matches(/^X-MV-Call-ID: call_.*\r\nX-MV-Owner: 3\r\nX-MV-Customer: cust_a\r\nX-MV-Application: app_a\r\nX-MV-From: \+15559999\r\n/);
+  });
+
+  it('a caller who is nobody is anonymous', () => {
+    void decisions.decide(RouteRequest.parse(request('+15550001', { from: '' })));
+    expect(only()?.from).to.equal('anonymous');
   });
 
   it('a relayed call that costs something waits until it is paid for', async () => {

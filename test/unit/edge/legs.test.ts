@@ -54,7 +54,16 @@ describe('a second leg', () => {
   });
 
   it('a caller without a number cannot put anything into the lists', async () => {
-    expect((await legs([])).via([trunk('a', {}), trunk('b', { callerId: 'did' })], { ...call, from: 'a|b' }, '+15553333').headers).to.include({ 'X-MV-Callers': '|+15552222' });
+    const one = await legs([]);
+    expect(one.via([trunk('a', {}), trunk('b', { callerId: 'did' })], { ...call, from: 'a|b' }, '+15553333').headers).to.include({ 'X-MV-Callers': '|+15552222' });
+    expect(one.via([trunk('a', {})], { ...call, from: 'a|b' }, '+15553333').headers).not.to.have.property('X-MV-Callers');
+  });
+
+  it('a caller whose number is withheld goes by the number that was dialled, as each trunk wants it', async () => {
+    const trunks = [trunk('a', { numberFormat: 'plus_less' }), trunk('b', { callerId: 'did' }), trunk('c', { callerId: 'fixed', callerIdNumber: '+15554444' })];
+    const route = (await legs([])).via(trunks, { ...call, from: 'anonymous' }, '+15553333');
+    expect(route.headers).to.include({ 'X-MV-Callers': 'anonymous|+15552222|+15554444', 'X-MV-Identities': '15552222||', 'X-MV-Diversions': '+15552222||' });
+    expect((await legs([])).via([trunk('a', {})], { ...call, from: 'anonymous' }, '+15553333', '+15555555').headers).not.to.have.property('X-MV-Identities');
   });
 
   it('without a trunk there is no way to a number', async () => {

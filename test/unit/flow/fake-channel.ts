@@ -16,6 +16,8 @@ export class FakeChannel implements Channel {
   readonly #listeners = new Set<(digit: Digit) => void>();
   readonly #ended = deferred<ChannelEnd>();
   #gone = false;
+  /** What comes of a bridge that the node cannot dial. */
+  legError: Error | undefined;
   /** What the next bridge comes to; left out, it stays until `endLeg`. */
   legResult: LegResult | undefined;
   /** The leg that was asked for last. */
@@ -87,6 +89,7 @@ export class FakeChannel implements Channel {
   async bridge(leg: LegRequest): Promise<LegResult> {
     this.#check(`bridge ${leg.uris.join('|')} from ${leg.from}`);
     this.leg = leg;
+    if (this.legError) throw this.legError;
     if (this.legResult) return this.legResult;
     return new Promise((resolve, reject) => {
       this.#endLeg = resolve;

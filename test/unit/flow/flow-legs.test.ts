@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Call } from '../../../control/calls/call.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
+import { MediaError } from '../../../control/media/media.ts';
 import type { FakeChannel } from './fake-channel.ts';
 import { FlowRig, until } from './flow-rig.ts';
 
@@ -52,6 +53,18 @@ describe('a flow', () => {
       expect(channel.leg?.timeoutSeconds).to.equal(20);
       expect(channel.asked.at(-2)).to.equal('play /prompts/sorry.wav');
       expect(call.status).to.equal('completed');
+    });
+
+    it('bridge: a leg that the media node cannot dial falls through to the actions after it; a transfer fails', async () => {
+      channel.legError = new MediaError('no such thing can be dialled');
+      await rig.run({ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } });
+      expect(channel.asked.at(-2)).to.equal('play /prompts/sorry.wav');
+      expect(call.status).to.equal('completed');
+      expect(legKinds()).to.deep.equal(['leg.requested', 'leg.failed']);
+      const other = new FlowRig();
+      other.channel.legError = new MediaError('no such thing can be dialled');
+      await other.run({ transfer: { destination: '+15557777' } });
+      expect(other.call.failure?.code).to.equal('media_unavailable');
     });
 
     it('bridge: once connected the actions after it never run', async () => {

@@ -62,6 +62,14 @@ describe('parked channels and their calls', () => {
     expect(calls.get('call_20260101T000000.000000100')).to.include({ customerId: 'cust_1', from: '+1555', to: '+1556', trunkId: 'trunk_1', answerUrl: 'https://example.com/answer' });
   });
 
+  it('a caller without a number is anonymous in a call that is rebuilt, too', async () => {
+    await start();
+    const { from: _from, ...headers } = headersOf({ id: 'call_20260101T000000.000000100' });
+    onParked({ channel: new FakeChannel(), headers, dialog: { callId: 'sip-1', fromTag: 'a', toTag: 'b' } });
+    await turn();
+    expect(calls.get('call_20260101T000000.000000100')).to.include({ from: 'anonymous', to: '+1556' });
+  });
+
   it("another control process's channel is left alone", async () => {
     await start();
     const channel = park({ id: 'call_20260101T000000.000000200' }, new FakeChannel(), { owner: '2' });

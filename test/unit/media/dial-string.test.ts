@@ -45,12 +45,17 @@ describe('the dial string of a second leg', () => {
     }));
   });
 
+  it('shows every caller whose user part is legal, and one without any as anonymous', () => {
+    for (const [from, shown] of [['John%20Doe', 'John%20Doe'], ["o'neill~", 'o%27neill%7E'], ['*31', '*31'], ['unavailable!', 'unavailable!'], ['user=x&y', 'user=x&y'], ['a:_:b', 'a%3A_%3Ab'], ['$1', '%241'], ['', 'anonymous']]) {
+      expect(parse(dialString({ ...leg, from: from ?? '' })).variables).to.include({ origination_caller_id_number: shown, origination_caller_id_name: shown });
+    }
+  });
+
   it('takes no header that would be more than one', () => {
     for (const value of ['', ' a', 'a ', 'a\r\nB: c', 'a~b=c', 'a}b', '{a', "it's", '"a"', 'a\\b', '${a}', 'a:_:b', 'é']) {
       expect(() => dialString({ ...leg, headers: { 'X-A': value } }), value).to.throw(MediaError);
     }
     for (const name of ['', 'X A', 'X:A', 'X~A', 'X=A']) expect(() => dialString({ ...leg, headers: { [name]: 'a' } }), name).to.throw(MediaError);
-    expect(() => dialString({ ...leg, from: '+1~2' })).to.throw(MediaError);
     expect(() => dialString({ ...leg, uris: [] })).to.throw(MediaError);
     expect(parse(dialString({ ...leg, headers: { Diversion: '<sip:a@b>;reason=no-answer, "x"'.replaceAll('"', '') } })).variables.sip_h_Diversion).to.equal('<sip:a@b>;reason=no-answer, x');
   });
