@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { displayName } from '../http/fields.ts';
 import { rfc3339 } from '../lib/time.ts';
 import type { Health } from '../webhooks/health.ts';
 import { healthReply } from '../webhooks/schema.ts';
@@ -27,7 +28,7 @@ export interface Application {
   readonly updatedAt: Date;
 }
 
-const name = z.string().trim().min(1, 'must not be empty').max(200);
+const name = displayName;
 // Which URLs can be asked depends on the profile: the service checks that.
 const url = z.string().min(1).max(2048).meta({ format: 'uri' });
 const answerMethod = z.enum(['GET', 'POST']);

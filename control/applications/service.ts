@@ -17,8 +17,12 @@ export interface ApplicationDependencies {
   onChange: OnChange;
   /** Whether URLs may name loopback addresses: the development profile. */
   allowPrivate: boolean;
-  /** How webhook endpoints have been doing, and that one starts anew. */
-  webhooks?: { health(applicationIds: readonly string[]): Promise<Map<string, Health>>; forgetHealth(applicationId: string): Promise<void> };
+  /** How webhook endpoints have been doing, and that one is to be known anew, or is another one. */
+  webhooks?: {
+    health(applicationIds: readonly string[]): Promise<Map<string, Health>>;
+    forgetHealth(applicationId: string): Promise<void>;
+    startAnew(applicationId: string, now: Date): Promise<void>;
+  };
   now?: () => Date;
 }
 
@@ -78,9 +82,15 @@ export class ApplicationService {
     return (await this.#deps.webhooks?.health(applications.map(({ id }) => id))) ?? new Map<string, Health>();
   }
 
-  /** Stops what is sent to an endpoint that has said it is gone, unless it is another one by now. */
-  async disableWebhook(id: string, url: string, reason: string): Promise<void> {
-    if (await this.#deps.store.disableWebhook(id, url, reason)) await this.#deps.onChange({ room: 'applications', id });
+  /** Stops what is sent to an endpoint that has said it is gone. False where it is another one by now. */
+  async disableWebhook(id: string, url: string, reason: string): Promise<boolean> {
+    const { store, onChange } = this.#deps;
+    if (await store.disableWebhook(id, url, reason)) {
+      await onChange({ room: 'applications', id });
+      return true;
+    }
+    const application = await store.get(id);
+    return application?.webhookUrl === url && application.webhookDisabled !== undefined;
   }
 
   async enableWebhook(id: string): Promise<void> {
@@ -92,7 +102,7 @@ export class ApplicationService {
   /** @throws ApiError `not_found`, `invalid_request` for a URL that cannot be asked */
   async update(customerId: string, id: string, body: z.output<typeof applicationPatch>): Promise<Application> {
     const { store, onChange } = this.#deps;
-    await this.get(customerId, id);
+    const before = await this.get(customerId, id);
     this.#checkUrls(body);
     await store.update(id, {
       name: body.name,
@@ -107,7 +117,15 @@ export class ApplicationService {
     }, body.webhook_secret);
     if (body.webhook_url !== undefined) await this.#deps.webhooks?.forgetHealth(id);
     await onChange({ room: 'applications', id });
+    if (body.webhook_url && body.webhook_url !== before.webhookUrl) await this.#deps.webhooks?.startAnew(id, this.#now());
     return this.get(customerId, id);
+  }
+
+  /** The operator's view of one. @throws ApiError `not_found` */
+  async find(id: string): Promise<Application> {
+    const application = await this.#deps.store.get(id);
+    if (!application) throw new ApiError('not_found', 'application not found');
+    return application;
   }
 
   /**

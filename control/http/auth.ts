@@ -80,14 +80,15 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
 }
 
 /**
- * Whether the caller may do this now. Reading stays possible for a suspended customer and a disabled application:
- * they need to see what happened and what is missing. Whatever changes something does not.
+ * Whether the caller may do this now. Reading stays possible for a suspended customer, who needs to see what happened and
+ * what is missing. The key of a disabled application opens nothing: an application is disabled because its key has got
+ * about, and neither may that key undo it, nor read what others are doing, nor take a sibling's key.
  * @throws ApiError `customer_suspended`, `application_disabled`
  */
-export function refuseInactive(endpoint: Endpoint, caller: Caller): void {
-  if (caller?.kind !== 'customer' || endpoint.method === 'get') return;
-  if (caller.customerStatus === 'suspended' && !endpoint.allowSuspendedCustomer) throw new ApiError('customer_suspended');
-  if (caller.applicationStatus === 'disabled' && !endpoint.allowDisabledApplication) throw new ApiError('application_disabled');
+export function refuseInactive(endpoint: Pick<Endpoint, 'method' | 'allowSuspendedCustomer'>, caller: Caller): void {
+  if (caller?.kind !== 'customer') return;
+  if (caller.applicationStatus === 'disabled') throw new ApiError('application_disabled');
+  if (endpoint.method !== 'get' && caller.customerStatus === 'suspended' && !endpoint.allowSuspendedCustomer) throw new ApiError('customer_suspended');
 }
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();

@@ -26,8 +26,8 @@
  * - What answers with bytes instead is declared by `download`: `produces` is their media type, and `handle` returns a
  *   Download of download.ts. HEAD and single ranges come with it.
  * - Every POST honours Idempotency-Key by itself.
- * - Whatever is not a GET is refused for a suspended customer and for a disabled application, unless
- *   `allowDisabledApplication` or `allowSuspendedCustomer` says that it must be possible all the same.
+ * - Whatever is not a GET is refused for a suspended customer, unless `allowSuspendedCustomer` says that it must be
+ *   possible all the same. The key of a disabled application is refused everything.
  * - Endpoints are matched in the order of the list: fixed paths before those with parameters.
  */
 import { z } from 'zod';
@@ -71,7 +71,6 @@ interface Description {
   /** 101: the success is an upgrade, made elsewhere. */
   status: 101 | 200 | 201 | 202 | 204;
   errors?: readonly ErrorCode[];
-  allowDisabledApplication?: boolean;
   allowSuspendedCustomer?: boolean;
   /** Media type of a reply that is not JSON. */
   produces?: string;
@@ -134,12 +133,16 @@ export function endpoint<
   };
 }
 
-/** @throws ApiError `invalid_request` with a path for every problem. */
+/** What is wrong with a body is told up to here: a body of nothing but unknown names must not make a longer reply. */
+const MOST_DETAILS = 50;
+const LONGEST_PATH = 200;
+
+/** @throws ApiError `invalid_request` with a path for every problem, the first 50 of them. */
 export function parse<T extends z.ZodType>(schema: T | undefined, value: unknown): z.output<T> {
   if (!schema) return undefined as z.output<T>;
   const result = schema.safeParse(value, { error: plainWords });
   if (result.success) return result.data;
-  const details = detailsOf(result.error.issues);
+  const details = detailsOf(result.error.issues).slice(0, MOST_DETAILS).map(({ path, message }) => ({ path: path.slice(0, LONGEST_PATH), message }));
   throw new ApiError('invalid_request', summaryOf(details), { details });
 }
 
@@ -152,5 +155,8 @@ const ID = /^[\x21-\x7e]{1,48}$/;
 /** An id of ours inside a body or a query. */
 export const idField = z.string().regex(ID, 'must be an id');
 
-/** The path of everything that has an id. What cannot be an id becomes one that nothing has, so that it is not found rather than not valid. */
+/**
+ * The path of everything that has an id, and the only one: what cannot be an id becomes one that nothing has, so that it is
+ * not found rather than not valid, and never reaches a column whose characters are others.
+ */
 export const idParams = z.strictObject({ id: z.string().transform((id) => (ID.test(id) ? id : '-')) });

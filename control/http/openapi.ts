@@ -28,10 +28,8 @@ export const errorSchema = z.strictObject({
 export function errorCodes(endpoint: Endpoint): ErrorCode[] {
   const codes = new Set<ErrorCode>(endpoint.errors);
   if (endpoint.auth !== 'none') codes.add('unauthorized');
-  if (endpoint.auth === 'customer' && endpoint.method !== 'get') {
-    codes.add('customer_suspended');
-    if (!endpoint.allowDisabledApplication) codes.add('application_disabled');
-  }
+  if (endpoint.auth === 'customer') codes.add('application_disabled');
+  if (endpoint.auth === 'customer' && endpoint.method !== 'get' && !endpoint.allowSuspendedCustomer) codes.add('customer_suspended');
   if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');
   if (endpoint.body) for (const code of ['payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
   if (endpoint.body && !endpoint.consumes) codes.add('invalid_json');

@@ -74,7 +74,7 @@ export function recordingRoutes({ service, call, control }: Dependencies): Endpo
     }),
     endpoint({
       ...common, method: 'delete', path: '/v1/recordings/:id', summary: 'Delete a recording and its audio',
-      params: idParams, status: 204, errors: ['not_found', 'recording_in_progress', 'service_unavailable'], allowDisabledApplication: true,
+      params: idParams, status: 204, errors: ['not_found', 'recording_in_progress', 'service_unavailable'],
       handle: ({ params, caller }) => library.delete(params.id, own(caller)),
     }),
   ];

@@ -18,6 +18,8 @@ interface AttemptRow {
 const COLUMNS = ['id', 'event_id', 'event', 'call_id', 'customer_id', 'application_id', 'status', 'attempts', 'next_attempt_at', 'created_at', 'delivered_at'] as const;
 const AGAIN = `status = 'pending', next_attempt_at = ?, scheduled_from = attempts, delivered_at = NULL`;
 const AT_ONCE = 500;
+/** What is due within so many ms, or is being attempted, is left as it is when it is asked for again: longer than a claim holds. */
+export const SOON_MS = 20_000;
 
 /** The SQL of what the API and the housekeeping do with deliveries: reading, asking for them again, ageing them out. */
 export class DeliveryLogStore {
@@ -109,6 +111,16 @@ export class DeliveryLogStore {
   /** What was known of an endpoint tells nothing of another address. */
   async forgetHealth(applicationId: string): Promise<void> {
     await this.#db('webhook_endpoints').where({ application_id: applicationId }).delete();
+  }
+
+  /** An application has another webhook_url: what waits for an attempt is due now, with the whole schedule before it. */
+  async startAnew(applicationId: string, now: Date): Promise<void> {
+    const soon = new Date(now.getTime() + SOON_MS);
+    for (;;) {
+      const [result] = (await this.#db.raw(`UPDATE webhook_deliveries SET next_attempt_at = ?, scheduled_from = attempts
+        WHERE status = 'pending' AND application_id = ? AND next_attempt_at > ? LIMIT ?`, [now, applicationId, soon, AT_ONCE])) as unknown as [{ affectedRows: number }];
+      if (result.affectedRows < AT_ONCE) return;
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { idField } from '../http/endpoint.ts';
+import { instant } from '../http/fields.ts';
 import { pageQuery } from '../http/pagination.ts';
 import { rfc3339, rfc3339ms } from '../lib/time.ts';
 import type { Delivery, KeptAttempt } from './delivery.ts';
@@ -40,13 +41,12 @@ export const deliveryWithAttemptsReply = deliveryReply.extend({
 
 const filters = pageQuery.extend({
   call_id: idField.optional(),
-  event: z.string().min(1).max(64).optional().describe('such as `call.completed`'),
+  event: z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be the name of an event').optional().describe('such as `call.completed`'),
   status: status.optional(),
 });
 export const deliveryQuery = filters;
 export const operatorDeliveryQuery = filters.extend({ customer_id: idField.optional(), application_id: idField.optional() });
 
-const instant = z.iso.datetime({ offset: true }).transform((text) => new Date(text)).meta({ format: 'date-time' });
 export const redeliverAll = z.strictObject({
   since: instant.describe('events created at or after, RFC 3339'),
   until: instant.optional().describe('events created before, RFC 3339; now when left out'),

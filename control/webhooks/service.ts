@@ -4,7 +4,7 @@ import type { Ids } from '../lib/ids.ts';
 import { rfc3339 } from '../lib/time.ts';
 import { deliver, type Endpoint } from './deliver.ts';
 import type { Attempt, Delivery, DeliveryFilter, DeliveryStatus, KeptAttempt } from './delivery.ts';
-import type { DeliveryLogStore } from './log-store.ts';
+import { SOON_MS, type DeliveryLogStore } from './log-store.ts';
 
 export interface WebhookServiceOptions {
   store: DeliveryLogStore;
@@ -31,8 +31,6 @@ export interface TestResult {
   attempt: Attempt;
 }
 
-/** What is due within so many ms, or is being attempted, is left as it is when it is asked for again: longer than a claim holds. */
-const SOON_MS = 20_000;
 
 /** What the API does with deliveries. Another application's does not exist: `delivery_not_found`. */
 export class WebhookService {

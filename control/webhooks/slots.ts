@@ -10,6 +10,8 @@ export interface SlotOutcome {
   hung: boolean;
   /** The endpoint asked to be left alone until then, in ms since the epoch. */
   pausedUntil?: number;
+  /** What was asked: of another address than the endpoint has by now, nothing is learnt. */
+  url?: string;
 }
 
 interface EndpointState {
@@ -18,6 +20,8 @@ interface EndpointState {
   answered: boolean;
   hanging: boolean;
   pausedUntil: number;
+  /** The address that this was learnt of. */
+  url: string | undefined;
 }
 
 const INITIAL_LIMIT = 8;
@@ -51,10 +55,13 @@ export class Slots {
     return this.#endpoints.size;
   }
 
-  /** Takes as many slots as an endpoint may have now. */
-  take(endpoint: string, now: number): Slot[] {
-    const state = this.#endpoints.get(endpoint)
-      ?? { running: 0, limit: Math.min(INITIAL_LIMIT, this.#perEndpoint), answered: false, hanging: false, pausedUntil: 0 };
+  /**
+   * Takes as many slots as an endpoint may have now.
+   * @param url its address, where that is known: what was learnt of an earlier one is forgotten
+   */
+  take(endpoint: string, now: number, url?: string): Slot[] {
+    const state = this.#endpoints.get(endpoint) ?? { running: 0, ...this.#unknown(url) };
+    if (url !== undefined && state.url !== url) Object.assign(state, this.#unknown(url));
     if (state.pausedUntil > now) return [];
     const left = this.#fastLane - this.#fast;
     const reserved = Math.ceil(this.#fastLane / 4);
@@ -106,7 +113,12 @@ export class Slots {
     }
   }
 
-  #learn(state: EndpointState, { hung, pausedUntil = 0 }: SlotOutcome): void {
+  #unknown(url: string | undefined): Omit<EndpointState, 'running'> {
+    return { limit: Math.min(INITIAL_LIMIT, this.#perEndpoint), answered: false, hanging: false, pausedUntil: 0, url };
+  }
+
+  #learn(state: EndpointState, { hung, pausedUntil = 0, url }: SlotOutcome): void {
+    if (url !== undefined && state.url !== undefined && url !== state.url) return;
     state.limit = hung ? Math.max(1, Math.floor(state.limit / 2)) : Math.min(this.#perEndpoint, state.limit + 1);
     state.answered = !hung;
     state.hanging = hung && state.limit === 1;

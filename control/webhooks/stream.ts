@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Authenticator } from '../http/auth.ts';
+import { refuseInactive, type Authenticator } from '../http/auth.ts';
 import { parse, type CustomerCaller } from '../http/endpoint.ts';
 import { errorReply } from '../http/errors.ts';
 import { declineUpgrade } from '../http/upgrades.ts';
@@ -74,7 +74,9 @@ export class EventStream {
   async #accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const { store, tail, authenticator } = this.#o;
     const authorization = request.headers.authorization;
-    const { applicationId } = (await authenticator.authenticate('customer', authorization)) as CustomerCaller;
+    const caller = (await authenticator.authenticate('customer', authorization)) as CustomerCaller;
+    refuseInactive({ method: 'get' }, caller);
+    const { applicationId } = caller;
     const { since } = parse(streamQuery, Object.fromEntries(new URL(request.url ?? '', 'http://localhost').searchParams));
     this.#refuseTooMany(applicationId);
     // Watched before the end is read, so that nothing is committed unseen in between.
@@ -123,10 +125,12 @@ export class EventStream {
     await Promise.all([...this.#subscribers].map(async ([subscriber, { authorization }]) => {
       if (!subscriber.ping()) return;
       try {
-        await this.#o.authenticator.authenticate('customer', authorization);
+        refuseInactive({ method: 'get' }, await this.#o.authenticator.authenticate('customer', authorization));
       } catch (error) {
         // A key that was taken away ends what it has begun; a database that is away does not.
-        if (error instanceof ApiError && error.code === 'unauthorized') subscriber.end(CLOSE.unauthorized, 'the API key is not valid any more');
+        if (!(error instanceof ApiError)) return;
+        if (error.code === 'unauthorized') subscriber.end(CLOSE.unauthorized, 'the API key is not valid any more');
+        if (error.code === 'application_disabled') subscriber.end(CLOSE.unauthorized, error.message);
       }
     }));
   }

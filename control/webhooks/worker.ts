@@ -13,8 +13,8 @@ export interface DeliveryWorkerOptions {
   fetch: GuardedFetch['fetch'];
   /** Where an application's events go; undefined where it has no webhook. Rejecting means "not known right now". */
   endpointOf: (applicationId: string) => Endpoint | undefined | Promise<Endpoint | undefined>;
-  /** An endpoint has answered 410: from now on `endpointOf` says that it is disabled, everywhere. */
-  disable: (applicationId: string, url: string, reason: string) => Promise<void>;
+  /** An endpoint has answered 410: from now on `endpointOf` says that it is disabled, everywhere. False where it is another address by now. */
+  disable: (applicationId: string, url: string, reason: string) => Promise<boolean>;
   logger: Logger;
   now?: () => Date;
   random?: () => number;
@@ -148,7 +148,7 @@ export class DeliveryWorker {
     const offset = Math.floor(Math.random() * due.length);
     for (let i = 0; i < due.length && taken.size < APPLICATIONS_PER_ROUND; i++) {
       const applicationId = due[(offset + i) % due.length] ?? '';
-      const slots = this.#slots.take(applicationId, time);
+      const slots = this.#slots.take(applicationId, time, await this.#urlOf(applicationId));
       if (slots.length > 0) taken.set(applicationId, slots);
     }
     let begun = 0;
@@ -166,6 +166,14 @@ export class DeliveryWorker {
     if (begun > 0) return 0;
     const next = times.reduce((soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest), this.#slots.nextUnpause(time) ?? Infinity);
     return Math.min(this.#pollMs, next - time);
+  }
+
+  async #urlOf(applicationId: string): Promise<string | undefined> {
+    try {
+      return (await this.#o.endpointOf(applicationId))?.url;
+    } catch {
+      return undefined; // it is asked for again with each attempt
+    }
   }
 
   #begin(delivery: ClaimedDelivery, slot: Slot): void {
@@ -212,7 +220,7 @@ export class DeliveryWorker {
     const verdict = judge({ attempt: attempt.attempt - delivery.scheduledFrom, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt }, random());
     this.#finished.push({ delivery, attempt, verdict });
     const away = Math.min(attempt.stayAwaySeconds, LONGEST_PAUSE_SECONDS);
-    return { hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS, pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0 };
+    return { hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS, pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0, url: attempt.url };
   }
 
   async #written(): Promise<void> {
@@ -241,7 +249,13 @@ export class DeliveryWorker {
     if (batch.length === 0) return;
     // Before the outcome is stored: whatever happens in between, the attempt is made again and finds the endpoint disabled.
     const gone = new Map(batch.flatMap(({ delivery, attempt }) => (attempt?.status === 410 ? [[delivery.applicationId, attempt.url] as const] : [])));
-    for (const [applicationId, url] of gone) await this.#o.disable(applicationId, url, 'the endpoint answered 410 Gone');
+    for (const [applicationId, url] of gone) {
+      if (await this.#o.disable(applicationId, url, 'the endpoint answered 410 Gone')) continue;
+      gone.delete(applicationId);
+      for (const one of batch) {
+        if (one.delivery.applicationId === applicationId && one.attempt?.status === 410) one.verdict = { status: 'pending', nextAttemptAt: this.#now() };
+      }
+    }
     await this.#o.store.record(batch, this.#now());
     for (const applicationId of gone.keys()) await this.#o.store.disablePending(applicationId);
     await this.#o.store.noteHealth(this.#health.changes(batch.flatMap(({ delivery, attempt }) => (attempt ? [{ applicationId: delivery.applicationId, attempt }] : []))));

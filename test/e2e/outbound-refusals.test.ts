@@ -123,6 +123,7 @@ describe('a call that is refused', function () {
     await patch({ status: 'active' });
     await done('PATCH', `/v1/applications/${payer.applicationId}`, { status: 'disabled' }, payer.key);
     expect(refusalOf(await payer.post())).to.deep.equal([403, 'application_disabled']);
+    await done('PATCH', `/admin/v1/applications/${payer.applicationId}`, { status: 'active' });
   });
 
   it('spend_control_exceeded names the rule: prefixes, the highest price, the caps of a day and a month', async () => {

@@ -12,7 +12,7 @@ const worker = new DeliveryWorker({
   store: new WebhookStore(connectDatabase(database)),
   fetch: createGuardedFetch({ allowPrivate: true }).fetch,
   endpointOf: (id) => ({ url: `${receiver}/${id.slice(4)}`, secrets: ['a-secret-of-the-benchmark'] }),
-  disable: () => Promise.resolve(),
+  disable: () => Promise.resolve(true),
   logger: createLogger('error'),
   now: () => fasterClock(Number(epoch), Number(speed)),
   ...(lease !== undefined && { leaseMs: Number(lease), pollMs: 100 }),

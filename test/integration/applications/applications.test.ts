@@ -100,14 +100,46 @@ describe('applications', () => {
     expect(body.error.details.map((d: { path: string }) => d.path)).to.have.members(['status', 'answer_method', 'customer_id', 'api_key', 'webhook_secret']);
   });
 
-  it('change nothing while disabled, but can come back by themselves', async () => {
+  it('open nothing with their keys while disabled: not to come back, not to take the key of another', async () => {
+    const { key, applicationId } = await api.customer();
+    const sibling = (await api.send('POST', '/v1/applications', { key, body: { name: 'Second' } })).body;
+    await api.send('PATCH', `/v1/applications/${applicationId}`, { key: sibling.api_key, body: { status: 'disabled' } });
+    for (const [method, path, body] of [
+      ['PATCH', `/v1/applications/${applicationId}`, { status: 'active' }], ['POST', `/v1/applications/${applicationId}/rotate-key`, {}],
+      ['POST', `/v1/applications/${sibling.id}/rotate-key`, {}], ['POST', `/v1/applications/${sibling.id}/rotate-webhook-secret`, {}],
+      ['GET', `/v1/applications/${sibling.id}`, undefined], ['GET', '/v1/applications', undefined], ['GET', '/v1/trunks', undefined], ['GET', '/v1/balance', undefined],
+      ['POST', '/v1/trunks', { name: 'x', proxy: 'sip.example.com' }],
+    ] as const) {
+      const refused = await api.send(method, path, { key, body });
+      expect([refused.status, refused.body.error.code], `${method} ${path}`).to.deep.equal([403, 'application_disabled']);
+    }
+    expect((await api.send('GET', '/v1/trunks', { key: sibling.api_key })).status, 'the key of the other one works').to.equal(200);
+    await api.send('PATCH', `/v1/applications/${applicationId}`, { key: sibling.api_key, body: { status: 'active' } });
+    expect((await api.send('POST', '/v1/trunks', { key, body: { name: 'x', proxy: 'sip.example.com' } })).status).to.equal(201);
+  });
+
+  it('are enabled again, and given a new key, by the operator', async () => {
     const { key, applicationId } = await api.customer();
     await api.send('PATCH', `/v1/applications/${applicationId}`, { key, body: { status: 'disabled' } });
-    const refused = await api.send('POST', '/v1/trunks', { key, body: { name: 'x', proxy: 'sip.example.com' } });
-    expect([refused.status, refused.body.error.code]).to.deep.equal([403, 'application_disabled']);
-    expect((await api.send('GET', '/v1/trunks', { key })).status).to.equal(200);
-    await api.send('PATCH', `/v1/applications/${applicationId}`, { key, body: { status: 'active' } });
-    expect((await api.send('POST', '/v1/trunks', { key, body: { name: 'x', proxy: 'sip.example.com' } })).status).to.equal(201);
+    expect((await api.admin('GET', `/applications/${applicationId}`)).body.status).to.equal('disabled');
+    expect((await api.admin('PATCH', `/applications/${applicationId}`, { status: 'active' })).body).to.include({ id: applicationId, status: 'active' });
+    expect((await api.send('GET', '/v1/applications', { key })).status).to.equal(200);
+    const rotated = (await api.admin('POST', `/applications/${applicationId}/rotate-key`, {})).body.api_key;
+    expect((await api.send('GET', '/v1/applications', { key })).status).to.equal(401);
+    expect((await api.send('GET', '/v1/applications', { key: rotated })).status).to.equal(200);
+  });
+
+  it('have a name that can be seen', async () => {
+    const { key, applicationId } = await api.customer();
+    for (const name of ['', '   ', '\u00a0\u3000', '\u200b', '\u0000', '\n\t']) {
+      for (const [method, path, as] of [['POST', '/v1/applications', key], ['PATCH', `/v1/applications/${applicationId}`, key], ['POST', '/admin/v1/customers', OPERATOR]] as const) {
+        const reply = await api.send(method, path, { key: as, body: { name } });
+        expect([reply.status, reply.body.error.details[0].path], `${method} ${path} ${JSON.stringify(name)}`).to.deep.equal([400, 'name']);
+      }
+      for (const body of [{ name, proxy: 'x.example' }, { name: 'x', proxy: 'x.example', username: name, password: 'secret' }]) {
+        expect((await api.send('POST', '/v1/trunks', { key, body })).status, JSON.stringify(body)).to.equal(400);
+      }
+    }
   });
 
   it('are also made and listed by the operator, for a customer that exists', async () => {

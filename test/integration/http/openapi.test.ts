@@ -23,6 +23,7 @@ describe('the OpenAPI document', () => {
       'GET /healthz', 'GET /readyz',
       'POST /admin/v1/customers', 'GET /admin/v1/customers', 'GET /admin/v1/customers/{id}', 'PATCH /admin/v1/customers/{id}',
       'POST /admin/v1/customers/{id}/applications', 'GET /admin/v1/customers/{id}/applications',
+      'GET /admin/v1/applications/{id}', 'PATCH /admin/v1/applications/{id}', 'POST /admin/v1/applications/{id}/rotate-key',
       'POST /v1/applications', 'GET /v1/applications', 'GET /v1/applications/{id}', 'PATCH /v1/applications/{id}',
       'POST /v1/applications/{id}/rotate-key', 'POST /v1/applications/{id}/rotate-webhook-secret',
       'GET /v1/dids/by-number/{e164}', 'GET /v1/dids', 'GET /v1/dids/{id}', 'PATCH /v1/dids/{id}',

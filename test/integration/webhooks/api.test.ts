@@ -77,6 +77,38 @@ describe('the API of webhooks', () => {
     }
   };
 
+  it('another webhook_url starts with a clean slate: what waits is sent there at once, and what the old one says is over', async () => {
+    answer = [503, { 'Retry-After': '3600' }];
+    const rows = await put({}, { callId: 'call_2', seq: 1 });
+    for (const { id } of rows) await until(id, 'pending', 1);
+    const other = await Receiver.start((_request, response) => response.writeHead(200).end());
+    try {
+      await configure({ webhook_url: other.url('/new') });
+      for (const { id } of rows) await until(id, 'delivered', 2);
+      expect(await health()).to.include({ state: 'active', consecutive_failures: 0 });
+      const [later] = await put({ callId: 'call_3', seq: 1 });
+      await until(later?.id ?? '', 'delivered', 1);
+    } finally {
+      await other.stop();
+    }
+  });
+
+  it('a 410 that comes when the webhook_url is another one already gives nothing up', async () => {
+    const other = await Receiver.start((_request, response) => response.writeHead(200).end());
+    const leaving = await Receiver.start((_request, response) => {
+      void configure({ webhook_url: other.url('/new') }).then(() => response.writeHead(410).end());
+    });
+    try {
+      await configure({ webhook_url: leaving.url('/old') });
+      const [row] = await put({});
+      await until(row?.id ?? '', 'delivered', 2);
+      expect(await health()).to.include({ state: 'active' });
+    } finally {
+      await leaving.stop();
+      await other.stop();
+    }
+  });
+
   it('lists deliveries by call, event and status, in pages, newest first', async () => {
     const rows = await put({ callId: 'call_a' }, { callId: 'call_a', event: 'call.answered' }, { callId: 'call_b', seq: 1 }, { callId: 'call_c', status: 'none' });
     for (const { id, status } of rows) if (status !== 'none') await until(id, 'delivered', 1);

@@ -40,9 +40,10 @@ export class PostOffice {
   }
 
   /** What an application's 410 does. */
-  async disable(id: string, url: string): Promise<void> {
+  async disable(id: string, url: string): Promise<boolean> {
     const endpoint = this.endpoints.get(id);
     if (endpoint?.url === url) this.endpoints.set(id, { ...endpoint, disabled: true });
+    return endpoint?.url === url;
   }
 
   now = (): Date => new Date(this.time);

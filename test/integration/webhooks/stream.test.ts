@@ -56,6 +56,7 @@ describe('the live stream of events', () => {
   let database: TestDatabase;
   let count = 0;
   let keys: Record<string, string>;
+  const disabled = new Set<string>();
   const ids = new Ids(0);
   const cleanUps: (() => unknown)[] = [];
   before(async () => { database = await createDatabase(); });
@@ -64,6 +65,7 @@ describe('the live stream of events', () => {
     await database.db('webhook_deliveries').delete();
     await put({ ...event('app_0'), createdAt: new Date(Date.now() - 3600_000) });
     keys = { 'key-1': 'app_1', 'key-2': 'app_2' };
+    disabled.clear();
   });
   afterEach(async () => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -80,7 +82,7 @@ describe('the live stream of events', () => {
         authenticate: (_kind, header) => {
           const applicationId = keys[(header ?? '').replace('Bearer ', '')];
           return applicationId === undefined ? Promise.reject(new ApiError('unauthorized'))
-            : Promise.resolve({ kind: 'customer', applicationId, customerId: 'cust_1', applicationStatus: 'active', customerStatus: 'active' });
+            : Promise.resolve({ kind: 'customer', applicationId, customerId: 'cust_1', applicationStatus: disabled.has(applicationId) ? 'disabled' : 'active', customerStatus: 'active' });
         },
       },
       ...rest,
@@ -253,6 +255,14 @@ describe('the live stream of events', () => {
     await eventually(() => stream.size === 1);
     delete keys['key-2'];
     expect(await alive.end()).to.deep.equal({ code: 4001, reason: 'the API key is not valid any more' });
+  });
+
+  it('a disabled application opens none, and what it has open is ended', async () => {
+    const { url } = await start({ heartbeatMs: 100 });
+    const open = await Client.open(url, 'key-2');
+    disabled.add('app_2');
+    expect(await open.end()).to.deep.equal({ code: 4001, reason: 'the application is disabled' });
+    expect(await refusal(url, 'key-2')).to.include({ status: 403 }).and.to.have.nested.property('body.error.code', 'application_disabled');
   });
 
   it('refuses, in the words of the API, a wrong key, an unknown event, an unknown parameter and too many', async () => {

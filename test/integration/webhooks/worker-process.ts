@@ -10,7 +10,7 @@ new DeliveryWorker({
   store: new WebhookStore(connectDatabase(database)),
   fetch: createGuardedFetch({ allowPrivate: true }).fetch,
   endpointOf: () => ({ url, secrets: [] }),
-  disable: () => Promise.resolve(),
+  disable: () => Promise.resolve(true),
   logger: createLogger('silent'),
   leaseMs: Number(lease),
   pollMs: 50,

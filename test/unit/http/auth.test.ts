@@ -107,18 +107,19 @@ describe('authentication', () => {
 
 describe('who may change things', () => {
   const caller = (more: Partial<CustomerCaller>): CustomerCaller => ({ kind: 'customer', applicationId: 'a', customerId: 'c', applicationStatus: 'active', customerStatus: 'active', ...more });
-  const of = (method: 'get' | 'post', allowDisabledApplication?: boolean) =>
-    endpoint({ method, path: '/x', auth: 'customer', tag: 'X', summary: 'x', status: 204, allowDisabledApplication, handle: async () => {} });
+  const of = (method: 'get' | 'post', allowSuspendedCustomer?: boolean) =>
+    endpoint({ method, path: '/x', auth: 'customer', tag: 'X', summary: 'x', status: 204, allowSuspendedCustomer, handle: async () => {} });
 
-  it('is everybody but suspended customers and disabled applications, which may read', () => {
+  it('is everybody but suspended customers, who may read, and do what ends a call', () => {
     expect(() => refuseInactive(of('post'), caller({}))).to.not.throw();
     expect(() => refuseInactive(of('post'), caller({ customerStatus: 'suspended' }))).to.throw(ApiError).with.property('code', 'customer_suspended');
-    expect(() => refuseInactive(of('post'), caller({ applicationStatus: 'disabled' }))).to.throw(ApiError).with.property('code', 'application_disabled');
-    expect(() => refuseInactive(of('get'), caller({ customerStatus: 'suspended', applicationStatus: 'disabled' }))).to.not.throw();
+    expect(() => refuseInactive(of('get'), caller({ customerStatus: 'suspended' }))).to.not.throw();
+    expect(() => refuseInactive(of('post', true), caller({ customerStatus: 'suspended' }))).to.not.throw();
   });
 
-  it('is also a disabled application where it comes back, unless the customer is suspended', () => {
-    expect(() => refuseInactive(of('post', true), caller({ applicationStatus: 'disabled' }))).to.not.throw();
-    expect(() => refuseInactive(of('post', true), caller({ customerStatus: 'suspended' }))).to.throw(ApiError);
+  it('is never a disabled application, not even to read', () => {
+    for (const endpointOf of [of('post'), of('get'), of('post', true)]) {
+      expect(() => refuseInactive(endpointOf, caller({ applicationStatus: 'disabled' }))).to.throw(ApiError).with.property('code', 'application_disabled');
+    }
   });
 });

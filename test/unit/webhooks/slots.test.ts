@@ -27,6 +27,19 @@ describe('webhook slots', () => {
     expect(slots.take('a', 0)).to.have.length(2);
   });
 
+  it('an endpoint with another address starts anew, whatever was learnt of the old one, then or later', () => {
+    const slots = new Slots(100, 12);
+    fail(slots, 'a');
+    const [old, ...others] = slots.take('a', 0, 'https://old.example/');
+    for (const slot of others) slots.give(slot, { hung: true, url: 'https://old.example/', pausedUntil: 60_000 });
+    expect(slots.take('a', 1, 'https://old.example/')).to.have.length(0);
+    const fresh = slots.take('a', 1, 'https://new.example/');
+    expect(fresh.length).to.be.greaterThan(1);
+    if (old) slots.give(old, { hung: true, url: 'https://old.example/', pausedUntil: 60_000 });
+    for (const slot of fresh) slots.give(slot, { hung: false, url: 'https://new.example/' });
+    expect(slots.take('a', 2, 'https://new.example/').length).to.be.greaterThan(8);
+  });
+
   it('an endpoint with nothing in flight can be forgotten, one that asked to be left alone only after that', () => {
     const slots = new Slots(100, 12);
     const [busy, ...rest] = [...slots.take('a', 0), ...slots.take('b', 0), ...slots.take('c', 0)];
