@@ -37,6 +37,8 @@ export interface Call {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** How long it may go on after its answer, in s; undefined: no limit. */
   readonly maxDurationSeconds?: number | undefined;
+  /** An outbound call that was asked to be recorded. Its metadata say so too, but those are the customer's to write. */
+  readonly recordFromAnswer?: boolean;
   readonly sipCallId: string | undefined;
   readonly createdAt: Date;
   status: CallStatus;

@@ -22,7 +22,7 @@ export interface NewInboundCall {
   sipCallId?: string;
 }
 
-export interface NewOutboundCall extends Pick<Call, 'id' | 'customerId' | 'from' | 'to' | 'answerUrl' | 'actions' | 'metadata' | 'maxDurationSeconds' | 'trunkId'> {
+export interface NewOutboundCall extends Pick<Call, 'id' | 'customerId' | 'from' | 'to' | 'answerUrl' | 'actions' | 'metadata' | 'maxDurationSeconds' | 'recordFromAnswer' | 'trunkId'> {
   applicationId: string;
   /** The uuid its channel will have. */
   providerCallId: string;

@@ -35,10 +35,13 @@ export function envelope(call: Call, event: CallEvent | 'call.instructions', at:
   };
 }
 
+/** A call that was answered and failed later has ended with a success as far as SIP goes. */
+const refusalCode = (code: number | undefined): number | undefined => (code !== undefined && code >= 300 ? code : undefined);
+
 /** What a terminal event says about the call's end. */
 export function endData(call: Call): Record<string, unknown> {
   return {
-    ...(call.failure && { code: call.failure.code, message: call.failure.message, sip_code: call.hangup?.sip_code }),
+    ...(call.failure && { code: call.failure.code, message: call.failure.message, sip_code: refusalCode(call.hangup?.sip_code) }),
     duration_seconds: durationSeconds(call),
     billsec_seconds: billsecSeconds(call),
     hangup: call.hangup,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { queryCaller, queryInstant, queryNumber } from '../http/fields.ts';
 import { pageQuery } from '../http/pagination.ts';
 import { formatMicros } from '../lib/money.ts';
 import { rfc3339, rfc3339ms } from '../lib/time.ts';
@@ -75,15 +76,12 @@ export const timelineToJson = (entry: { at: Date; kind: string; detail: Record<s
   ...entry.detail,
 });
 
-const number = z.string().max(255);
-const instant = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
-
 export const callQuery = pageQuery.extend({
   status: callReply.shape.status.optional(),
   direction: callReply.shape.direction.optional(),
-  from: number.optional(),
-  to: number.optional(),
-  did: number.optional().describe('a number of ours: `to` of inbound calls'),
-  since: instant.optional().describe('created at or after, RFC 3339'),
-  until: instant.optional().describe('created before, RFC 3339'),
+  from: queryCaller.optional(),
+  to: queryNumber.optional(),
+  did: queryNumber.optional().describe('a number of ours: `to` of inbound calls'),
+  since: queryInstant.optional().describe('created at or after, RFC 3339'),
+  until: queryInstant.optional().describe('created before, RFC 3339'),
 });

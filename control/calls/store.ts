@@ -32,7 +32,7 @@ const COLUMNS = [
   'id', 'customer_id', 'application_id', 'provider_call_id', 'direction', 'from_number', 'to_number', 'status', 'route_mode', 'routing_target',
   'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at',
   'hangup_by', 'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'sip_call_id', 'event_counts',
-  'actions', 'max_duration_seconds',
+  'actions', 'max_duration_seconds', 'record_from_answer',
 ] as const;
 const CHANGING = [
   'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'hangup_by',
@@ -51,7 +51,7 @@ const rowOf = (call: Call): (string | number | Date | null)[] => [
   call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null,
   call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
   call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
-  call.actions ?? null, call.maxDurationSeconds ?? null,
+  call.actions ?? null, call.maxDurationSeconds ?? null, call.recordFromAnswer ? 1 : 0,
 ];
 
 interface CallRow {
@@ -60,7 +60,7 @@ interface CallRow {
   metadata: unknown; variables: unknown; created_at: Date; dialing_at: Date | null; ringing_at: Date | null; answered_at: Date | null; ended_at: Date | null;
   cost_micros: string | number | null; cost_currency: string | null; hangup_by: Hangup['by'] | null; hangup_cause: string | null; hangup_sip_code: number | null;
   failure_code: FailureCode | null; failure_message: string | null; trunk_id: string | null; media_node: string | null; sip_call_id: string | null;
-  event_counts: unknown; actions: string | null; max_duration_seconds: number | null;
+  event_counts: unknown; actions: string | null; max_duration_seconds: number | null; record_from_answer: number | boolean;
 }
 
 const callOf = (row: CallRow): Call => ({
@@ -92,6 +92,7 @@ const callOf = (row: CallRow): Call => ({
   eventCounts: parseJson<Record<string, number>>(row.event_counts),
   actions: row.actions ?? undefined,
   maxDurationSeconds: row.max_duration_seconds ?? undefined,
+  recordFromAnswer: Boolean(row.record_from_answer),
 });
 
 const upsertOf = (calls: readonly Call[]): Statement => [UPSERT_HEAD + calls.map(() => ROW).join(',') + UPSERT_TAIL, calls.flatMap(rowOf)];

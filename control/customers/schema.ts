@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { displayName } from '../http/fields.ts';
 import { rfc3339 } from '../lib/time.ts';
 
 /** What a customer may spend; amounts are decimal strings in the customer's currency. */
@@ -23,7 +24,7 @@ export interface Customer {
 
 export const DEFAULT_LIMITS = { cps: 2, concurrentCalls: 10 } as const;
 
-const name = z.string().trim().min(1, 'must not be empty').max(200);
+const name = displayName;
 const status = z.enum(['active', 'suspended']);
 const currency = z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code such as EUR');
 const amount = z.string().regex(/^\d{1,12}(\.\d{1,6})?$/, 'must be a decimal string such as "25.00"');

@@ -20,7 +20,7 @@ export const callBody = z.strictObject({
       : `must be of whole characters, and not nested deeper than ${METADATA_DEPTH} levels`;
     if (message) context.addIssue({ code: 'custom', message });
   }).optional(),
-  record: z.boolean().optional().describe('records from the answer on; `metadata.record` is true then'),
+  record: z.boolean().optional().describe('records from the answer on; `metadata.record` is true then. A `record` in the metadata alone records nothing'),
   answer_url: z.string().min(1).max(2048).meta({ format: 'uri' }).optional().describe("asked once the call is answered, in place of the application's"),
   actions: z.array(z.unknown()).optional().describe('what the call does once it is answered, in place of an answer_url'),
   ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
@@ -46,6 +46,7 @@ export const orderOf = ({ customerId, applicationId }: CustomerCaller, body: z.o
   answerUrl: body.answer_url,
   actions: body.actions && JSON.stringify({ actions: body.actions }),
   ringSeconds: body.ring_timeout_seconds,
+  recordFromAnswer: body.record === true,
   maxDurationSeconds: body.max_duration_seconds,
   trunkId: body.trunk_id,
 });

@@ -160,7 +160,7 @@ export class Flow {
     const { call } = this;
     const { calls, recorder } = this.#services;
     calls.answered(call, channel.answeredAt);
-    if (call.direction !== 'outbound' || call.metadata.record !== true) return;
+    if (!call.recordFromAnswer) return;
     recorder.start(call, channel).catch((error: unknown) => {
       if (!(error instanceof ChannelGone)) calls.note(call, 'recording.not_started', { message: messageOf(error) });
     });

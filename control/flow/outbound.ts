@@ -21,6 +21,7 @@ export interface CallOrder {
   from: string;
   to: string;
   metadata: Record<string, unknown>;
+  recordFromAnswer?: boolean;
   /** In place of the application's. */
   answerUrl?: string | undefined;
   /** In place of an answer_url: `{"actions": […]}`, valid. */
@@ -67,13 +68,14 @@ export class Outbound {
   /**
    * Resolves when a media node dials. A call that is refused before a node is asked has never been: nothing of it is told
    * or stays in the database. One that no node dials (`originate_failed`) is told of as failed.
+   * @returns the call as it was when it was placed, `dialing`, however far it has got since
    * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, internal_error, originate_failed
    */
   async place(order: CallOrder): Promise<Call> {
     const { ids, calls, admission, flows, applicationOf } = this.#options;
     if (this.#draining || !calls.accepting) throw away('no calls are taken right now');
     const answerUrl = order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
-    const { customerId, applicationId, from, to, metadata, actions, maxDurationSeconds } = order;
+    const { customerId, applicationId, from, to, metadata, recordFromAnswer, actions, maxDurationSeconds } = order;
     const id = ids.next('call');
     const admitted = admission.admit({ callId: id, leg: 0, customerId, applicationId, number: to, trunkId: order.trunkId });
     const trunks = await within(PATIENCE_MS, admitted).catch((error: unknown) => {
@@ -82,7 +84,10 @@ export class Outbound {
       admitted.then(() => admission.giveBack(id, 0), () => undefined);
       throw away('no money can be held for calls right now');
     });
-    const { call, stored } = calls.createOutbound({ id, customerId, applicationId, from, to, metadata, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID() });
+    const { call, stored } = calls.createOutbound({
+      id, customerId, applicationId, from, to, metadata, recordFromAnswer, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID(),
+    });
+    const placed = { ...call };
     flows.expect(call);
     // Whatever becomes of this process, there is a record of what it has dialled.
     await within(PATIENCE_MS, stored).catch((error: unknown) => {
@@ -92,7 +97,7 @@ export class Outbound {
     });
     calls.created(call);
     if (!isTerminal(call.status)) await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
-    return call;
+    return placed;
   }
 
   async #dial(call: Call, { uris, from, headers }: ReturnType<Ways['via']>, ringSeconds: number): Promise<void> {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { callReply, callToJson } from '../calls/schema.ts';
 import type { OnCall } from '../calls/owners.ts';
 import type { CallService } from '../calls/service.ts';
-import { endpoint, type Endpoint } from '../http/endpoint.ts';
+import { endpoint, idParams, type Endpoint } from '../http/endpoint.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Step } from './action.ts';
 import { callBody, orderOf } from './call-order.ts';
@@ -35,7 +35,7 @@ export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
   endpoint({
     method: 'post', path: '/v1/calls/:id/actions', auth: 'customer', tag: 'Calls', summary: 'Replace what a call does', status: 202,
     description: 'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',
-    params: z.strictObject({ id: z.string().min(1).max(48) }),
+    params: idParams,
     body: actionsBody,
     reply: callReply, errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
     handle: async ({ params, body, caller }) => {

@@ -10,6 +10,7 @@ import { BODY_LIMIT_BYTES, TEXT_LIMIT_BYTES, type Caller, type Endpoint } from '
 import { errorReply, type Reply } from './errors.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
 import type { Idempotency } from './idempotency.ts';
+import { parseJsonBody } from './json-body.ts';
 import { timeRequests, type Registry } from './metrics.ts';
 import { openApiDocument, type EventDoc } from './openapi.ts';
 import { requestIds } from './request-id.ts';
@@ -98,7 +99,7 @@ export function createApi(deps: ApiDependencies): Express {
   }
 }
 
-const parseJson = express.json({ limit: BODY_LIMIT_BYTES, strict: false });
+const readBytes = express.raw({ limit: BODY_LIMIT_BYTES, type: () => true });
 
 const parseText = express.text({ limit: TEXT_LIMIT_BYTES, type: 'text/*' });
 
@@ -107,9 +108,17 @@ async function readBody(req: Request, res: Response, consumes?: Endpoint['consum
   if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length'))) return consumes ? '' : {};
   if (!req.is(consumes ?? 'application/json')) throw new ApiError('unsupported_media_type', consumes && `the body must be ${consumes}`);
   await new Promise<void>((resolve, reject) => {
-    (consumes ? parseText : parseJson)(req, res, (error?: unknown) => (error === undefined ? resolve() : reject(tooLarge(error) && consumes ? new ApiError('payload_too_large', 'the body is larger than 2 MiB') : (error as Error))));
+    (consumes ? parseText : readBytes)(req, res, (error?: unknown) => {
+      if (error === undefined) resolve();
+      else reject(tooLarge(error) && consumes ? new ApiError('payload_too_large', 'the body is larger than 2 MiB') : (error as Error));
+    });
   });
-  return req.body === undefined ? {} : (req.body as unknown);
+  const body: unknown = req.body;
+  if (consumes) return body ?? {};
+  if (!Buffer.isBuffer(body) || body.length === 0) return {};
+  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(req.get('content-type') ?? '')?.[1] ?? 'utf-8';
+  if (!/^(utf-?8|us-ascii)$/i.test(charset)) throw new ApiError('unsupported_media_type', 'the body must be application/json in UTF-8');
+  return parseJsonBody(body);
 }
 
 const tooLarge = (error: unknown): boolean => error instanceof Error && 'type' in error && error.type === 'entity.too.large';

@@ -17,7 +17,7 @@ export function pathOf(path: readonly PropertyKey[]): string {
  */
 export const plainWords: core.$ZodErrorMap = (issue) => {
   if (issue.input === undefined && (issue.code === 'invalid_type' || issue.code === 'invalid_value' || issue.code === 'invalid_union')) return 'is required';
-  if (issue.code === 'invalid_type') return `must be ${issue.expected === 'int' ? 'a whole number' : withArticle(issue.expected)}`;
+  if (issue.code === 'invalid_type') return `must be ${issue.expected === 'int' ? 'a whole number' : withArticle(issue.expected === 'record' ? 'object' : issue.expected)}`;
   if (issue.code === 'invalid_value') return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.join(', ')}`;
   if (issue.code === 'unrecognized_keys') return 'is not a known field';
   if (issue.code === 'too_small') return issue.minimum === 1 && issue.origin !== 'number' && issue.origin !== 'int' ? 'must not be empty' : `must ${size(issue.origin)} at least ${issue.minimum}${unit(issue.origin)}`;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { idField } from '../http/endpoint.ts';
+import { displayName, isVisible } from '../http/fields.ts';
 import { E164 } from '../lib/e164.ts';
 import { rfc3339 } from '../lib/time.ts';
 
@@ -43,11 +44,11 @@ export interface Trunk {
 export const direction = (trunk: Pick<Trunk, 'inboundIp'>): 'outbound' | 'both' => (trunk.inboundIp === undefined ? 'outbound' : 'both');
 
 const text = (max: number) => z.string().min(1).max(max);
-const noBreaks = (max: number) => text(max).regex(/^[^\x00-\x1f\x7f-\x9f"\\<>]+$/, 'must not hold control characters, quotes, backslashes or angle brackets');
+const noBreaks = (max: number) => z.string().trim().min(1, 'must not be empty').max(max).regex(/^[^\x00-\x1f\x7f-\x9f"\\<>]+$/, 'must not hold control characters, quotes, backslashes or angle brackets').refine(isVisible, 'must not be empty');
 const domain = z.string().max(253).regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must be a host name or an IPv4 address');
 
 const fields = {
-  name: z.string().trim().min(1, 'must not be empty').max(200),
+  name: displayName,
   gateway_name: z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be 1 to 100 letters, digits, dots, dashes or underscores'),
   proxy: z.string().min(1).max(255),
   port: z.int().min(1).max(65_535),
@@ -73,7 +74,7 @@ const fields = {
 
 export const trunkCreate = z.strictObject({
   name: fields.name,
-  gateway_name: fields.gateway_name.optional().describe('generated when left out'),
+  gateway_name: fields.gateway_name.optional().describe('unique among those of its owner; generated when left out'),
   proxy: fields.proxy,
   port: fields.port.optional(),
   transport: fields.transport.default('udp'),

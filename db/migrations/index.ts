@@ -7,6 +7,8 @@ import * as webhooks from './005_webhooks.ts';
 import * as limits from './006_limits.ts';
 import * as outbound from './007_outbound.ts';
 import * as lists from './008_lists.ts';
+import * as recordedCalls from './009_recorded_calls.ts';
+import * as gatewayNames from './010_gateway_names.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
@@ -18,6 +20,8 @@ const migrations: Record<string, Knex.Migration> = {
   '006_limits': limits,
   '007_outbound': outbound,
   '008_lists': lists,
+  '009_recorded_calls': recordedCalls,
+  '010_gateway_names': gatewayNames,
 };
 
 export const migrationSource: Knex.MigrationSource<string> = {

@@ -3,7 +3,7 @@ import { tone } from '../support/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
 import { spoken } from '../support/voice.ts';
 import { nothingLeft } from './leftovers.ts';
-import { audio, inside, timeline, until } from './platform.ts';
+import { api, audio, inside, timeline, until } from './platform.ts';
 import { FROM, Payer } from './payer.ts';
 
 const GREETING = 'Good day, this is a reminder of your appointment.';
@@ -138,6 +138,15 @@ describe('an outbound call', function () {
     expect(toneShare(left, 900), 'the far end, left').to.be.greaterThan(0.8);
     expect(toneShare(right, 900)).to.be.below(0.05);
     expect(right.some((sample) => Math.abs(sample) > 1000), 'the greeting, right').to.equal(true);
+  });
+
+  it("a record inside of the metadata records nothing, and comes back as it was sent", async () => {
+    own.carrier.listen('answer');
+    const { id, metadata } = await own.place({ metadata: { record: true, order: 1.5 }, record: false, actions: [{ say: { text: 'Hello.' } }] });
+    expect(metadata).to.deep.equal({ record: true, order: 1.5 });
+    await (await own.carrier.incoming()).ended();
+    expect((await own.ended(id)).metadata).to.deep.equal({ record: true, order: 1.5 });
+    expect((await api('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).body).to.include({ count: 0 });
   });
 
   it('ends when max_duration_seconds after its answer have passed', async () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { idField } from '../../http/endpoint.ts';
+import { queryInstant } from '../../http/fields.ts';
 import { pageQuery } from '../../http/pagination.ts';
 import { formatMicros, parseMicros } from '../../lib/money.ts';
 import { rfc3339 } from '../../lib/time.ts';
@@ -75,11 +76,9 @@ export const balanceToJson = ({ customer, ...balance }: Statement): z.input<type
 
 const limitOf = (amount: string | undefined): string | undefined => (amount === undefined ? undefined : formatMicros(parseMicros(amount)));
 
-const instant = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time such as 2026-05-01T00:00:00Z' }).transform((text) => new Date(text));
-
 export const usageQuery = z.strictObject({
-  from: instant.optional().describe('calls that ended at or after, RFC 3339; the first instant of the month when left out'),
-  to: instant.optional().describe('calls that ended before, RFC 3339; the first instant of the next month when left out'),
+  from: queryInstant.optional().describe('calls that ended at or after, RFC 3339; the first instant of the month when left out'),
+  to: queryInstant.optional().describe('calls that ended before, RFC 3339; the first instant of the next month when left out'),
 });
 
 export const usageReply = z.strictObject({

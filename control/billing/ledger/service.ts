@@ -2,6 +2,7 @@ import type { Customer } from '../../customers/schema.ts';
 import { invalid } from '../../http/endpoint.ts';
 import { ApiError } from '../../lib/errors.ts';
 import type { Ids } from '../../lib/ids.ts';
+import { outOfRange } from '../../lib/out-of-range.ts';
 import type { Balance, Transfer } from './account.ts';
 import { Short } from './posting.ts';
 import type { LedgerStore, Totals } from './store.ts';
@@ -54,6 +55,7 @@ export class LedgerService {
       return transfer;
     } catch (error) {
       if (error instanceof Short) throw new ApiError('insufficient_balance', 'the available balance is lower than that');
+      if (outOfRange(error)) throw invalid('amount', 'would take the balance beyond 9223372036854.775807');
       throw error;
     }
   }

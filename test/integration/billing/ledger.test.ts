@@ -59,6 +59,15 @@ describe('the money of a customer', () => {
     }
   });
 
+  it('has an end, and what would go beyond it is refused by its field', async () => {
+    const { customerId } = await api.customer();
+    await credit(customerId, { amount: '1' });
+    await api.db('accounts').where({ customer_id: customerId, kind: 'available' }).update({ balance_micros: '9223372036854775000' });
+    const { status, body } = await credit(customerId, { amount: '9999999999.999999' });
+    expect([status, body.error.code, body.error.details[0].path]).to.deep.equal([400, 'invalid_request', 'amount']);
+    expect((await api.admin('GET', `/customers/${customerId}/balance`)).body.available_amount).to.equal('9223372036854.775');
+  });
+
   it('can be followed, newest first, page by page', async () => {
     const { customerId } = await api.customer();
     for (let n = 1; n <= 5; n++) await credit(customerId, { amount: `${n}`, reference: `n${n}` });
@@ -125,7 +134,7 @@ describe('the money of a customer', () => {
     });
 
     it('is refused for windows that are none', async () => {
-      expect((await usage('?from=yesterday')).body.error.details).to.deep.equal([{ path: 'from', message: 'must be an RFC 3339 time such as 2026-05-01T00:00:00Z' }]);
+      expect((await usage('?from=yesterday')).body.error.details).to.deep.equal([{ path: 'from', message: 'must be an RFC 3339 time such as 2026-05-01T00:00:00Z; in a URL the + of an offset is written %2B' }]);
       expect((await usage('?from=2026-06-01T00:00:00Z&to=2026-06-01T00:00:00Z')).body.error.details).to.deep.equal([{ path: 'to', message: 'must be after from' }]);
       expect((await usage('?since=2026-06-01T00:00:00Z')).body.error.details[0].path).to.equal('since');
       expect((await api.send('GET', '/v1/usage', { key: OPERATOR })).status).to.equal(401);

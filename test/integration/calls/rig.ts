@@ -265,7 +265,7 @@ export class ControlProcess {
   place(customer: Customer, to: string, over: Partial<CallOrder> = {}): Promise<Call | undefined> {
     return this.orDies(this.outbound.place({
       customerId: customer.id, applicationId: customer.id.replace('cust', 'app'), from: '+15550000001', to, metadata: {}, actions: JSON.stringify({ actions: WAITING }), ringSeconds: 60, ...over,
-    }));
+    }).then((placed) => this.calls.get(placed.id) ?? placed));
   }
 
   /** Resolves when nothing is under way any more that does not wait for a telephone or for time. */

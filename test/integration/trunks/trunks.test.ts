@@ -60,12 +60,14 @@ describe('trunks', () => {
     expect((await api.stores.trunks.get(trunk.id))?.password).to.equal(undefined);
   });
 
-  it('have a gateway name that no other trunk has, whoever owns it', async () => {
+  it('have a gateway name that no other trunk of the same owner has, and nobody learns of those of others', async () => {
     await create({ gateway_name: 'taken' });
-    for (const key of [mine.key, other.key]) {
-      const name = await post({ name: 'x', proxy: 'x.example', gateway_name: 'taken' }, key);
-      expect([name.status, name.body.error.code, name.body.error.message]).to.deep.equal([409, 'gateway_name_exists', 'gateway_name already exists']);
-    }
+    const name = await post({ name: 'x', proxy: 'x.example', gateway_name: 'taken' });
+    expect([name.status, name.body.error.code, name.body.error.message]).to.deep.equal([409, 'gateway_name_exists', 'gateway_name already exists']);
+    expect((await post({ name: 'x', proxy: 'x.example', gateway_name: 'taken' }, other.key)).status).to.equal(201);
+    const carrier = { name: 'x', proxy: 'x.example', gateway_name: 'taken' };
+    expect((await api.admin('POST', '/trunks', carrier)).status, "the operator's").to.equal(201);
+    expect((await api.admin('POST', '/trunks', carrier)).body.error.code).to.equal('gateway_name_exists');
     expect((await patch((await create()).id, { gateway_name: 'taken' })).body.error.code).to.equal('gateway_name_exists');
   });
 

@@ -43,8 +43,13 @@ describe('the documented events', () => {
     calls.end(call, { hangup: { by: 'api', cause: 'NORMAL_CLEARING' } });
     calls.end(create(), { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } });
     calls.end(create(), { hangup: { by: 'platform', cause: 'MEDIA_NODE_LOST' }, failure: { code: 'media_unavailable', message: 'lost' } });
+    const transferred = create();
+    calls.answered(transferred);
+    calls.end(transferred, { hangup: { by: 'platform', cause: 'NORMAL_CLEARING', sip_code: 200 }, failure: { code: 'transfer_unreachable', message: 'busy' } });
     const sent = changes.flatMap(({ outbox }) => outbox);
     for (const { body } of sent) checkEvent(JSON.parse(body));
+    const failed = sent.filter(({ event }) => event === 'call.failed').map(({ body }) => (JSON.parse(body) as { data: Record<string, unknown> }).data);
+    expect(failed.at(-1), 'a success of SIP is no code of a failure').to.deep.include({ code: 'transfer_unreachable' }).and.to.not.have.property('sip_code');
     expect(new Set(sent.map(({ event }) => event))).to.deep.equal(new Set(['call.created', 'call.answered', 'call.gathered', 'call.completed', 'call.canceled', 'call.failed']));
     expect(new Set(sent.map(({ status }) => status)), 'without a webhook they are kept for the live stream alone').to.deep.equal(new Set(['none']));
   });

@@ -21,10 +21,17 @@ const deep = (levels: number): unknown => (levels === 0 ? 1 : { a: deep(levels -
 describe('the order of a call', () => {
   it("is the seed's as written: record goes into the metadata, and who calls is who the key says", () => {
     expect(orderOf(CALLER, parse(callBody, { ...SEED, application_id: 'app_of_somebody_else' }))).to.deep.equal({
-      customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', metadata: { campaign: 'dev', record: true },
+      customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', metadata: { campaign: 'dev', record: true }, recordFromAnswer: true,
       answerUrl: undefined, actions: undefined, ringSeconds: 60, maxDurationSeconds: undefined, trunkId: undefined,
     });
     expect(orderOf(CALLER, parse(callBody, { from: '+15551230001', to: '+15551230002' })).metadata).to.deep.equal({});
+  });
+
+  it("records by its own record: true alone: one inside of the metadata is the customer's, and stays", () => {
+    for (const [more, recordFromAnswer, record] of [[{}, false, 'by hand'], [{ record: false }, false, 'by hand'], [{ record: true }, true, true]] as const) {
+      const order = orderOf(CALLER, parse(callBody, { from: SEED.from, to: SEED.to, metadata: { record: 'by hand' }, ...more }));
+      expect([order.recordFromAnswer, order.metadata.record]).to.deep.equal([recordFromAnswer, record]);
+    }
   });
 
   it('names each field that is not valid', () => {

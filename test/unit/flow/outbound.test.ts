@@ -83,8 +83,13 @@ describe('an outbound call', () => {
     });
   });
 
-  const place = (more: Partial<CallOrder> = {}): Promise<Call> =>
-    outbound.place({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', metadata: {}, ringSeconds: 60, ...more });
+  const order = (more: Partial<CallOrder> = {}): CallOrder =>
+    ({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', metadata: {}, ringSeconds: 60, ...more });
+  /** The call itself, which goes on. */
+  const place = async (more: Partial<CallOrder> = {}): Promise<Call> => {
+    const placed = await outbound.place(order(more));
+    return calls.get(placed.id) ?? placed;
+  };
   const answer = async (): Promise<void> => {
     channel.answered = true;
     channel.answeredAt = new Date();
@@ -154,11 +159,28 @@ describe('an outbound call', () => {
   });
 
   it('is recorded from its answer on when that is asked for', async () => {
-    await place({ metadata: { record: true } });
+    await place({ recordFromAnswer: true });
     await turns();
     expect(recorded).to.deep.equal([]);
     await answer();
     expect(recorded).to.deep.equal(['in_progress']);
+  });
+
+  it("is not recorded because of its metadata, which are the customer's", async () => {
+    const call = await place({ metadata: { record: true } });
+    await answer();
+    expect([recorded, call.metadata]).to.deep.equal([[], { record: true }]);
+  });
+
+  it('is shown as it was placed, dialing, however fast the far end answers', async () => {
+    ringing.resolve();
+    answered.resolve(true);
+    channel.answered = true;
+    channel.holdPlaying = true;
+    const placed = await outbound.place(order());
+    await turns();
+    expect(calls.get(placed.id)?.status).to.equal('in_progress');
+    expect([placed.status, placed.ringingAt, placed.answeredAt]).to.deep.equal(['dialing', undefined, undefined]);
   });
 
   for (const [sipCode, code] of [[486, 'busy'], [480, 'no_answer'], [603, 'rejected'], [404, 'invalid_number'], [503, 'congestion'], [500, 'unreachable']] as const) {
