@@ -62,6 +62,12 @@ describe('audio and keys as other telephones send them', function () {
     expect((await own.server.webhook(id, 'call.gathered')).data).to.include({ status: 'completed', digits });
   };
 
+  it('keys by SIP INFO are what the telephone has pressed, in either of the two ways of saying so', () =>
+    gathered('1*A9*', async (call) => {
+      for (const key of ['1', '*\r\n', 'a\r\n']) await call.request('INFO', [['Content-Type', 'application/dtmf']], key);
+      await call.pressInfo('9*');
+    }));
+
   it('keys whose timestamp never advances are told apart by their markers', () =>
     gathered('1223', (call) => call.press('1223', 120, 'never-advancing')));
 

@@ -13,7 +13,7 @@ export function digitOfInfo(request: SipRequest): Digit | undefined {
     if (ms > 0) duration = ms * 8;
   } else if (type === 'application/dtmf') signal = body.trim();
   if (!signal) return undefined;
-  // Some phones send the event number instead of the key.
-  const key = signal === '10' ? '*' : signal === '11' ? '#' : signal.toUpperCase();
+  // Some phones send the event number instead of the key, and the edge does for what is no digit.
+  const key = /^1[0-5]$/.test(signal) ? ('*#ABCD'[Number(signal) - 10] ?? '') : signal.toUpperCase();
   return /^[0-9*#A-D]$/.test(key) ? { digit: key, duration: clampDuration(duration) } : undefined;
 }
