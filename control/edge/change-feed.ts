@@ -75,7 +75,7 @@ export class ChangeFeed {
   }
 
   async #apply(change: Change): Promise<void> {
-    this.#options.forget();
+    if (change.room === 'customers' || change.room === 'applications') this.#options.forget();
     try {
       if (change.room === 'rates') return await this.#options.rates.refresh(change.id);
       const numbers = await this.#options.directory.refresh(change);

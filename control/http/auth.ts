@@ -24,16 +24,32 @@ export interface Authenticator {
 
 // A key that another instance has taken away goes on working here for this long.
 const REMEMBERED_MS = 5000;
+/**
+ * While the database does not answer, a key that was good before stays so for so long, unless something has been told to have changed:
+ * who has a call in progress must be able to hang it up then.
+ */
+const OUTAGE_MS = 3600_000;
+/** A look-up of a key that was good before holds up its request no longer than this; the next one is made after the same time again. */
+const RECHECK_MS = 1000;
 const MOST_REMEMBERED = 10_000;
 /** How long the database may take to find a key: one that hangs is as good as away. */
 const PATIENCE_MS = 5000;
+
+/** What is remembered of a key. */
+interface Known {
+  owner: Promise<KeyOwner | undefined>;
+  /** From then on it is asked for again. */
+  until: number;
+  /** What the database has said last. */
+  good: { owner: KeyOwner; since: number } | undefined;
+}
 
 /**
  * @param findKey looks a key up by its SHA-256 in hex
  * @param now milliseconds since the epoch
  */
 export function createAuthenticator(adminToken: string, findKey: (keyHash: string) => Promise<KeyOwner | undefined>, now: () => number = Date.now): Authenticator {
-  const known = new Map<string, { owner: Promise<KeyOwner | undefined>; until: number }>();
+  const known = new Map<string, Known>();
   const adminDigest = digest(adminToken);
 
   // Requests of one key that come together share one look-up. Only good keys stay, so that guesses take no room.
@@ -43,12 +59,23 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
     known.delete(keyHash);
     const [oldest] = known.size >= MOST_REMEMBERED ? known.keys() : [];
     if (oldest !== undefined) known.delete(oldest);
-    const fresh = { owner: within(PATIENCE_MS, findKey(keyHash)), until: now() + REMEMBERED_MS };
+    const asked = within(PATIENCE_MS, findKey(keyHash));
+    const good = entry?.good && now() - entry.good.since < OUTAGE_MS ? entry.good : undefined;
+    const fresh: Known = { owner: asked, until: now() + REMEMBERED_MS, good };
+    if (good) {
+      fresh.owner = within(RECHECK_MS, asked).catch(() => {
+        fresh.until = now() + RECHECK_MS;
+        return good.owner;
+      });
+    }
     known.set(keyHash, fresh);
     const drop = (): void => {
       if (known.get(keyHash) === fresh) known.delete(keyHash);
     };
-    fresh.owner.then((owner) => owner ?? drop(), drop);
+    asked.then((owner) => {
+      if (!owner) return drop();
+      fresh.good = { owner, since: now() };
+    }, () => { if (!good) drop(); });
     return fresh.owner;
   }
 

@@ -96,6 +96,30 @@ describe('authentication', () => {
     expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.include({ applicationId: 'app_1' });
   });
 
+  it('still knows a good key while the database hangs or fails, at once after the first time, but not what it was told to forget', async () => {
+    const key = newApiKey();
+    let now = 1_000_000;
+    let found: () => Promise<KeyOwner | undefined> = () => Promise.resolve(owner);
+    const authenticator = createAuthenticator(ADMIN, () => found(), () => now);
+    const authenticate = () => authenticator.authenticate('customer', `Bearer ${key}`);
+    await authenticate();
+    for (const outage of [() => new Promise<never>(() => undefined), () => Promise.reject(new Error('away'))]) {
+      found = outage;
+      now += 600_000;
+      expect(await authenticate()).to.include({ applicationId: 'app_1' });
+      expect(await Promise.race([authenticate(), new Promise((resolve) => setImmediate(resolve))])).to.include({ applicationId: 'app_1' });
+    }
+    // It is asked for again meanwhile: what was taken away is gone as soon as the database says so.
+    found = () => Promise.resolve(undefined);
+    now += 1001;
+    expect(await refusal(authenticate())).to.equal('unauthorized');
+    found = () => Promise.resolve(owner);
+    await authenticate();
+    found = () => Promise.reject(new Error('away'));
+    authenticator.forget();
+    expect(await refusal(authenticate())).to.match(/away/);
+  });
+
   it('lets the operator in by the token alone', async () => {
     const { authenticator, key } = setUp();
     expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`)).to.deep.equal({ kind: 'operator' });
