@@ -36,11 +36,13 @@ import { DidService } from './dids/service.ts';
 import { DidStore } from './dids/store.ts';
 import { ChangeFeed } from './edge/change-feed.ts';
 import { Decisions } from './edge/decisions.ts';
+import { CallEnder } from './edge/call-ender.ts';
 import { Dialogs } from './edge/dialogs.ts';
 import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
 import { Legs } from './edge/legs.ts';
+import { RelayedEnds } from './edge/relayed-ends.ts';
 import { TrunkStates } from './edge/trunk-states.ts';
 import { EdgeListener } from './edge/listener.ts';
 import { registerGauges } from './gauges.ts';
@@ -236,7 +238,10 @@ export function createApp(config: Config, logger: Logger): App {
   });
 
   // Kamailio's counterpart.
-  const decisions = new Decisions({ directory, calls, flows, admission, instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
+  const rpcs = config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url));
+  const ender = new CallEnder({ rpcs, audio: rtpengine, logger });
+  const relayedEnds = new RelayedEnds({ calls, ender });
+  const decisions = new Decisions({ directory, calls, flows, admission, endAsked: (id) => relayedEnds.asked(id), instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
   const decisionSeconds = new Histogram({
     name: 'minivoice_route_decision_duration_seconds',
     help: 'Time from a decision request of Kamailio to the end of its reply',
@@ -244,7 +249,7 @@ export function createApp(config: Config, logger: Logger): App {
     registers: [registry],
   });
   const listener = new EdgeListener({ decisions, token: config.EDGE_TOKEN, logger, observe: (seconds) => decisionSeconds.observe(seconds) });
-  const dialogs = new Dialogs({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), calls, logger });
+  const dialogs = new Dialogs({ rpcs, calls, ender, audio: rtpengine, logger });
   const intake = new Intake({
     calls, stored: callStore, flows, media, logger,
     instance: config.INSTANCE_ID,
@@ -253,7 +258,7 @@ export function createApp(config: Config, logger: Logger): App {
     claim: (id) => decisions.claim(id),
   });
 
-  followMoney({ billing, calls, flows, endRelayed: (call) => dialogs.endRelayed(call) });
+  followMoney({ billing, calls, flows, endUntilOver: (call, ending) => relayedEnds.endUntilOver(call, ending) });
 
   // What the API does to a call, be it here or in the care of another control process.
   const owners = new CallOwners({ calls, peers, instance: config.INSTANCE_ID });
@@ -263,8 +268,7 @@ export function createApp(config: Config, logger: Logger): App {
       await flow.hangup();
       return true;
     }
-    decisions.hungUpByApi(call);
-    return dialogs.endRelayed(call);
+    return relayedEnds.end(call, { hangup: { by: 'api', ...(call.answeredAt ? { cause: 'NORMAL_CLEARING' } : { cause: 'ORIGINATOR_CANCEL', sip_code: 487 }) } });
   });
   const replaceActions = owners.everywhere('actions', { body: actionsBody, reply: z.boolean() }, async (call, body) => (await flows.get(call.id)?.replace(stepsOf(body))) ?? false);
   const controlRecording = owners.everywhere('recording', { body: recordingAction, reply: recordingReply, timeoutMs: 4000 }, recordingControl({
@@ -279,7 +283,7 @@ export function createApp(config: Config, logger: Logger): App {
     })),
     // Kamailio can end a call whose process is away, too. Its record is finished when that process is back.
     hangup: (call) => hangUp(call, {}).catch(async (error: unknown) => {
-      if (error instanceof ApiError && error.code === 'service_unavailable' && (await dialogs.endRelayed(call))) return true;
+      if (error instanceof ApiError && error.code === 'service_unavailable' && (await ender.end(call))) return true;
       throw error;
     }),
   });
@@ -295,7 +299,7 @@ export function createApp(config: Config, logger: Logger): App {
   const applications = new ApplicationService({ store: stores.applications, webhooks: deliveryLog, ...services });
   const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: wakeWebhooks, fetch: guardedFetch.fetch, ids });
   const trunks = new TrunkService({ store: stores.trunks, ...services });
-  const trunkStates = new TrunkStates({ rpcs: config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url)), directory, note: (id, status) => trunks.noteStatus(id, status), logger });
+  const trunkStates = new TrunkStates({ rpcs, directory, note: (id, status) => trunks.noteStatus(id, status), logger });
   const idempotency = createIdempotency(db, secrets);
   const dayMs = 24 * 3600 * 1000;
   const callRetention = new CallRetention({ store: callStore, keepers: [holdStore, recordingStore], days: config.CALL_RETENTION_DAYS });
@@ -377,6 +381,7 @@ export function createApp(config: Config, logger: Logger): App {
       peers.stop();
       conferences.stop();
       dialogs.stop();
+      relayedEnds.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       setTimeout(() => server.closeAllConnections(), ms / 2).unref();

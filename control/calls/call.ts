@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../lib/errors.ts';
+import type { FarEnd } from '../lib/far-end.ts';
 
 export type CallStatus = 'dialing' | 'ringing' | 'in_progress' | 'completed' | 'failed' | 'canceled';
 export type RouteMode = 'webhook' | 'sip' | 'reject';
@@ -46,6 +47,8 @@ export interface Call {
   trunkId: string | undefined;
   providerCallId?: string;
   mediaNode?: string;
+  /** Those of its SIP dialogs that have been answered. */
+  farEnds?: readonly FarEnd[];
   variables: Record<string, string>;
   dialingAt?: Date;
   ringingAt?: Date;

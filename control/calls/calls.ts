@@ -4,6 +4,7 @@ import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
 import { endData, envelope, type CallEvent, type RecordingEvent, type StreamEvent } from './events.ts';
+import type { FarEnd } from '../lib/far-end.ts';
 import type { Change, Journal } from './journal.ts';
 import type { TimelineEntry } from './store.ts';
 
@@ -36,6 +37,9 @@ export interface CallEnding {
   /** The caller had canceled before the answer went out: the call was never answered, and costs nothing. */
   answerTakenBack?: boolean;
 }
+
+/** A flow may connect one second leg after the other: the last ones are those that may be up. */
+const MOST_FAR_ENDS = 4;
 
 interface CallsOptions {
   ids: Ids;
@@ -167,6 +171,12 @@ export class Calls {
     if (isTerminal(call.status)) return;
     call.mediaNode = mediaNode;
     this.#record(call, this.#now(), 'media.dialing', { node: mediaNode, provider_call_id: call.providerCallId });
+  }
+
+  /** How sides of the call are reached within dialogs that have been answered: stored with what is told of the call next. */
+  reachable(call: Call, ends: readonly FarEnd[]): void {
+    const known = (call.farEnds ?? []).filter(({ sipCallId }) => ends.every((end) => end.sipCallId !== sipCallId));
+    if (ends.length > 0) call.farEnds = [...known, ...ends].slice(-MOST_FAR_ENDS);
   }
 
   /** An outbound call goes over this trunk, which need not be the one that was tried first. */

@@ -5,6 +5,7 @@ import { parseJson } from '../lib/json-column.ts';
 import { formatMicros } from '../lib/money.ts';
 import { together, type Statement } from '../lib/together.ts';
 import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
+import type { FarEnd } from '../lib/far-end.ts';
 
 /** One line of a call's story. `n` orders the lines of one call and makes writing one twice harmless. */
 export interface TimelineEntry {
@@ -32,11 +33,11 @@ const COLUMNS = [
   'id', 'customer_id', 'application_id', 'provider_call_id', 'direction', 'from_number', 'to_number', 'status', 'route_mode', 'routing_target',
   'answer_url', 'metadata', 'variables', 'created_at', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at',
   'hangup_by', 'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'sip_call_id', 'event_counts',
-  'actions', 'max_duration_seconds', 'record_from_answer',
+  'actions', 'max_duration_seconds', 'record_from_answer', 'far_ends',
 ] as const;
 const CHANGING = [
   'provider_call_id', 'status', 'variables', 'dialing_at', 'ringing_at', 'answered_at', 'ended_at', 'hangup_by',
-  'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'event_counts',
+  'hangup_cause', 'hangup_sip_code', 'failure_code', 'failure_message', 'trunk_id', 'media_node', 'event_counts', 'far_ends',
 ] as const;
 const UPSERT_HEAD = `INSERT INTO calls (${COLUMNS.join(',')}) VALUES `;
 const ROW = `(${COLUMNS.map(() => '?').join(',')})`;
@@ -51,7 +52,7 @@ const rowOf = (call: Call): (string | number | Date | null)[] => [
   call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null,
   call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
   call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
-  call.actions ?? null, call.maxDurationSeconds ?? null, call.recordFromAnswer ? 1 : 0,
+  call.actions ?? null, call.maxDurationSeconds ?? null, call.recordFromAnswer ? 1 : 0, call.farEnds ? JSON.stringify(call.farEnds) : null,
 ];
 
 interface CallRow {
@@ -61,6 +62,7 @@ interface CallRow {
   cost_micros: string | number | null; cost_currency: string | null; hangup_by: Hangup['by'] | null; hangup_cause: string | null; hangup_sip_code: number | null;
   failure_code: FailureCode | null; failure_message: string | null; trunk_id: string | null; media_node: string | null; sip_call_id: string | null;
   event_counts: unknown; actions: string | null; max_duration_seconds: number | null; record_from_answer: number | boolean;
+  far_ends: unknown;
 }
 
 const callOf = (row: CallRow): Call => ({
@@ -93,6 +95,7 @@ const callOf = (row: CallRow): Call => ({
   actions: row.actions ?? undefined,
   maxDurationSeconds: row.max_duration_seconds ?? undefined,
   recordFromAnswer: Boolean(row.record_from_answer),
+  ...(row.far_ends !== null && { farEnds: parseJson<FarEnd[]>(row.far_ends) }),
 });
 
 const upsertOf = (calls: readonly Call[]): Statement => [UPSERT_HEAD + calls.map(() => ROW).join(',') + UPSERT_TAIL, calls.flatMap(rowOf)];

@@ -1,7 +1,9 @@
 import type { Admission } from '../calls/admission.ts';
 import { ANONYMOUS, failureOf, isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
+import { sidesOf, type FarEnd } from '../lib/far-end.ts';
 import { ApiError } from '../lib/errors.ts';
+import { TookTooLong, within } from '../lib/within.ts';
 import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
 import { z } from 'zod';
@@ -27,14 +29,21 @@ export type Decision =
   | { action: 'reject'; code: number; reason: string; retry_after?: number };
 
 export const DialogNotice = z.object({
-  event: z.enum(['canceled', 'answered', 'ended', 'failed']),
+  event: z.enum(['canceled', 'answered', 'ended', 'failed', 'undecided']),
   call: z.string(),
   sip_call_id: sipText,
   from_tag: sipText.default(''),
   branch: sipText.optional(),
   code: z.coerce.number().int().optional(),
   reason: z.string().optional(),
-  by: z.enum(['caller', 'callee', 'platform']).optional(),
+  /** `side`: one of the two, whose From tag is given. Kamailio has no dialog of the call any more. */
+  by: z.enum(['caller', 'callee', 'platform', 'side']).optional(),
+  /** Of a call that is answered: the tag of who has answered, and how both sides are reached within the dialog. */
+  to_tag: sipText.optional(),
+  to_caller: z.string().optional(),
+  to_callee: z.string().optional(),
+  caller_routes: z.string().optional(),
+  callee_routes: z.string().optional(),
 });
 
 interface Options {
@@ -43,6 +52,8 @@ interface Options {
   flows: Flows;
   /** Lets calls in that cost something. Those with a flow are the flow's to let in. */
   admission: Pick<Admission, 'costsToTake' | 'admitInbound'>;
+  /** As what the end of a call is to be told that this process has asked for. */
+  endAsked: (callId: string) => CallEnding | undefined;
   /** This control process's number: the media node's events of its calls are its own. */
   instance: number;
   /** Whether any media node can take a call. */
@@ -54,7 +65,13 @@ const NOT_FOUND: Decision = { action: 'reject', code: 404, reason: 'Not Found' }
 const FORBIDDEN: Decision = { action: 'reject', code: 403, reason: 'Forbidden' };
 const TERMINATED: Decision = { action: 'reject', code: 487, reason: 'Request Terminated' };
 const CANCELED: CallEnding = { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } };
+const UNDECIDED: CallEnding = {
+  hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'internal_error', message: 'what was to become of the call was not said in time' },
+};
 const TEMPORARILY: Decision = { action: 'reject', code: 480, reason: 'Temporarily Unavailable' };
+
+/** Kamailio waits 2 s for a decision (DECISION_MS in kamailio/site.cfg): what is let in by then has to be told in time. */
+const PATIENCE_MS = 1500;
 
 /** A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are shorter). */
 const UNCLAIMED_MS = 20_000;
@@ -63,8 +80,6 @@ const UNCLAIMED_MS = 20_000;
 export class Decisions {
   readonly #options: Options;
   readonly #pending = new PendingCalls();
-  /** Relayed calls the API is hanging up: Kamailio will say that it has ended them itself. */
-  readonly #byApi = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #draining = false;
 
@@ -73,7 +88,6 @@ export class Decisions {
     this.#timer = setInterval(() => this.#expire(), 1000).unref();
     options.calls.onTerminal((call) => {
       this.#pending.remove(call.id);
-      this.#byApi.delete(call.id);
     });
   }
 
@@ -95,11 +109,6 @@ export class Decisions {
     this.#pending.claimed(callId);
   }
 
-  /** Whoever ends this relayed call in Kamailio's name, it is the API. */
-  hungUpByApi(call: Call): void {
-    if (!isTerminal(call.status)) this.#byApi.add(call.id);
-  }
-
   /** From memory, at once; only a relayed call that costs something to take waits for the database. */
   decide(request: z.infer<typeof RouteRequest>): Decision | Promise<Decision> {
     const { directory, calls, flows, admission, mediaReady } = this.#options;
@@ -116,7 +125,7 @@ export class Decisions {
       const [first] = targets;
       if (first === undefined) return TEMPORARILY;
       const call = calls.createInbound({ ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first }, detail);
-      if (this.#canceledMeanwhile(call, key)) return TERMINATED;
+      if (this.#overMeanwhile(call, key)) return TERMINATED;
       this.#pending.add(call.id, key);
       const decision: Decision = { action: 'sip', call: call.id, targets };
       return admission.costsToTake(call) ? this.#paid(call, decision) : decision;
@@ -126,7 +135,7 @@ export class Decisions {
     if (application?.status !== 'active') return TEMPORARILY;
     const call = calls.createInbound(
       { ...base, applicationId: application.id, routeMode: 'webhook', routingTarget: application.id, answerUrl: application.answerUrl }, detail);
-    if (this.#canceledMeanwhile(call, key)) return TERMINATED;
+    if (this.#overMeanwhile(call, key)) return TERMINATED;
     if (!mediaReady()) {
       calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'media_unavailable', message: 'no media node is available' } });
       return UNAVAILABLE;
@@ -141,17 +150,20 @@ export class Decisions {
     const { calls } = this.#options;
     const key = inviteKey(notice);
     const id = notice.call || this.#pending.find(key);
-    if (!id && notice.event === 'canceled') return this.#pending.canceledEarly(key);
+    if (!id && notice.event === 'canceled') return this.#pending.endedEarly(key, CANCELED);
+    if (!id && notice.event === 'undecided') return this.#pending.endedEarly(key, UNDECIDED);
     const call = id ? calls.get(id) : undefined;
     if (!call) return;
     const sip_code = notice.code || undefined;
     if (notice.event === 'answered') {
+      calls.reachable(call, endsOf(notice));
       calls.answered(call);
     } else if (notice.event === 'canceled') {
       calls.end(call, CANCELED);
+    } else if (notice.event === 'undecided') {
+      calls.end(call, UNDECIDED);
     } else if (notice.event === 'ended') {
-      const by = notice.by ?? 'platform';
-      calls.end(call, { hangup: { by: by === 'platform' && this.#byApi.has(call.id) ? 'api' : by, cause: 'NORMAL_CLEARING' } });
+      calls.end(call, this.#options.endAsked(call.id) ?? { hangup: { by: notice.by === 'side' ? sideOf(call, notice.from_tag) : (notice.by ?? 'platform'), cause: 'NORMAL_CLEARING' } });
     } else {
       const webhook = call.routeMode === 'webhook';
       const code = webhook ? 'media_unavailable' : failureOf(notice.code ?? 0);
@@ -163,8 +175,13 @@ export class Decisions {
   async #paid(call: Call, decision: Decision): Promise<Decision> {
     const { calls, admission } = this.#options;
     try {
-      await admission.admitInbound(call);
+      // What is held later is given back: the call has ended by then.
+      await within(PATIENCE_MS, admission.admitInbound(call));
     } catch (error) {
+      if (error instanceof TookTooLong) {
+        calls.end(call, UNDECIDED);
+        return UNAVAILABLE;
+      }
       if (!(error instanceof ApiError)) throw error;
       const unpaid = error.code === 'insufficient_balance';
       const failure = { code: unpaid ? error.code : 'internal_error', message: error.message } as const;
@@ -174,11 +191,11 @@ export class Decisions {
     return isTerminal(call.status) ? TERMINATED : decision;
   }
 
-  /** The caller gave up while the request for this decision was on its way: the call is told of, and is over. */
-  #canceledMeanwhile(call: Call, key: string): boolean {
-    if (!this.#pending.wasCanceled(key)) return false;
-    this.#options.calls.end(call, CANCELED);
-    return true;
+  /** The caller gave up, or Kamailio did, while the request for this decision was on its way: the call is told of, and is over. */
+  #overMeanwhile(call: Call, key: string): boolean {
+    const ending = this.#pending.endedBefore(key);
+    if (ending) this.#options.calls.end(call, ending);
+    return ending !== undefined;
   }
 
   #expire(): void {
@@ -192,6 +209,14 @@ export class Decisions {
     }
   }
 }
+
+/** How both sides of a relayed call are reached, where Kamailio has said so. */
+function endsOf({ sip_call_id: sipCallId, from_tag: fromTag, to_tag: toTag, to_caller: toCaller, to_callee: toCallee, caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '' }: z.infer<typeof DialogNotice>): FarEnd[] {
+  return toTag && toCaller && toCallee ? sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes }) : [];
+}
+
+/** Whose tag this is: of a relayed call the caller's side is known first, then the other one. */
+const sideOf = (call: Call, tag: string): 'caller' | 'callee' => (call.farEnds?.[1]?.toTag === tag ? 'callee' : 'caller');
 
 /** Everything the call can be rebuilt from by a process that never saw the decision. */
 function headersOf(call: Call, instance: number): string {

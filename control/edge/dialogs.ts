@@ -2,55 +2,57 @@ import { isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
 import { NODE_LOST } from '../media/media.ts';
-import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
+import type { CallEnder } from './call-ender.ts';
+import { dialogsOf, upSince, type Dialog, type Rpc } from './dialog.ts';
 
-/** A dialog as Kamailio lists it. */
-interface Dialog {
-  /** The tags and Call-ID that name it (RFC 3261 §12). */
-  callId: string;
-  fromTag: string;
-  toTag: string;
-  /** The number of its INVITE. */
-  cseq: string;
-  answered: boolean;
-  /** Since when, where it is. */
-  answeredAt: Date | undefined;
-  /** The call it is a leg of, where there is one. */
-  call: string | undefined;
+interface Options {
+  rpcs: readonly Rpc[];
+  calls: Calls;
+  ender: Pick<CallEnder, 'tryToEnd'>;
+  /** Whether rtpengine has audio of a call; undefined where it cannot say: it is away, or was not up all the while. */
+  audio: { knows(rtpId: string, since: Date): Promise<boolean | undefined> };
+  logger: Logger;
+  now?: () => Date;
 }
 
-const SWEEP_MS = 30_000;
-/** A call so young may not be in Kamailio's list yet. */
-const GRACE_MS = 60_000;
-/** A node that dies takes many calls with it: Kamailio is asked once for those of so long. */
-const GATHER_MS = 100;
-/** State of a dialog from its 200 on (dialog module: 1 and 2 are before it). */
-const ANSWERED = 3;
-/** How often Kamailio is asked again when it cannot be reached, a second apart. One that has restarted has no dialogs. */
-const TRIES = 10;
+const SWEEP_MS = 20_000;
+/** A call so young may not be in Kamailio's memory yet: its decision is on the way. */
+const GRACE_MS = 10_000;
+/** Calls looked at, or ended, at once. */
+const PARALLEL = 12;
+/** What a media node has left is tried to be ended after so long, and then after twice as long, up to the longest. */
+const FIRST_MS = 500;
+const LONGEST_MS = 10_000;
+/** A far end that has not answered a BYE for so long is given up. */
+const GIVE_UP_MS = 30 * 60_000;
+
+/** What Kamailio says of a call. */
+type Held = { dialogs: readonly Dialog[]; certain: boolean };
 
 /**
- * The dialogs that Kamailio holds: ends those whose media node has died, and finds out about relayed calls whose end was
- * told while this process was away.
+ * Brings books and wire together where one of them was away: ends what is left of calls whose media node has died, and finds out about
+ * relayed calls whose answer or end was told to nobody.
  */
 export class Dialogs {
-  readonly #rpcs: readonly Pick<KamailioRpc, 'url' | 'call'>[];
-  readonly #calls: Calls;
-  readonly #logger: Logger;
+  readonly #options: Options;
   readonly #now: () => Date;
   #timer: NodeJS.Timeout | undefined;
-  /** Calls whose media node is gone. */
-  #forsaken = new Set<string>();
+  /** Calls whose media node is gone, and since when. */
+  readonly #forsaken = new Map<string, { call: Call; since: number }>();
+  #forsaking: 'now' | NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor({ rpcs, calls, logger, now = () => new Date() }: { rpcs: readonly Pick<KamailioRpc, 'url' | 'call'>[]; calls: Calls; logger: Logger; now?: () => Date }) {
-    this.#rpcs = rpcs;
-    this.#calls = calls;
-    this.#logger = logger;
-    calls.onTerminal(({ id, routeMode, hangup }) => {
-      if (routeMode === 'webhook' && (hangup?.cause === NODE_LOST || hangup?.cause === UNSEEN)) this.#forsake(id);
+  constructor(options: Options) {
+    this.#options = options;
+    this.#now = options.now ?? ((): Date => new Date());
+    options.calls.onTerminal((call) => {
+      if (call.routeMode === 'webhook' && (call.hangup?.cause === NODE_LOST || call.hangup?.cause === UNSEEN)) this.forsake(call);
     });
-    this.#now = now;
+  }
+
+  /** Calls whose media node is gone, and of which something may be left, for a gauge. */
+  get forsaken(): number {
+    return this.#forsaken.size;
   }
 
   /** Looks at once, since what Kamailio told while nobody listened is not told again, and then now and then. */
@@ -64,75 +66,75 @@ export class Dialogs {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    if (this.#forsaking !== 'now') clearTimeout(this.#forsaking);
   }
 
-  /** Ends a dialog, on whichever Kamailio has it: BYE to both sides, or CANCEL to who rings. Returns whether one had. */
-  async #end({ callId, fromTag, toTag, cseq, answered }: Dialog): Promise<boolean> {
-    const results = await Promise.all(this.#rpcs.map((rpc) => (answered ? rpc.call('dlg.terminate_dlg', [callId, fromTag, toTag]) : rpc.call('tm.cancel', [callId, cseq])).then(() => true, (error: unknown) => {
-      if (!(error instanceof RpcRefusal)) this.#logger.warn({ err: error, kamailio: rpc.url, sip_call_id: callId }, 'a dialog could not be ended');
-      return false;
-    })));
-    return results.includes(true);
+  /** The node that held a call is gone and cannot tell the others: the dialogs with them, the second leg's too, are ended. */
+  forsake(call: Call): void {
+    this.#forsaken.set(call.id, { call, since: this.#now().getTime() });
+    if (this.#forsaking === 'now') return;
+    clearTimeout(this.#forsaking);
+    void this.#endForsaken(FIRST_MS);
   }
 
-  /** The node that held a call is gone, and cannot tell the others: the dialogs with them, the second leg's too, are ended. */
-  #forsake(callId: string): void {
-    if (this.#forsaken.size === 0) setTimeout(() => void this.#endForsaken(), GATHER_MS).unref();
-    this.#forsaken.add(callId);
-  }
-
-  async #endForsaken(): Promise<void> {
-    const calls = this.#forsaken;
-    this.#forsaken = new Set();
-    for (const rpc of this.#rpcs) {
-      for (let tries = 0; tries < TRIES; tries++) {
-        try {
-          for (const dialog of await dialogsOf(rpc)) if (dialog.call !== undefined && calls.has(dialog.call)) await this.#end(dialog);
-          break;
-        } catch (error) {
-          this.#logger.warn({ err: error, kamailio: rpc.url }, 'the dialogs of calls whose media node is gone could not be ended');
-          await new Promise((resolve) => setTimeout(resolve, 1000).unref());
-        }
-      }
-    }
-  }
-
-  /** Hangs up a call that Kamailio relays. Returns false where no Kamailio has it. */
-  async endRelayed(call: Call): Promise<boolean> {
-    const lists = await Promise.all(this.#rpcs.map((rpc) => dialogsOf(rpc).catch(() => [])));
-    const dialog = lists.flat().find(({ callId }) => callId === call.sipCallId);
-    return dialog !== undefined && this.#end(dialog);
+  /** Once for each of them; what is left of them then, and what has come meanwhile, a little later. */
+  async #endForsaken(pauseMs: number): Promise<void> {
+    this.#forsaking = 'now';
+    const tried = [...this.#forsaken.values()];
+    await inParallel(tried, async ({ call, since }) => {
+      const { all } = await this.#options.ender.tryToEnd(call);
+      const givenUp = this.#now().getTime() - since > GIVE_UP_MS;
+      if (!all && givenUp) this.#options.logger.error({ call: call.id }, 'what a dead media node has left of a call could not be ended, and is given up');
+      if (all || givenUp) this.#forsaken.delete(call.id);
+    });
+    this.#forsaking = undefined;
+    if (this.#forsaken.size === 0 || this.#stopped) return;
+    const fresh = [...this.#forsaken.values()].some((one) => !tried.includes(one));
+    const pause = fresh ? 0 : pauseMs;
+    this.#forsaking = setTimeout(() => void this.#endForsaken(fresh ? FIRST_MS : Math.min(pauseMs * 2, LONGEST_MS)), pause);
   }
 
   /** Makes up for what was told of relayed calls while nobody listened: that they were answered, or that they have ended. */
   async sweep(): Promise<void> {
-    const relayed = this.#calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
+    const relayed = this.#options.calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
     if (relayed.length === 0) return;
-    try {
-      const lists = await Promise.all(this.#rpcs.map((rpc) => dialogsOf(rpc)));
-      const held = new Map(lists.flat().map((dialog) => [dialog.callId, dialog]));
-      for (const call of relayed) {
-        const dialog = call.sipCallId === undefined ? undefined : held.get(call.sipCallId);
-        if (dialog?.answeredAt && !call.answeredAt) this.#calls.answered(call, new Date(Math.min(dialog.answeredAt.getTime(), this.#now().getTime())));
-        if (dialog || this.#now().getTime() - call.createdAt.getTime() <= GRACE_MS) continue;
-        this.#calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
-        this.#calls.end(call, { hangup: { by: 'platform', cause: UNSEEN } });
-      }
-    } catch (error) {
-      this.#logger.warn({ err: error }, 'the dialogs of kamailio could not be listed');
+    const { rpcs, logger } = this.#options;
+    const since = await Promise.all(rpcs.map((rpc) => upSince(rpc, this.#now()).catch((error: unknown) => {
+      logger.warn({ err: error, kamailio: rpc.url }, 'a kamailio cannot be asked for its dialogs');
+      return undefined;
+    })));
+    await inParallel(relayed, async (call) => {
+      const held = await this.#heldOf(call, since);
+      if (!isTerminal(call.status)) await this.#compare(call, held);
+    });
+  }
+
+  /** Not to be listed says something only at a Kamailio that has been up since before the call. */
+  async #heldOf(call: Call, since: readonly (Date | undefined)[]): Promise<Held> {
+    const lists = await Promise.all(this.#options.rpcs.map((rpc, index) => (since[index] === undefined ? Promise.resolve(undefined) : dialogsOf(rpc, call.id).catch(() => undefined))));
+    return { dialogs: lists.flatMap((list) => list ?? []), certain: since.every((date, index) => date !== undefined && date < call.createdAt && lists[index] !== undefined) };
+  }
+
+  async #compare(call: Call, { dialogs, certain }: Held): Promise<void> {
+    const { calls, audio } = this.#options;
+    const [dialog] = dialogs;
+    if (dialog) {
+      if (!dialog.answeredAt || call.answeredAt) return;
+      calls.reachable(call, dialog.farEnds);
+      return calls.answered(call, new Date(Math.min(dialog.answeredAt.getTime(), this.#now().getTime())));
     }
+    if (this.#now().getTime() - call.createdAt.getTime() <= GRACE_MS) return;
+    // Kamailio has forgotten the call, or never had it. While there is audio it goes on; its end is told when a BYE passes.
+    if (!certain && (await audio.knows(call.id, call.createdAt)) !== false) return;
+    if (isTerminal(call.status)) return;
+    calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
+    calls.end(call, { hangup: { by: 'platform', cause: UNSEEN } });
   }
 }
 
-async function dialogsOf(rpc: Pick<KamailioRpc, 'call'>): Promise<Dialog[]> {
-  const list = await rpc.call('dlg.list');
-  return (Array.isArray(list) ? list : []).map((item: unknown) => {
-    const dialog = item as { 'call-id'?: string; state?: number; start_ts?: number; caller?: { tag?: string; cseq?: string }; callee?: { tag?: string | null }; variables?: { call?: string }[] };
-    return {
-      callId: dialog['call-id'] ?? '', fromTag: dialog.caller?.tag ?? '', toTag: dialog.callee?.tag ?? '', cseq: dialog.caller?.cseq ?? '',
-      answered: (dialog.state ?? 0) >= ANSWERED, call: dialog.variables?.find(({ call }) => call !== undefined)?.call,
-      // Whole seconds, cut off: the next one is not too early.
-      answeredAt: dialog.start_ts ? new Date((dialog.start_ts + 1) * 1000) : undefined,
-    };
-  });
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const next = items.values();
+  await Promise.all(Array.from({ length: PARALLEL }, async () => {
+    for (const item of next) await work(item);
+  }));
 }

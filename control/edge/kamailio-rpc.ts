@@ -25,11 +25,15 @@ export class KamailioRpc {
     this.#got = got.extend({ agent: { http: this.#agent }, timeout: { request: timeoutMs }, retry: { limit: 0 }, throwHttpErrors: true });
   }
 
-  /** @throws RpcRefusal when Kamailio refuses, got's RequestError when it cannot be reached. */
-  async call(method: string, params: (string | number)[] = []): Promise<unknown> {
+  /**
+   * @param timeoutMs for what takes its time
+   * @throws RpcRefusal when Kamailio refuses, got's RequestError when it cannot be reached.
+   */
+  async call(method: string, params: (string | number)[] = [], timeoutMs?: number): Promise<unknown> {
     let text: string;
     try {
-      text = await this.#got.post(this.url, { body: JSON.stringify(jsonrpc.request(++this.#id, method, params)), headers: { 'content-type': 'application/json' } }).text();
+      const body = JSON.stringify(jsonrpc.request(++this.#id, method, params));
+      text = await this.#got.post(this.url, { body, headers: { 'content-type': 'application/json' }, ...(timeoutMs !== undefined && { timeout: { request: timeoutMs } }) }).text();
     } catch (error) {
       if (!(error instanceof HTTPError) || typeof error.response.body !== 'string') throw error;
       text = error.response.body; // Refusals come with an HTTP error status and a JSON-RPC body.

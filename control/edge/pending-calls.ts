@@ -1,5 +1,7 @@
-/** A CANCEL may arrive before the request for the decision it is about: so long it is remembered. */
-const EARLY_MS = 10_000;
+import type { CallEnding } from '../calls/calls.ts';
+
+/** The end of a call may be told before the request for its decision is read: so long it is remembered. */
+const EARLY_MS = 30_000;
 const MOST_EARLY = 10_000;
 
 /**
@@ -8,14 +10,14 @@ const MOST_EARLY = 10_000;
  */
 export const inviteKey = (invite: { sip_call_id: string; from_tag: string; branch?: string | undefined }): string => `${invite.from_tag} ${invite.branch ?? ''} ${invite.sip_call_id}`;
 
-/** The calls between their decision and whoever takes them up, by INVITE; and the cancels nobody could make sense of yet. */
+/** The calls between their decision and whoever takes them up, by INVITE; and the ends nobody could make sense of yet. */
 export class PendingCalls {
   readonly #now: () => number;
   readonly #callOf = new Map<string, string>();
   readonly #keyOf = new Map<string, string>();
   /** Until when a media node must have taken the call, in the order of the decisions. */
   readonly #deadlines = new Map<string, number>();
-  readonly #early = new Map<string, number>();
+  readonly #early = new Map<string, { until: number; ending: CallEnding }>();
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -49,21 +51,21 @@ export class PendingCalls {
     return this.#callOf.get(key);
   }
 
-  /** Notes a cancel of a call that is not known yet. */
-  canceledEarly(key: string): void {
+  /** Notes how a call has ended that is not known yet. */
+  endedEarly(key: string, ending: CallEnding): void {
     const now = this.#now();
-    for (const [old, until] of this.#early) {
+    for (const [old, { until }] of this.#early) {
       if (until > now && this.#early.size < MOST_EARLY) break;
       this.#early.delete(old);
     }
-    this.#early.set(key, now + EARLY_MS);
+    this.#early.set(key, { until: now + EARLY_MS, ending });
   }
 
-  /** Whether this call's cancel has come before it; asked once. */
-  wasCanceled(key: string): boolean {
-    const until = this.#early.get(key);
+  /** How this call has ended before it came to be known, if it has; asked once. */
+  endedBefore(key: string): CallEnding | undefined {
+    const early = this.#early.get(key);
     this.#early.delete(key);
-    return until !== undefined && until > this.#now();
+    return early && early.until > this.#now() ? early.ending : undefined;
   }
 
   /** Calls whose time to be taken up is over; each is named once. */

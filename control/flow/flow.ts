@@ -159,11 +159,17 @@ export class Flow {
   #answered(channel: Channel): void {
     const { call } = this;
     const { calls, recorder } = this.#services;
+    this.#reachable(channel);
     calls.answered(call, channel.answeredAt);
     if (!call.recordFromAnswer) return;
     recorder.start(call, channel).catch((error: unknown) => {
       if (!(error instanceof ChannelGone)) calls.note(call, 'recording.not_started', { message: messageOf(error) });
     });
+  }
+
+  /** Should the node die, what is left of the call can be ended without it. */
+  #reachable({ farEnd }: Channel): void {
+    if (farEnd) this.#services.calls.reachable(this.call, [farEnd]);
   }
 
   /** An answered call may be bounded; it is the platform that ends it then. */
@@ -253,6 +259,7 @@ export class Flow {
     if (!channel.answered && step.action !== 'reject') {
       await this.#admit();
       await channel.answer();
+      this.#reachable(channel);
       calls.answered(call);
     }
     const save = (): void => states.save(call.id, state);
@@ -360,7 +367,10 @@ export class Flow {
   #finish(end: ChannelEnd): void {
     const { calls } = this.#services;
     // It may have ended in the moment between its answer and the record of that.
-    if (this.#channel?.answered && !this.call.answeredAt) calls.answered(this.call, this.#channel.answeredAt);
+    if (this.#channel?.answered && !this.call.answeredAt) {
+      this.#reachable(this.#channel);
+      calls.answered(this.call, this.#channel.answeredAt);
+    }
     const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
     const unanswered = this.call.direction === 'outbound' && !this.call.answeredAt;
     if (end.by === 'node') {

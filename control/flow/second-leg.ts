@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { FailureCode } from '../calls/call.ts';
+import type { FarEnd } from '../lib/far-end.ts';
 import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
 import { isE164 } from '../lib/e164.ts';
 import { ApiError, type ErrorCode } from '../lib/errors.ts';
@@ -47,7 +48,7 @@ async function ring({ destination, to, from, timeout_seconds }: LegFields, conte
     if (signal.aborted) return { reached: false, cause: 'ORIGINATOR_CANCEL' };
     calls.note(call, 'leg.requested', { uris: leg.route.uris, from: leg.route.from });
     const result = await channel.bridge({
-      ...leg.route, timeoutSeconds: timeout_seconds, onRinging: () => calls.note(call, 'leg.ringing'), onAnswered: () => answered(context, leg), onTrunk: leg.routed,
+      ...leg.route, timeoutSeconds: timeout_seconds, onRinging: () => calls.note(call, 'leg.ringing'), onAnswered: (_uuid, farEnd) => answered(context, leg, farEnd), onTrunk: leg.routed,
     });
     calls.note(call, 'leg.ended', { ...result });
     return result;
@@ -76,7 +77,8 @@ async function seeThrough(context: FlowContext, { leg: found }: Resumed): Promis
   }
 }
 
-function answered({ call, calls, state, save, now }: FlowContext, leg: LegWatch): void {
+function answered({ call, calls, state, save, now }: FlowContext, leg: LegWatch, farEnd?: FarEnd): void {
+  if (farEnd) calls.reachable(call, [farEnd]);
   const first = state.legAnsweredAt === undefined;
   state.legAnsweredAt ??= now().getTime();
   leg.answered(new Date(state.legAnsweredAt));

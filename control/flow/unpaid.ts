@@ -1,14 +1,14 @@
 import type { Billing, Exhaustion } from '../billing/billing.ts';
 import { isTerminal, type Call } from '../calls/call.ts';
-import type { Calls } from '../calls/calls.ts';
+import type { CallEnding, Calls } from '../calls/calls.ts';
 import type { Flows } from './flows.ts';
 
 interface Options {
   billing: Pick<Billing, 'onWarning' | 'onExhausted'>;
   calls: Calls;
   flows: Pick<Flows, 'get'>;
-  /** Hangs up a call that no media node has. */
-  endRelayed: (call: Call) => Promise<boolean>;
+  /** Hangs up a call that no media node has, and tries that until it has happened: then its record ends, too. */
+  endUntilOver: (call: Call, ending: CallEnding) => void;
 }
 
 /** How a call ends that is not paid for any longer. */
@@ -19,7 +19,7 @@ const EXHAUSTED: Record<Exhaustion, NonNullable<Call['failure']>> = {
 };
 
 /** What billing says of a leg becomes a line of its call's story, or the call's end. */
-export function followMoney({ billing, calls, flows, endRelayed }: Options): void {
+export function followMoney({ billing, calls, flows, endUntilOver }: Options): void {
   billing.onWarning(({ callId, leg }, warning) => {
     const call = calls.get(callId);
     if (call) calls.note(call, 'billing.warning', { leg, ...warning });
@@ -29,7 +29,6 @@ export function followMoney({ billing, calls, flows, endRelayed }: Options): voi
     if (!call || isTerminal(call.status)) return;
     const flow = flows.get(callId);
     if (flow) return void flow.fail(EXHAUSTED[why]);
-    calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_CLEARING' }, failure: EXHAUSTED[why] });
-    void endRelayed(call);
+    endUntilOver(call, { hangup: { by: 'platform', cause: 'NORMAL_CLEARING' }, failure: EXHAUSTED[why] });
   });
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
 import type { ChannelCommands, ChannelNode, LegListener } from './channel-commands.ts';
-import { isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
+import { farEndIn, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
 import { dialString, legOf } from './dial-string.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
@@ -53,7 +53,7 @@ export class Bridge {
         onRinging?.();
       } else if (news === 'answered' && !this.#connected) {
         this.#connected = true;
-        onAnswered?.(leg);
+        onAnswered?.(leg, farEndIn(headers));
       }
     }, () => {
       // A leg that sends no final code leaves the one of the leg before it behind.

@@ -1,3 +1,4 @@
+import { farEndOf, type FarEnd } from '../lib/far-end.ts';
 import { PEER_SILENT, type ChannelEnd } from './media.ts';
 
 /** The headers of an event about a channel, or of `uuid_dump UUID json`: FreeSWITCH writes both the same way. */
@@ -21,6 +22,10 @@ export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: st
   fromTag: channel.variable_sip_from_tag ?? '',
   toTag: channel.variable_sip_to_tag ?? '',
 });
+
+/** How the far end of a channel is reached, as Kamailio has told the node; of a call of ours once it is answered. */
+export const farEndIn = (channel: ChannelHeaders): FarEnd | undefined =>
+  farEndOf(channel[isOutbound(channel) ? 'variable_sip_rh_X-MV-Far-End' : 'variable_sip_h_X-MV-Far-End'], dialogOf(channel), isOutbound(channel));
 
 export const isAnswered = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'answered';
 

@@ -1,9 +1,10 @@
+import type { FarEnd } from '../lib/far-end.ts';
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
 import { Bridge } from './bridge.ts';
 import { asMediaError, CARRIED_OUT_MS, ChannelCommands, isLost, within, type ChannelNode } from './channel-commands.ts';
 import { ChannelSound } from './channel-sound.ts';
-import { answeredAndGone, answeredAt, dialogOf, endOf, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
+import { answeredAndGone, answeredAt, dialogOf, endOf, farEndIn, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
 import { Conference } from './conference.ts';
 import type { Progress } from './dialing.ts';
 import type { Doing } from './doing.ts';
@@ -57,6 +58,10 @@ export class FreeSwitchChannel implements Channel {
   /** The SIP dialog, as far as the node has told. */
   get dialog(): { callId: string; fromTag: string; toTag: string } {
     return dialogOf(this.#told);
+  }
+
+  get farEnd(): FarEnd | undefined {
+    return farEndIn(this.#told);
   }
 
   get trunkId(): string | undefined {

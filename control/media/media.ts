@@ -3,6 +3,8 @@
  * FreeSWITCH is behind it (`freeswitch.ts`); unit tests put a fake there.
  */
 
+import type { FarEnd } from '../lib/far-end.ts';
+
 /** DTMF keys as RFC 4733 names them. */
 export type Digit = '0' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9' | '*' | '#' | 'A' | 'B' | 'C' | 'D';
 
@@ -65,7 +67,7 @@ export interface LegRequest {
   /** The leg rings, or sends early media. At most once. */
   onRinging?(): void;
   /** The leg has answered and is connected from now on. */
-  onAnswered?(uuid: string): void;
+  onAnswered?(uuid: string, farEnd?: FarEnd): void;
   /** The trunk the leg goes over, as Kamailio has told; before `onRinging` or `onAnswered`, and again when it has become another. */
   onTrunk?(id: string): void;
 }
@@ -145,6 +147,8 @@ export interface Channel {
   readonly answered: boolean;
   /** By the node's clock: the answer may be older than our knowing of it. */
   readonly answeredAt: Date | undefined;
+  /** How the far end is reached when the node is gone, as far as the node has told. */
+  readonly farEnd?: FarEnd | undefined;
   /** Settles when the channel has ended; never rejects. */
   readonly ended: Promise<ChannelEnd>;
 

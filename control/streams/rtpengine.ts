@@ -10,6 +10,9 @@ export class RtpengineError extends Error {
   }
 }
 
+/** rtpengine has understood, and refused: for a question about a call, because it has none of this id. */
+class RtpengineRefusal extends RtpengineError {}
+
 /** How long one try waits, in ms. rtpengine answers a repeated cookie from memory, so trying again repeats nothing. */
 const TRY_MS = 300;
 const TRIES = 3;
@@ -49,6 +52,29 @@ export class Rtpengine {
       }
     }
     throw failure;
+  }
+
+  /**
+   * Whether there is audio of a call; undefined where that cannot be said, since an rtpengine does not answer or has been started later.
+   * @param since when the audio would have been set up
+   */
+  async knows(callId: string, since: Date): Promise<boolean | undefined> {
+    let certain = true;
+    for (const address of this.#addresses) {
+      try {
+        await this.#ask(address, { command: 'query', 'call-id': callId });
+        return true;
+      } catch (error) {
+        const { totalstatistics } = error instanceof RtpengineRefusal ? Statistics.parse(await this.#ask(address, { command: 'statistics' }).catch(() => ({}))).statistics : NOTHING;
+        if (!totalstatistics || Date.now() - totalstatistics.uptime * 1000 > since.getTime()) certain = false;
+      }
+    }
+    return certain ? false : undefined;
+  }
+
+  /** Ends the audio of a call, wherever it is. Never rejects: what is missed is ended by rtpengine itself, when it has been silent. */
+  async forget(callId: string): Promise<void> {
+    await Promise.allSettled(this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })));
   }
 
   close(): void {
@@ -107,12 +133,15 @@ function read(text: string, command: string): Reply {
   } catch {
     throw new RtpengineError(`rtpengine has answered "${command}" with something else`);
   }
-  if (reply.result === 'error') throw new RtpengineError(`rtpengine refused "${command}": ${reply['error-reason'] ?? 'no reason given'}`);
+  if (reply.result === 'error') throw new RtpengineRefusal(`rtpengine refused "${command}": ${reply['error-reason'] ?? 'no reason given'}`);
   return reply;
 }
 
 const Tags = z.record(z.string(), z.looseObject({ subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]) }));
 type Tags = z.infer<typeof Tags>;
+const NOTHING = { totalstatistics: undefined };
+/** Uptime in s. */
+const Statistics = z.looseObject({ statistics: z.looseObject({ totalstatistics: z.looseObject({ uptime: z.coerce.number() }).optional() }).default(NOTHING) });
 const Queried = z.looseObject({ tags: Tags });
 
 /**

@@ -9,6 +9,7 @@ import * as outbound from './007_outbound.ts';
 import * as lists from './008_lists.ts';
 import * as recordedCalls from './009_recorded_calls.ts';
 import * as gatewayNames from './010_gateway_names.ts';
+import * as farEnds from './011_far_ends.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
@@ -22,6 +23,7 @@ const migrations: Record<string, Knex.Migration> = {
   '008_lists': lists,
   '009_recorded_calls': recordedCalls,
   '010_gateway_names': gatewayNames,
+  '011_far_ends': farEnds,
 };
 
 export const migrationSource: Knex.MigrationSource<string> = {

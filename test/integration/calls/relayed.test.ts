@@ -31,15 +31,16 @@ describe('a relayed call that costs something to take', () => {
   });
   afterEach(() => decisions.stop());
 
-  function decisionsOf({ calls, flows, admission, instance }: ControlProcess): Decisions {
+  function decisionsOf({ calls, flows, admission, instance, ends }: ControlProcess): Decisions {
     const did = { id: 'did_1', customerId: customer.id, number: DID, status: 'active', routeMode: 'sip', routeTarget: { sip_uri: 'sip:a@192.0.2.1' } } as unknown as Did;
     const directory = { loaded: true, didByNumber: () => did, trunk: () => trunk('trunk_1'), customer: () => customer, application: () => undefined } as unknown as Directory;
-    return new Decisions({ directory, calls, flows, admission, instance, mediaReady: () => true });
+    return new Decisions({ directory, calls, flows, admission, instance, endAsked: (id) => ends.asked(id), mediaReady: () => true });
   }
   /** Kamailio's dialogs, of which this one is answered since then, if at all. */
-  const dialogsOf = ({ calls }: ControlProcess, answeredAt?: Date): Dialogs => new Dialogs({
-    calls, logger: createLogger('fatal'), now: rig.now,
-    rpcs: [{ url: 'http://kamailio', call: () => Promise.resolve([{ 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 }]) }],
+  const dialogsOf = (process: ControlProcess, answeredAt?: Date): Dialogs => kamailioWith(process, [{ 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 }]);
+  const kamailioWith = ({ calls }: ControlProcess, dialogs: unknown[]): Dialogs => new Dialogs({
+    calls, logger: createLogger('fatal'), now: rig.now, ender: { tryToEnd: () => Promise.resolve({ some: false, all: true }) }, audio: { knows: () => Promise.resolve(undefined) },
+    rpcs: [{ url: 'http://kamailio', call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : dialogs) }],
   });
   const arrives = (): Decision | Promise<Decision> => decisions.decide({ sip_call_id: SIP_CALL_ID, from_tag: 'x', from: '+15550000002', to: DID, trunk: 'trunk_1', source: '192.0.2.10' });
   const taken = async (): Promise<string> => {
@@ -104,6 +105,32 @@ describe('a relayed call that costs something to take', () => {
     await desk.expectNothingTaken(a);
   });
 
+  it('stays in the books while it is not paid for and cannot be ended, and is ended by the next life of its process, for all the money there is', async () => {
+    customer = await rig.customer('0.50');
+    decisions.stop();
+    decisions = decisionsOf(a);
+    const call = await taken();
+    notice('answered', call);
+    rig.kamailioAway = true;
+    await rig.pass(110_000, [a], 200);
+    expect(a.calls.get(call)).to.include({ status: 'in_progress' });
+    expect(await desk.money(customer)).to.deep.equal({ available: '0.00', held: '0.50' });
+    a.kill();
+    const b = await desk.started(1);
+    decisions.stop();
+    decisions = decisionsOf(b);
+    await rig.pass(20_000, [b], 200);
+    expect(b.ends.trying).to.equal(1);
+    expect(await rig.db('calls').where({ id: call }).first('status')).to.deep.equal({ status: 'in_progress' });
+    rig.kamailioAway = false;
+    await until(() => b.relayedEnded.length > 0);
+    await b.quiet();
+    expect(await rig.db('calls').where({ id: call }).first('status', 'failure_code')).to.deep.equal({ status: 'failed', failure_code: 'insufficient_balance' });
+    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 134, charged_micros: 500_000 }]);
+    expect(await desk.money(customer)).to.deep.equal({ available: '0.00', held: '0.00' });
+    await desk.expectNothingTaken(b);
+  });
+
   it('goes on under the next life of the process that let it in', async () => {
     const call = await taken();
     notice('answered', call);
@@ -144,7 +171,7 @@ describe('a relayed call that costs something to take', () => {
     expect(a.calls.get(call)?.status).to.equal('ringing');
     notice('answered', call);
     await rig.pass(61_000, [a]);
-    const gone = new Dialogs({ calls: a.calls, logger: createLogger('fatal'), now: rig.now, rpcs: [{ url: 'http://kamailio', call: () => Promise.resolve([]) }] });
+    const gone = kamailioWith(a, []);
     await rig.pass(200_000, [a]);
     await gone.sweep();
     await a.quiet();

@@ -15,6 +15,8 @@ import { Journal } from '../../../control/calls/journal.ts';
 import { SecondLegs, type Ways } from '../../../control/calls/second-legs.ts';
 import { CallStore } from '../../../control/calls/store.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
+import type { Ended } from '../../../control/edge/call-ender.ts';
+import { RelayedEnds } from '../../../control/edge/relayed-ends.ts';
 import { Flows } from '../../../control/flow/flows.ts';
 import { Intake } from '../../../control/flow/intake.ts';
 import { Outbound, type CallOrder } from '../../../control/flow/outbound.ts';
@@ -69,6 +71,8 @@ export class Rig {
   trunks: Trunk[] = [];
   node = new MediaNode(this.now);
   watch: LimitsWatch | undefined;
+  /** Kamailio cannot be asked to end a call. */
+  kamailioAway = false;
   readonly redis: Redis;
   readonly db: Database;
   readonly url: string;
@@ -94,6 +98,7 @@ export class Rig {
     this.trunks = [trunk('trunk_1'), trunk('trunk_2')];
     this.node = new MediaNode(this.now);
     this.watch = undefined;
+    this.kamailioAway = false;
     this.clock.ms = 1_800_000_000_000;
   }
 
@@ -172,6 +177,7 @@ export class ControlProcess {
   readonly view: View;
   readonly db: Database;
   readonly exhausted: (LegKey & { why: Exhaustion })[] = [];
+  readonly ends: RelayedEnds;
   /** Relayed calls that Kamailio was asked to end. */
   readonly relayedEnded: string[] = [];
   readonly #rig: Rig;
@@ -238,7 +244,13 @@ export class ControlProcess {
       adopt: (call) => this.#track(admission.adopt(call)), claim: () => undefined,
     });
     this.billing.onExhausted((key, why) => this.exhausted.push({ ...key, why }));
-    followMoney({ billing: this.billing, calls, flows, endRelayed: (call) => Promise.resolve(this.relayedEnded.push(call.id) > 0) });
+    const tryToEnd = ({ id }: Pick<Call, 'id'>): Promise<Ended> => {
+      if (rig.kamailioAway || !this.alive) return Promise.resolve({ some: false, all: false });
+      this.relayedEnded.push(id);
+      return Promise.resolve({ some: true, all: true });
+    };
+    this.ends = new RelayedEnds({ calls, ender: { tryToEnd, end: async (call) => (await tryToEnd(call)).some } });
+    followMoney({ billing: this.billing, calls, flows, endUntilOver: (call, ending) => this.ends.endUntilOver(call, ending) });
   }
 
   get alive(): boolean {
@@ -284,6 +296,7 @@ export class ControlProcess {
     if (!this.alive) return;
     this.diedAt = this.#rig.clock.ms;
     this.view.kill();
+    this.ends.stop();
     this.line.close();
     this.#redis.disconnect();
     void this.journal.close(0);

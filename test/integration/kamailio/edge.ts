@@ -72,6 +72,12 @@ export class Edge {
     return this.#log;
   }
 
+  /** Where rtpengine is asked. */
+  get ng(): HostPort {
+    const [host = '', port] = (this.#environment['RTPENGINE_LISTEN_NG'] ?? '').split(':');
+    return { host, port: Number(port) };
+  }
+
   async startKamailio(): Promise<void> {
     this.#kamailio = this.#spawn('kamailio/start.sh');
     await this.#ready(this.#kamailio, 'Kamailio', async () => void (await this.rpc('core.version')));
@@ -80,8 +86,7 @@ export class Edge {
   async startRtpengine(): Promise<void> {
     const child = this.#spawn('rtpengine/start.sh');
     this.#rtpengine = child;
-    const [host = '', port] = (this.#environment['RTPENGINE_LISTEN_NG'] ?? '').split(':');
-    await this.#ready(child, 'rtpengine', () => pingRtpengine({ host, port: Number(port) }));
+    await this.#ready(child, 'rtpengine', () => pingRtpengine(this.ng));
   }
 
   async stopKamailio(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
@@ -156,8 +161,7 @@ export class Edge {
 
   /** The calls that rtpengine relays, by Call-ID; an ended one stays a few seconds. */
   async relayed(): Promise<string[]> {
-    const [host = '', port] = (this.#environment['RTPENGINE_LISTEN_NG'] ?? '').split(':');
-    return listRtpengine({ host, port: Number(port) });
+    return listRtpengine(this.ng);
   }
 
   #spawn(script: string): ChildProcess {

@@ -47,7 +47,9 @@ describe('A webhook call at the SIP edge', () => {
     });
     await call.final();
     const invite = (await node.incoming()).invite?.text ?? '';
-    expect(invite.match(/^x-mv-.*$/gim)?.map((line) => line.trim())).to.deep.equal(['X-MV-Call-ID: call_2', 'X-MV-Customer: cust_a', 'X-MV-From: +491711234567']);
+    const own = invite.match(/^x-mv-.*$/gim)?.map((line) => line.trim()) ?? [];
+    expect(own.slice(0, -1)).to.deep.equal(['X-MV-Call-ID: call_2', 'X-MV-Customer: cust_a', 'X-MV-From: +491711234567']);
+    expect(own.at(-1), 'how the caller is reached').to.match(/^X-MV-Far-End: sip:mv\.\S+@\S+$/);
     expect(invite).to.include('X-Other: stays');
     expect(invite).to.match(new RegExp(`^INVITE sip:\\${NUMBER.webhook}@`));
   });

@@ -21,6 +21,11 @@ export interface DialogNotice {
   code: number;
   reason: string;
   by: string;
+  to_tag?: string;
+  to_caller?: string;
+  to_callee?: string;
+  caller_routes?: string;
+  callee_routes?: string;
 }
 
 /** How the stub answers a decision request: JSON, a raw text, an HTTP status, silence, or a closed connection. */

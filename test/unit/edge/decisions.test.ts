@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Application } from '../../../control/applications/schema.ts';
-import { Calls } from '../../../control/calls/calls.ts';
+import { Calls, type CallEnding } from '../../../control/calls/calls.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { failureOf } from '../../../control/calls/call.ts';
@@ -28,6 +28,7 @@ describe('route decisions', () => {
   let begun: string[];
   let mediaReady: boolean;
   /** What relayed calls cost to take: nothing, or it comes to this. */
+  let asked: CallEnding | undefined;
   let paid: (() => Promise<void>) | undefined;
   let accepting: boolean;
   let dids: Did[];
@@ -59,7 +60,8 @@ describe('route decisions', () => {
     calls = new Calls({ ids: new Ids(3), journal: { get accepting() { return accepting; }, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
     paid = undefined;
     const admission = { costsToTake: () => paid !== undefined, admitInbound: () => paid?.() ?? Promise.resolve() };
-    decisions = new Decisions({ directory, calls, admission, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
+    asked = undefined;
+    decisions = new Decisions({ directory, calls, admission, endAsked: () => asked, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
   });
   afterEach(() => decisions.stop());
 
@@ -189,11 +191,12 @@ describe('route decisions', () => {
   it('early cancels are forgotten in time, and are never more than a bound', () => {
     let now = 0;
     const pending = new PendingCalls(() => now);
-    for (let i = 0; i < 10_001; i++) pending.canceledEarly(`key ${i}`);
-    expect(pending.wasCanceled('key 0')).to.equal(false);
-    expect(pending.wasCanceled('key 10000')).to.equal(true);
-    now = 10_000;
-    expect(pending.wasCanceled('key 9999')).to.equal(false);
+    const ending = { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL' } } as const;
+    for (let i = 0; i < 10_001; i++) pending.endedEarly(`key ${i}`, ending);
+    expect(pending.endedBefore('key 0')).to.equal(undefined);
+    expect(pending.endedBefore('key 10000')).to.equal(ending);
+    now = 30_000;
+    expect(pending.endedBefore('key 9999')).to.equal(undefined);
   });
 
   it('a relayed call follows what kamailio tells: answered, then ended by who hung up', () => {
@@ -210,9 +213,41 @@ describe('route decisions', () => {
     decide('+15550002');
     const call = only();
     decisions.notice({ event: 'answered', call: call?.id ?? '', sip_call_id: '', from_tag: '' });
-    if (call) decisions.hungUpByApi(call);
+    asked = { hangup: { by: 'api', cause: 'NORMAL_CLEARING' } };
     decisions.notice({ event: 'ended', call: call?.id ?? '', sip_call_id: '', from_tag: '', by: 'platform' });
     expect(call?.hangup?.by).to.equal('api');
+  });
+
+  it('a relayed call whose end is told after a restart of kamailio was ended by whose tag it is', () => {
+    for (const [tag, by] of [['a', 'caller'], ['b', 'callee']] as const) {
+      const decision = decide('+15550002', { from_tag: tag });
+      const id = decision.action === 'sip' ? decision.call : '';
+      decisions.notice({ event: 'answered', call: id, sip_call_id: 'x', from_tag: 'a', to_tag: 'b', to_caller: 'sip:mv.1@edge', to_callee: 'sip:mv.2@edge', caller_routes: '', callee_routes: '<sip:proxy;lr>' });
+      expect(calls.get(id)?.farEnds).to.deep.equal([
+        { sipCallId: 'x', fromTag: 'b', toTag: 'a', contact: 'sip:mv.1@edge', routes: '' },
+        { sipCallId: 'x', fromTag: 'a', toTag: 'b', contact: 'sip:mv.2@edge', routes: '<sip:proxy;lr>' },
+      ]);
+      decisions.notice({ event: 'ended', call: id, sip_call_id: 'x', from_tag: tag, by: 'side' });
+      expect(calls.get(id)?.hangup?.by).to.equal(by);
+    }
+  });
+
+  it('a call that kamailio has refused because nothing was said in time is over in the books, whichever of the two is read first', () => {
+    decide('+15550002');
+    decisions.notice({ event: 'undecided', call: '', ...request('+15550002') });
+    expect(decide('+15550001')).to.include({ action: 'media' });
+    decisions.notice({ event: 'undecided', call: '', ...request('+15550001', { from_tag: 'later' }) });
+    expect(decide('+15550001', { from_tag: 'later' })).to.include({ action: 'reject', code: 487 });
+    const ended = calls.live().filter(({ status }) => status === 'failed');
+    expect(ended.map(({ failure, hangup }) => [failure?.code, hangup?.sip_code])).to.deep.equal([['internal_error', 503], ['internal_error', 503]]);
+  });
+
+  it('a relayed call whose money cannot be held in time is refused before kamailio has given it up', async () => {
+    paid = () => new Promise(() => undefined);
+    const began = performance.now();
+    expect(await decisions.decide(request('+15550002'))).to.include({ action: 'reject', code: 503 });
+    expect(performance.now() - began).to.be.below(2000);
+    expect(only()).to.include({ status: 'failed' });
   });
 
   it('a relayed call that fails says why', () => {

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import { sidesOf, type FarEnd } from '../lib/far-end.ts';
+import type { KamailioRpc } from './kamailio-rpc.ts';
+
+export type Rpc = Pick<KamailioRpc, 'url' | 'call'>;
+
+/** A dialog of a call of ours as Kamailio holds it, in its memory alone. */
+export interface Dialog {
+  /** Kamailio's own name of it. */
+  entry: number;
+  id: number;
+  sipCallId: string;
+  state: 'ringing' | 'answered' | 'over';
+  /** Since when it is answered, where it is. */
+  answeredAt: Date | undefined;
+  /** Of a dialog that rings: the transaction of its INVITE, `index:label`. */
+  transaction: string | undefined;
+  /** What rtpengine knows its audio by. */
+  rtpId: string | undefined;
+  /** How both sides of a relayed call are reached, once it is answered. */
+  farEnds: FarEnd[];
+}
+
+/** States of the dialog module: 1 and 2 before the answer, 3 and 4 after it, 5 once a BYE has passed. */
+const ANSWERED = 3;
+const OVER = 5;
+
+/** So high a CSeq is above whatever the side in whose name the BYE is sent has come to (RFC 3261 §12.2.1.1; the limit is 2^31). */
+const LAST_CSEQ = 2_147_480_000;
+/** How long the answer to a BYE is waited for. Kamailio goes on repeating it for half a minute. */
+const BYE_MS = 5000;
+
+/** The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they are found by our id. */
+export async function dialogsOf(rpc: Rpc, callId: string): Promise<Dialog[]> {
+  const list = await rpc.call('dlg.profile_list', ['call', callId]);
+  return Array.isArray(list) ? list.map(dialogOf) : [];
+}
+
+/**
+ * Ends a dialog: BYE to both sides, or CANCEL to who rings and 487 to who calls.
+ * @throws RpcRefusal when it is not as it was listed any more
+ */
+export async function endDialog(rpc: Rpc, { state, entry, id, transaction }: Dialog): Promise<void> {
+  if (state === 'answered') {
+    await rpc.call('dlg.end_dlg', [entry, id]);
+  } else if (state === 'ringing' && transaction !== undefined) {
+    // Who answers from now on is let go: see ONE_ANSWER in kamailio/routes/late.cfg.
+    await rpc.call('htable.sets', ['answered', transaction.replace(':', '-'), ';']);
+    await rpc.call('tm.reply', [487, 'Request Terminated', transaction, `mv${transaction.replace(':', '')}`, '', '']);
+  }
+}
+
+/** Since when a Kamailio has been up, by our clock: at the latest. */
+export async function upSince(rpc: Rpc, now: Date): Promise<Date> {
+  const { uptime } = (await rpc.call('core.uptime')) as { uptime?: number };
+  return new Date(now.getTime() - Number(uptime ?? 0) * 1000);
+}
+
+/**
+ * Has a Kamailio that has no dialog of it (any more) send a BYE to one side of a call: as the other side would, to the Contact that
+ * Kamailio gave to it, which leads back to Kamailio and says there where this side is.
+ * @returns the final SIP code; 408 when there was none
+ */
+export async function sayBye(rpc: Rpc, { sipCallId, fromTag, toTag, contact, routes }: FarEnd): Promise<number> {
+  const named = `<sip:${contact.slice(contact.indexOf('@') + 1)}>`;
+  const edge = await addressOf(rpc);
+  const headers = [
+    `From: ${named};tag=${fromTag}`, `To: ${named};tag=${toTag}`, `Call-ID: ${sipCallId}`, `CSeq: ${LAST_CSEQ} BYE`, 'Max-Forwards: 70',
+    `Route: <${edge};lr>${routes === '' ? '' : `, ${routes}`}`,
+  ];
+  const reply = await rpc.call('tm.t_uac_wait', ['BYE', contact, edge, '.', `${headers.join('\r\n')}\r\n`, ''], BYE_MS);
+  return Array.isArray(reply) ? Number(reply[0]) : 408;
+}
+
+/** Where a Kamailio listens: the address in a Contact may be one that only the outside can reach. */
+async function addressOf(rpc: Rpc): Promise<string> {
+  const sockets = z.array(z.object({ socket: z.object({ proto: z.string(), ipaddress: z.string(), port: z.string() }) })).parse(await rpc.call('core.sockets_list'));
+  const udp = sockets.map(({ socket }) => socket).find(({ proto }) => proto === 'udp');
+  if (!udp) throw new Error(`kamailio at ${rpc.url} has no UDP socket`);
+  return `sip:${udp.ipaddress}:${udp.port}`;
+}
+
+interface Listed {
+  h_entry?: number;
+  h_id?: number;
+  'call-id'?: string;
+  state?: number;
+  start_ts?: number;
+  caller?: Side;
+  callee?: Side;
+  variables?: Record<string, string>[];
+}
+interface Side {
+  tag?: string | null;
+  route_set?: string | null;
+}
+
+function dialogOf(item: unknown): Dialog {
+  const { h_entry: entry = 0, h_id: id = 0, 'call-id': sipCallId = '', state = 0, start_ts: startedAt, caller = {}, callee = {}, variables = [] } = item as Listed;
+  const { transaction, rtp_id: rtpId, to_caller: toCaller, to_callee: toCallee } = Object.assign({}, ...variables) as Record<string, string | undefined>;
+  return {
+    entry, id, sipCallId, transaction, rtpId, state: state >= OVER ? 'over' : state >= ANSWERED ? 'answered' : 'ringing',
+    // Whole seconds, cut off: the next one is not too early.
+    answeredAt: startedAt ? new Date((startedAt + 1) * 1000) : undefined,
+    farEnds: toCaller === undefined || toCallee === undefined ? [] : sidesOf({
+      sipCallId, fromTag: caller.tag ?? '', toTag: callee.tag ?? '', toCaller, toCallee, callerRoutes: caller.route_set ?? '', calleeRoutes: callee.route_set ?? '',
+    }),
+  };
+}
