@@ -58,12 +58,17 @@ describe('a caller who hangs up', () => {
   it('in the moment of the answer: canceled and not charged where the caller gets 487, completed where it gets 200', async () => {
     const payer = closing(await Payer.open());
     await payer.rate({ prefix: payer.number, direction: 'inbound', price_per_minute: '0.60' });
-    payer.server.answers.set('/answer', [{ pause: { seconds: 60 } }]);
+    let asked: () => void = () => undefined;
+    payer.server.answers.set('/answer', (_request, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify({ actions: [{ pause: { seconds: 60 } }] }), () => asked());
+    });
     const phone = await phoneAt(CARRIER);
     const codes: number[] = [];
     for (let i = 0; i < 60; i++) {
+      const told = new Promise<void>((resolve) => (asked = resolve));
       const call = await phone.call({ to: payer.number, from: CALLER, via: sip });
-      await call.provisional(180);
+      await Promise.all([told, call.provisional(180)]);
       // A little later each time, over the few milliseconds in which the answer comes.
       await sleep(i % 12);
       await call.cancel();

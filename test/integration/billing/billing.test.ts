@@ -49,6 +49,20 @@ describe('money for calls', () => {
     await expectSound(customer);
   });
 
+  it('costs nothing when its answer is taken back, although that is stored already', async () => {
+    const customer = await rig.customer('1');
+    const call = await rig.call(customer);
+    await a.billing.hold(call);
+    a.billing.answered(call, rig.clock.now);
+    await rig.pass(2000, [a]);
+    expect(await rig.db('holds').where({ call_id: call.callId }).first('answered_at')).to.deep.include({ answered_at: rig.at(-2000) });
+    a.billing.ended(call, { endedAt: rig.clock.now, neverAnswered: true });
+    await a.billing.tick();
+    expect(await rig.balance(customer)).to.include({ availableMicros: EUR, heldMicros: 0n, spentTodayMicros: 0n });
+    expect(await costOf(call.callId)).to.include({ cost_micros: 0 });
+    await expectSound(customer);
+  });
+
   it('is settled once, however often the end is told and by whom', async () => {
     const customer = await rig.customer('10');
     const b = rig.process();

@@ -80,6 +80,20 @@ for (const kind of KINDS) {
       return proxy;
     };
 
+    it('a caller whose CANCEL crosses the answer was answered exactly where it got the 200', async () => {
+      for (let i = 1; i <= 40; i++) {
+        const call = await ring();
+        const { channel } = await control.next(i);
+        const answering = channel.answer().catch((error: unknown) => expect(error).to.be.instanceOf(ChannelGone));
+        await call.cancel();
+        const { code } = await call.final();
+        const end = await channel.ended;
+        await answering;
+        expect([end.by, end.sipCode], `the caller got ${code}`).to.deep.equal(['caller', code]);
+        expect(channel.answered, `the caller got ${code}`).to.equal(code === 200);
+      }
+    });
+
     it('hands over a parked call once, with its headers and its dialog', async () => {
       const call = await ring([['X-MV-From', '+15552000 "é%41"'], ['X-MV-Customer', 'cust_1']]);
       const { channel, headers, dialog, adopted } = await control.next();

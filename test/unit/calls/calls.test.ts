@@ -55,6 +55,15 @@ describe('calls', () => {
     expect(call.answeredAt).to.equal(undefined);
   });
 
+  it('a call whose answer never reached its caller is canceled, and was not answered', () => {
+    calls.answered(call);
+    calls.end(call, { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 }, answerTakenBack: true });
+    const { event, call: shown, data } = JSON.parse(events().at(-1)?.body ?? '') as { event: string; call: { status: string }; data: Record<string, unknown> };
+    expect([event, shown.status]).to.deep.equal(['call.canceled', 'canceled']);
+    expect(data).to.include({ billsec_seconds: 0 });
+    expect(log.changes.at(-1)?.call.answeredAt).to.equal(undefined);
+  });
+
   it('a failure makes an answered call failed and is told with its code', () => {
     calls.answered(call);
     calls.end(call, { hangup: { by: 'platform', cause: 'MEDIA_NODE_LOST', sip_code: 500 }, failure: { code: 'media_unavailable', message: 'lost' } });
