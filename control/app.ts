@@ -16,7 +16,7 @@ import { RateStore } from './billing/rates/store.ts';
 import { Admission } from './calls/admission.ts';
 import { isTerminal, type Call } from './calls/call.ts';
 import { Calls } from './calls/calls.ts';
-import { callEvents, testEvent } from './calls/event-schemas.ts';
+import { callEvents, legEvents, testEvent } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
 import { callRoutes } from './calls/routes.ts';
@@ -325,7 +325,7 @@ export function createApp(config: Config, logger: Logger): App {
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db, lists), customer: (id) => stores.customers.get(id), ids })),
     ],
-    events: Object.values({ ...({ ...callEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
+    events: Object.values({ ...({ ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
     authenticator,
     idempotency,
     readiness: [

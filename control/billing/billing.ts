@@ -4,6 +4,7 @@ import { isAway } from '../lib/database-away.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseMicros } from '../lib/money.ts';
+import { wholeSeconds } from '../lib/time.ts';
 import { TookTooLong, within } from '../lib/within.ts';
 import { chargeOf, paidSeconds } from './charge.ts';
 import { KEPT_MS, type Hold, type LegKey, type LegTimes } from './holds/hold.ts';
@@ -41,6 +42,12 @@ export interface HoldRequest extends LegKey {
   direction: Direction;
   number: string;
   rate: Rate;
+}
+
+/** What a leg costs by its rate. */
+export interface LegCost {
+  amountMicros: bigint;
+  currency: string;
 }
 
 const PATIENCE_MS = 3000;
@@ -160,11 +167,15 @@ export class Billing {
    * Charges what was used and gives the rest back: in the background, tried until done, once per leg however often it is
    * told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
    * @param options.atMostHeld its end is not known: no more than what is held is charged
+   * @returns what it costs by its rate, where the hold is looked after here; less is charged where the balance is less
    */
-  ended(leg: LegKey, times: LegTimes, { atMostHeld = false } = {}): void {
-    const known = this.#running.remove(leg);
+  ended(leg: LegKey, times: LegTimes, { atMostHeld = false } = {}): LegCost | undefined {
+    const agreed = this.#running.remove(leg);
     this.#adopting.get(leg.callId)?.add(leg.leg);
-    this.#settlements.end(leg, times, { atMostHeld, known });
+    this.#settlements.end(leg, times, { atMostHeld, known: agreed !== undefined });
+    if (!agreed) return undefined;
+    const { answeredAt, endedAt } = times;
+    return { amountMicros: answeredAt ? chargeOf(agreed.tariff, wholeSeconds(answeredAt, endedAt)) : 0n, currency: agreed.currency };
   }
 
   /** Calls back when a leg is not paid for any longer: the call must end now. */

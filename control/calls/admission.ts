@@ -1,5 +1,5 @@
 import type { Application } from '../applications/schema.ts';
-import type { Billing } from '../billing/billing.ts';
+import type { Billing, LegCost } from '../billing/billing.ts';
 import type { Customer } from '../customers/schema.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -147,16 +147,18 @@ export class Admission {
   /**
    * The leg has ended, or was never reached: it is charged for what it has used, and its place is free.
    * @param options.unseen nobody knows when: it costs no more than was held for it
+   * @returns what it costs by its rate, where something is held for it
    */
-  ended(callId: string, leg: number, { at = this.#now(), unseen = false }: { at?: Date | undefined; unseen?: boolean } = {}): void {
+  ended(callId: string, leg: number, { at = this.#now(), unseen = false }: { at?: Date | undefined; unseen?: boolean } = {}): LegCost | undefined {
     const known = this.#calls.get(callId);
-    if (!known?.open.has(leg)) return;
+    if (!known?.open.has(leg)) return undefined;
     const answeredAt = known.open.get(leg);
     known.open.delete(leg);
-    this.#options.billing.ended({ callId, leg }, { ...(answeredAt && { answeredAt }), endedAt: at }, { atMostHeld: unseen });
+    const cost = this.#options.billing.ended({ callId, leg }, { ...(answeredAt && { answeredAt }), endedAt: at }, { atMostHeld: unseen });
     this.#options.limits.release(callId, leg);
     const call = this.#options.calls.get(callId);
     if (known.open.size === 0 && (!call || isTerminal(call.status))) this.#calls.delete(callId);
+    return cost;
   }
 
   /** No request has gone out for the leg: it has not been a call at all. */

@@ -3,7 +3,7 @@ import { deferred, type Deferred } from '../lib/deferred.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
-import { endData, envelope, type CallEvent, type RecordingEvent, type StreamEvent } from './events.ts';
+import { endData, envelope, type CallEvent, type LegEvent, type RecordingEvent, type StreamEvent } from './events.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { Change, Journal } from './journal.ts';
 import type { TimelineEntry } from './store.ts';
@@ -228,6 +228,11 @@ export class Calls {
    */
   recording(call: Call, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
     return this.#stored(this.#record(call, this.#now(), event, data, { name: event, data }, { also, awaited: true }));
+  }
+
+  /** Tells of a second leg of this call, which may have ended with the call. */
+  leg(call: Call, event: LegEvent, data: Record<string, unknown>): void {
+    this.#record(call, this.#now(), event, data, { name: event, data });
   }
 
   /** Tells of a media stream of this call. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { EventDoc } from '../http/openapi.ts';
 import { exampleOf } from '../lib/zod-example.ts';
 import type { CallStatus, FailureCode } from './call.ts';
-import type { CallEvent, RecordingEvent, StreamEvent } from './events.ts';
+import type { CallEvent, LegEvent, RecordingEvent, StreamEvent } from './events.ts';
 import { callReply } from './schema.ts';
 
 // What every event looks like, field by field: the documentation and its examples are made of this, and what is really
@@ -62,7 +62,7 @@ const ending = (by: string, cause: string, code: number, duration: number, bille
   }),
 });
 
-export const callEvents: Record<Exclude<CallEvent, RecordingEvent | StreamEvent>, EventDoc> = {
+export const callEvents: Record<Exclude<CallEvent, LegEvent | RecordingEvent | StreamEvent>, EventDoc> = {
   'call.created': eventSchema('call.created', 'A call has come in, or has been placed through the API.', ['ringing', 'dialing'], {}),
   'call.ringing': eventSchema('call.ringing', 'The destination of an outbound call rings. Not every call has it.', ['ringing'], {}),
   'call.answered': eventSchema('call.answered', 'The call is answered.', ['in_progress'], {}),
@@ -84,6 +84,27 @@ export const callEvents: Record<Exclude<CallEvent, RecordingEvent | StreamEvent>
   }),
   'call.canceled': eventSchema('call.canceled', 'The call ended before it was answered: the caller gave up, or it was hung up through the API.', ['canceled'],
     ending('caller', 'ORIGINATOR_CANCEL', 487, 8, 0)),
+};
+
+const leg = {
+  destination: like(z.string(), '+15551230009').describe('as the action named it'),
+  trunk_id: like(z.string(), 'trunk_20260529T113000.000000000').optional().describe('the trunk it goes over, once one has taken it'),
+};
+
+export const legEvents: Record<LegEvent, EventDoc> = {
+  'leg.ringing': eventSchema('leg.ringing', 'The second leg of a `transfer` or `bridge` rings. Not every leg has it.', ['in_progress'], leg),
+  'leg.answered': eventSchema('leg.answered', 'The second leg is answered and connected with the caller.', ['in_progress', 'completed', 'failed'], leg),
+  'leg.ended': eventSchema('leg.ended', 'The second leg has ended, or was not reached.', ['in_progress', 'completed', 'failed', 'canceled'], {
+    ...leg,
+    reached: like(z.boolean(), true).describe('it was answered'),
+    cause: like(z.string(), 'NORMAL_CLEARING'),
+    sip_code: like(z.int(), 486).optional().describe('what a leg that was not reached was refused with'),
+    ended_by: z.enum(['caller', 'callee', 'platform']).optional().describe('of a leg that was reached'),
+    billsec_seconds: like(z.int(), 38).describe('from its answer to its end; 0 when it was not answered'),
+    cost_amount: like(z.string(), '0.06').optional()
+      .describe('of a leg to a number, by its rate; `billing.settled` in the timeline is what was charged in the end'),
+    cost_currency: like(z.string(), 'EUR').optional(),
+  }),
 };
 
 /** What `POST /v1/webhooks/test` sends: no call's, but of the same shape. */

@@ -3,7 +3,10 @@ import type { Call } from './call.ts';
 
 export type CallEvent =
   | 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled'
-  | RecordingEvent | StreamEvent;
+  | LegEvent | RecordingEvent | StreamEvent;
+
+/** What becomes of the second leg of a `transfer` or `bridge`. */
+export type LegEvent = 'leg.ringing' | 'leg.answered' | 'leg.ended';
 
 export type RecordingEvent = 'recording.started' | 'recording.completed' | 'recording.failed';
 

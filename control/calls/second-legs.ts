@@ -1,6 +1,7 @@
 import { isE164 } from '../lib/e164.ts';
 import type { LegRequest } from '../media/media.ts';
 import type { Trunk } from '../trunks/schema.ts';
+import type { LegCost } from '../billing/billing.ts';
 import type { Admission } from './admission.ts';
 import { isTerminal, type Call } from './call.ts';
 
@@ -18,7 +19,8 @@ export interface Ways {
 export interface LegWatch {
   routed(trunkId: string): void;
   answered(at: Date): void;
-  ended(): void;
+  /** Returns what it costs by its rate, the first time and where it costs anything. */
+  ended(): LegCost | undefined;
   /** It has ended while nobody looked. */
   gone(): void;
 }
@@ -68,7 +70,7 @@ export class SecondLegs {
       routed: (trunkId) => this.#admission.moved(id, leg, trunkId),
       answered: (at) => this.#admission.answered(id, leg, at),
       ended: () => this.#admission.ended(id, leg),
-      gone: () => this.#admission.ended(id, leg, { unseen: true }),
+      gone: () => void this.#admission.ended(id, leg, { unseen: true }),
     };
   }
 }

@@ -62,6 +62,12 @@ describe('the money of the other legs', function () {
       }, 'both legs to be settled')).to.include({ status: 'completed', cost_currency: 'EUR' });
       expect(await payer.books()).to.deep.equal({ available: 8_200_000n, revenue: 1_800_000n, legs: { [`${id}/0`]: 600_000n, [`${id}/1`]: 1_200_000n } });
       expect((await done('GET', '/v1/usage', undefined, payer.key)).summary).to.include({ calls: 1, cost_amount: '1.80' });
+      const told = { destination: ABROAD, trunk_id: (await lineOf(payer, id, 'leg.ended'))?.['trunk_id'] as string };
+      expect(told.trunk_id).to.match(/^trunk_/);
+      expect((await payer.server.webhook(id, 'leg.answered')).data).to.include(told);
+      const { data } = await payer.server.webhook(id, 'leg.ended');
+      expect(data).to.include({ ...told, reached: true, cause: 'NORMAL_CLEARING', ended_by: 'callee', cost_amount: '1.20', cost_currency: 'EUR' });
+      expect(data.billsec_seconds).to.be.greaterThan(0);
     });
 
     it(`${action} to a number that is busy costs nothing beside the call itself`, async () => {

@@ -9,11 +9,11 @@ const FALLBACK = 'We could not reach them.';
 
 /** Every way in which a second leg is not reached: what the callee does, and what the leg's end says. */
 const FAILURES: { what: string; manner: Parameters<Phone['listen']>[0]; leg: Json; timeout?: number }[] = [
-  { what: '486 busy', manner: { refuse: 486 }, leg: { sipCode: 486, cause: 'USER_BUSY' } },
-  { what: '603 declined', manner: { refuse: 603 }, leg: { sipCode: 603, cause: 'CALL_REJECTED' } },
-  { what: '480 unavailable', manner: { refuse: 480 }, leg: { sipCode: 480 } },
-  { what: '404 not found', manner: { refuse: 404 }, leg: { sipCode: 404, cause: 'UNALLOCATED_NUMBER' } },
-  { what: '503 unavailable', manner: { refuse: 503 }, leg: { sipCode: 503 } },
+  { what: '486 busy', manner: { refuse: 486 }, leg: { sip_code: 486, cause: 'USER_BUSY' } },
+  { what: '603 declined', manner: { refuse: 603 }, leg: { sip_code: 603, cause: 'CALL_REJECTED' } },
+  { what: '480 unavailable', manner: { refuse: 480 }, leg: { sip_code: 480 } },
+  { what: '404 not found', manner: { refuse: 404 }, leg: { sip_code: 404, cause: 'UNALLOCATED_NUMBER' } },
+  { what: '503 unavailable', manner: { refuse: 503 }, leg: { sip_code: 503 } },
   { what: 'no answer', manner: 'ring', leg: { cause: 'NO_ANSWER' }, timeout: 5 },
 ];
 
@@ -53,7 +53,9 @@ describe('a second leg that is not reached', function () {
       expect(record.failure).to.include({ code: 'transfer_unreachable' });
       expect(record.hangup).to.include({ by: 'platform' });
       expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'transfer_unreachable' });
-      expect(own.server.of(record.id).map(({ event }) => event)).to.deep.equal(['call.created', 'call.answered', 'call.failed']);
+      expect(own.server.of(record.id).map(({ event }) => event)).to.deep.equal(
+        ['call.created', 'call.answered', ...(timeout ? ['leg.ringing'] : []), 'leg.ended', 'call.failed']);
+      expect((await own.server.webhook(record.id, 'leg.ended')).data).to.include({ destination: callee.uri, reached: false, billsec_seconds: 0, ...leg });
       const { kinds, end, result } = await storyOf(record.id, 'transfer');
       expect(end).to.include({ reached: false, ...leg });
       expect(kinds).to.deep.equal(['leg.requested', ...(timeout ? ['leg.ringing'] : []), 'leg.ended']);
@@ -93,6 +95,7 @@ describe('a second leg that is not reached', function () {
       expect(record.hangup).to.include({ by: 'caller' });
       await own.server.webhook(id, 'call.completed');
       expect((await timeline(id, own.key)).find((line) => line.kind === 'action.ended')).to.include({ action, result: 'hangup' });
+      expect((await own.server.webhook(id, 'leg.ended')).data).to.include({ destination: callee.uri, reached: false, cause: 'ORIGINATOR_CANCEL' });
       await nothingLeft({ rtpengine: false });
     });
 

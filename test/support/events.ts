@@ -1,10 +1,10 @@
-import { callEvents, testEvent } from '../../control/calls/event-schemas.ts';
+import { callEvents, legEvents, testEvent } from '../../control/calls/event-schemas.ts';
 import type { EventDoc } from '../../control/http/openapi.ts';
 import { recordingEvents } from '../../control/recordings/event-schemas.ts';
 import { streamEvents } from '../../control/streams/event-schemas.ts';
 
 /** Every event as it is documented, by name. */
-export const EVENTS: Readonly<Record<string, EventDoc>> = { ...callEvents, ...recordingEvents, ...streamEvents, ...testEvent };
+export const EVENTS: Readonly<Record<string, EventDoc>> = { ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents, ...testEvent };
 
 /**
  * Holds what was really sent against the documentation: every field is documented, and as it says.

@@ -1,6 +1,6 @@
 import type { Logger } from '../../lib/logger.ts';
 import { rfc3339 } from '../../lib/time.ts';
-import { affordableSeconds, chargeOf, paidSeconds } from '../charge.ts';
+import { affordableSeconds, chargeOf, paidSeconds, type Tariff } from '../charge.ts';
 import type { Caps } from '../ledger/account.ts';
 import { KEPT_MS, nameOf, type Hold, type LegKey } from './hold.ts';
 import type { HoldStore } from './store.ts';
@@ -115,10 +115,12 @@ export class RunningLegs {
     if (leg.since - at.getTime() > FOUND_MS) leg.nextTryAt = leg.since + FOUND_MS;
   }
 
-  /** Returns whether it was here. */
-  remove(key: LegKey): boolean {
+  /** Returns what was agreed for it, where it was here. */
+  remove(key: LegKey): { tariff: Tariff; currency: string } | undefined {
     this.#unpaid.delete(nameOf(key));
-    return this.#legs.delete(nameOf(key));
+    const leg = this.#legs.get(nameOf(key));
+    this.#legs.delete(nameOf(key));
+    return leg;
   }
 
   /** Tells that a leg is not paid for. */

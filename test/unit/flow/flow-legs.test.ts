@@ -47,6 +47,24 @@ describe('a flow', () => {
       expect(call.failure?.code).to.equal('transfer_unreachable');
     });
 
+    it('tells the application what becomes of it, also where the caller has left, with its trunk and how it ended', async () => {
+      const told = () => rig.changes.flatMap(({ outbox }) => outbox).filter(({ event }) => event.startsWith('leg.')).map(({ body }) => {
+        const { event, data: { event_key: _key, ...data } } = JSON.parse(body) as { event: string; data: Record<string, unknown> };
+        return [event, data];
+      });
+      const { running } = rig.start({ bridge: { destination: '+15557777' } });
+      await until(() => channel.leg !== undefined);
+      channel.leg?.onTrunk?.('trunk_1');
+      channel.leg?.onRinging?.();
+      channel.leg?.onAnswered?.('uuid-b');
+      channel.end({ by: 'caller', cause: 'NORMAL_CLEARING', at: new Date() });
+      await running;
+      await until(() => told().length === 3);
+      const leg = { destination: '+15557777', trunk_id: 'trunk_1' };
+      expect(told().slice(0, 2)).to.deep.equal([['leg.ringing', leg], ['leg.answered', leg]]);
+      expect(told()[2]?.[1]).to.include({ ...leg, reached: true, cause: 'NORMAL_CLEARING', ended_by: 'caller' });
+    });
+
     it('bridge: a leg that is not reached falls through to the actions after it', async () => {
       channel.legResult = { reached: false, sipCode: 486, cause: 'USER_BUSY' };
       await rig.run({ bridge: { destination: '+15557777', timeout_seconds: 20 } }, { say: { text: 'sorry' } });
@@ -60,7 +78,7 @@ describe('a flow', () => {
       await rig.run({ bridge: { destination: '+15557777' } }, { say: { text: 'sorry' } });
       expect(channel.asked.at(-2)).to.equal('play /prompts/sorry.wav');
       expect(call.status).to.equal('completed');
-      expect(legKinds()).to.deep.equal(['leg.requested', 'leg.failed']);
+      expect(legKinds()).to.deep.equal(['leg.requested', 'leg.failed', 'leg.ended']);
       const other = new FlowRig();
       other.channel.legError = new MediaError('no such thing can be dialled');
       await other.run({ transfer: { destination: '+15557777' } });
