@@ -76,6 +76,10 @@ export class MediaNode implements ChannelNode, Peer {
   #connection: EslConnection | undefined;
   #waiting: Deferred<EslConnection>[] = [];
   #grace: NodeJS.Timeout | undefined;
+  /** A new connection on which the node is being asked what it has. */
+  #asking: EslConnection | undefined;
+  /** Its time has passed while it was being asked: it is given up unless it answers. */
+  #overdue = false;
   #sweep: NodeJS.Timeout | undefined;
   #version: string | undefined;
 
@@ -121,6 +125,7 @@ export class MediaNode implements ChannelNode, Peer {
     clearTimeout(this.#sweep);
     this.#client.stop();
     this.#connection = undefined;
+    this.#asking = undefined;
     this.#state = 'given-up';
     for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('stopped'));
     this.#asked.resolve();
@@ -199,8 +204,10 @@ export class MediaNode implements ChannelNode, Peer {
   #away(): void {
     clearTimeout(this.#sweep);
     this.#connection = undefined;
+    this.#asking = undefined;
     this.#state = 'away';
-    this.#startGrace();
+    if (this.#overdue) this.#giveUp();
+    else this.#startGrace();
   }
 
   /** The time runs from when the node was last ready, however often it comes and goes meanwhile. */
@@ -210,6 +217,9 @@ export class MediaNode implements ChannelNode, Peer {
 
   #giveUp(): void {
     this.#grace = undefined;
+    // It is back, and about to say which calls live on: none is lost before it has, or has failed to.
+    this.#overdue = this.#asking !== undefined;
+    if (this.#overdue) return;
     this.#state = 'given-up';
     if (this.#channels.size > 0) this.#options.logger.error({ channels: this.#channels.size }, 'the media node stays out of reach: its calls are lost');
     const lost = [...this.#channels.values()];
@@ -306,10 +316,14 @@ export class MediaNode implements ChannelNode, Peer {
    */
   async #reconcile(connection: EslConnection): Promise<void> {
     const { timings, logger } = this.#options;
+    this.#asking = connection;
     try {
       this.#state = 'away'; // It may have been given up: now nobody knows what it has, until it has said so.
       this.#version = await nodeVersion(connection);
       await this.#inventory.compare(connection, true);
+      if (this.#asking !== connection) return;
+      this.#asking = undefined;
+      this.#overdue = false;
       this.#connection = connection;
       this.#state = 'ready';
       clearTimeout(this.#grace);

@@ -316,6 +316,33 @@ describe('taking up the channels of a media node', () => {
       expect(summary(await channel.ended)).to.equal('node MEDIA_NODE_LOST -');
     });
 
+    it('is not given up while it is back and about to say what it has', async () => {
+      const channel = await drive({ graceMs: 100 }).answered(node, 'a');
+      const held = hold('api show channels');
+      node.drop();
+      await held.asked;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      expect([driver?.media.mayHave('a'), await isSettled(channel.ended)]).to.deep.equal([true, false]);
+      held.letGo((session) => session.api(JSON.stringify({ row_count: 1, rows: [{ uuid: 'a' }] })));
+      await reconnected();
+      expect(driver?.parked).to.have.length(1);
+      expect(await isSettled(channel.ended)).to.equal(false);
+      await channel.hangup('NORMAL_CLEARING');
+      expect(node.commands.at(-1)).to.equal('api uuid_kill a NORMAL_CLEARING');
+    });
+
+    it('is given up at once when its time has passed and it does not say what it has', async () => {
+      const channel = await drive({ graceMs: 100 }).answered(node, 'a');
+      const held = hold('api show channels');
+      node.drop();
+      await held.asked;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      node.handlers.set('connect', () => undefined);
+      node.drop();
+      expect(summary(await channel.ended)).to.equal('node MEDIA_NODE_LOST -');
+      expect(driver?.media.mayHave('a')).to.equal(false);
+    });
+
     it('holds up no other node', async () => {
       const other = await FakeEsl.start();
       try {
