@@ -58,6 +58,7 @@ import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
 import type { EventDoc } from './http/openapi.ts';
+import { RequestLimits } from './http/request-limits.ts';
 import { createApi } from './http/server.ts';
 import type { Change } from './lib/changes.ts';
 import { connectDatabase, migrate } from './lib/database.ts';
@@ -128,6 +129,7 @@ export function createApp(config: Config, logger: Logger): App {
   const directory = new Directory(stores);
   const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, config.EDGE_TOKEN, logger));
   const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
+  const requestLimits = new RequestLimits({ perKey: config.API_REQUESTS_PER_KEY, perAddress: config.API_REQUESTS_PER_ADDRESS, proxies: config.TRUSTED_PROXIES });
   const rateStore = new RateStore(db);
   const rates = new Rates(rateStore);
   const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), rates, redis, subscriber, self: ids.next('req'), logger });
@@ -151,7 +153,7 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const streamStore = new StreamStore(db);
   const tail = new Tail({ store: streamStore, logger });
-  const stream = new EventStream({ store: streamStore, tail, authenticator, requestId: () => ids.next('req'), logger });
+  const stream = new EventStream({ store: streamStore, tail, authenticator, limits: requestLimits, requestId: () => ids.next('req'), logger });
   const commits = new CommitSignal({ redis, subscriber, onCommit: () => tail.wake(), logger });
   const wakeWebhooks = (due = true): void => {
     if (due) worker.wake();
@@ -248,7 +250,7 @@ export function createApp(config: Config, logger: Logger): App {
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5],
     registers: [registry],
   });
-  const listener = new EdgeListener({ decisions, token: config.EDGE_TOKEN, logger, observe: (seconds) => decisionSeconds.observe(seconds) });
+  const listener = new EdgeListener({ decisions, token: config.EDGE_TOKEN, metrics: registry, logger, observe: (seconds) => decisionSeconds.observe(seconds) });
   const dialogs = new Dialogs({ rpcs, calls, ender, audio: rtpengine, logger });
   const intake = new Intake({
     calls, stored: callStore, flows, media, logger,
@@ -288,7 +290,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   });
 
-  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker });
+  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits });
 
   const services = {
     ids, onChange,
@@ -327,6 +329,7 @@ export function createApp(config: Config, logger: Logger): App {
     ],
     events: Object.values({ ...({ ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
     authenticator,
+    limits: requestLimits,
     idempotency,
     readiness: [
       { name: 'database', check: () => db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')) },

@@ -1,3 +1,4 @@
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
 const port = z.coerce.number().int().min(1).max(65535);
@@ -9,6 +10,8 @@ const node = z.string().regex(/^[^:]+:\d+:\d+$/, 'must be host:esl-port:sip-port
   return { name: `${host}:${sip}`, host, eslPort: Number(esl), sipPort: Number(sip) };
 });
 
+const network = z.string().refine((text) => ipaddr.isValid(text) || ipaddr.isValidCIDR(text), 'must be an address or a network');
+
 /** The environment of the control plane. README's table is checked against this schema. */
 export const environment = z.object({
   MINIVOICE_PROFILE: z.enum(['production', 'development']).default('production')
@@ -18,12 +21,15 @@ export const environment = z.object({
   HTTP_HOST: z.string().default('127.0.0.1').describe('address of the REST API'),
   HTTP_PORT: port.default(8080).describe('port of the REST API'),
   PUBLIC_URL: z.url().optional().describe('the address customers reach the API at, where it differs'),
+  TRUSTED_PROXIES: list.pipe(z.array(network)).prefault('127.0.0.1,::1').describe('proxies before the API whose `X-Forwarded-For` names the client: addresses and networks, comma-separated'),
+  API_REQUESTS_PER_KEY: z.coerce.number().int().min(0).default(100).describe('requests a second with the key of one application, for each control process; ten times as many may come at once; 0: no limit'),
+  API_REQUESTS_PER_ADDRESS: z.coerce.number().int().min(0).default(300).describe('the same from one address, or one IPv6 network of 64 bits'),
   ADMIN_TOKEN: z.string().min(16).describe('the operator token for `/admin/v1`'),
   SECRET_KEY: z.string().regex(/^[0-9a-f]{64}$/).describe('32 bytes in hex; encrypts trunk passwords and webhook secrets at rest (AES-256-GCM)'),
   DATABASE_URL: z.string().startsWith('mysql://').describe('MySQL 8 or MariaDB 10.6 and later'),
   REDIS_URL: z.string().startsWith('redis').describe('Redis 6 and later; holds what can be rebuilt'),
-  EDGE_HOST: z.string().default('127.0.0.1').describe('address Kamailio asks for decisions'),
-  EDGE_PORT: port.default(8081).describe('port Kamailio asks for decisions'),
+  EDGE_HOST: z.string().default('127.0.0.1').describe('address Kamailio asks for decisions, and `/metrics` is at: for the inside alone'),
+  EDGE_PORT: port.default(8081).describe('port Kamailio asks for decisions, and `/metrics` is at'),
   EDGE_TOKEN: z.string().min(16).describe('shared by Kamailio and the control plane; a decision request without it is refused'),
   KAMAILIO_SIP: z.string().regex(/^[^:\s]+:\d+$/, 'must be host:port').default('127.0.0.1:5060').describe('where media nodes send second legs to: the SIP address of Kamailio'),
   KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),

@@ -6,7 +6,9 @@ import type { Journal } from './calls/journal.ts';
 import type { ConferenceService } from './conferences/service.ts';
 import type { Decisions } from './edge/decisions.ts';
 import type { Flows } from './flow/flows.ts';
+import type { Authenticator } from './http/auth.ts';
 import type { Registry } from './http/metrics.ts';
+import type { RequestLimits } from './http/request-limits.ts';
 import type { Peers } from './lib/peers.ts';
 import type { Limits } from './limits/limits.ts';
 import type { FreeSwitchMedia } from './media/freeswitch.ts';
@@ -32,11 +34,13 @@ interface Rooms {
   billing: Billing;
   events: EventStream;
   webhooks: DeliveryWorker;
+  authenticator: Authenticator;
+  requests: RequestLimits;
 }
 
 /** A gauge for everything that grows with the traffic and must come back to nothing. */
 export function registerGauges(
-  registry: Registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks }: Rooms,
+  registry: Registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks, authenticator, requests }: Rooms,
 ): void {
   const gauges: Record<string, [help: string, value: () => number]> = {
     calls: ['Calls in progress in this process', () => calls.live().length],
@@ -59,6 +63,8 @@ export function registerGauges(
     calls_paid: ['Calls in this process that money is held for', () => admission.size],
     holds_unsettled: ['Legs that have ended and whose hold is not settled yet', () => billing.counters.unsettled],
     event_streams: ['Live streams of events connected to this process', () => events.size],
+    request_limits: ['Keys and addresses whose requests are being limited or counted', () => requests.size],
+    wrong_key_addresses: ['Addresses that have tried wrong keys', () => authenticator.guessers],
     webhook_attempts_running: ['Webhook attempts in flight', () => webhooks.running],
   };
   for (const [name, [help, value]] of Object.entries(gauges)) {

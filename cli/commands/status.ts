@@ -6,7 +6,7 @@ import type { Status } from '../supervisor/protocol.ts';
 /** The shape scripts rely on; fields beyond it say more, and none is taken away. */
 export function statusJson(status: Status) {
   const { api, admin_token, sip, media } = status.coordinates;
-  return { api, admin_token, sip, media, state: status.state, components: status.components };
+  return { api, admin_token, sip, media, metrics: `${status.coordinates.edge}/metrics`, state: status.state, components: status.components };
 }
 
 function table(status: Status): string {

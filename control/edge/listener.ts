@@ -5,9 +5,23 @@ import { DialogNotice, RouteRequest, type Decisions } from './decisions.ts';
 
 const MAX_BYTES = 64 * 1024;
 
+/** What this process tells of itself, for Prometheus. */
+type Metrics = { contentType: string; metrics(): Promise<string> };
+
+interface EdgeListenerOptions {
+  decisions: Decisions;
+  /** Which Kamailio must know. */
+  token: string;
+  /** Called with the seconds that a decision took. */
+  observe: (seconds: number) => void;
+  metrics: Metrics;
+  logger: Logger;
+}
+
 /**
- * The HTTP listener Kamailio talks to: `POST /route` for a decision, `POST /dialog` for what happened to a call. Bare
- * node:http, since express costs four times as much on this path, and apart from the public API.
+ * The HTTP listener of the inside: Kamailio's `POST /route` for a decision and `POST /dialog` for what happened to a call,
+ * and `GET /metrics`, which is nothing for customers to read. Bare node:http, since express costs four times as much on
+ * this path, and apart from the public API.
  */
 export class EdgeListener {
   readonly #server: Server;
@@ -15,12 +29,14 @@ export class EdgeListener {
   readonly #token: Buffer;
   readonly #logger: Logger;
   readonly #observe: (seconds: number) => void;
+  readonly #metrics: Metrics;
 
-  constructor({ decisions, token, logger, observe }: { decisions: Decisions; token: string; logger: Logger; observe: (seconds: number) => void }) {
+  constructor({ decisions, token, logger, observe, metrics }: EdgeListenerOptions) {
     this.#decisions = decisions;
     this.#token = digest(token);
     this.#logger = logger;
     this.#observe = observe;
+    this.#metrics = metrics;
     this.#server = createServer({ keepAlive: true, keepAliveTimeout: 60_000, requestTimeout: 5000 }, (request, response) => this.#handle(request, response));
   }
 
@@ -40,6 +56,7 @@ export class EdgeListener {
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
+    if (request.method === 'GET' && request.url === '/metrics') return void this.#measure(response);
     const began = performance.now();
     const token = request.headers['x-mv-edge-token'];
     if (request.method !== 'POST' || typeof token !== 'string' || !timingSafeEqual(digest(token), this.#token)) {
@@ -72,6 +89,16 @@ export class EdgeListener {
       done();
     });
     request.on('error', () => response.destroy());
+  }
+
+  async #measure(response: ServerResponse): Promise<void> {
+    try {
+      const text = await this.#metrics.metrics();
+      response.writeHead(200, { 'content-type': this.#metrics.contentType }).end(text);
+    } catch (error) {
+      this.#logger.error({ err: error }, 'the metrics could not be made');
+      send(response, 500, '{}');
+    }
   }
 
   #answer(path: string, body: string): Reply | Promise<Reply> {

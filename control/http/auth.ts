@@ -2,6 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { ApiError } from '../lib/errors.ts';
 import { within } from '../lib/within.ts';
 import { hashApiKey, isApiKey } from './api-key.ts';
+import { Buckets } from './buckets.ts';
+import { refuse } from './request-limits.ts';
 import type { Caller, CustomerCaller, Endpoint } from './endpoint.ts';
 
 /** Whom a key stands for, as the applications room answers it. */
@@ -13,13 +15,16 @@ export interface KeyOwner extends Omit<CustomerCaller, 'kind'> {
 export interface Authenticator {
   /**
    * The caller behind an Authorization header.
-   * @throws ApiError `unauthorized`
+   * @param address who asks: an address that tries many wrong keys is not listened to for a while, unless with one that is known
+   * @throws ApiError `unauthorized`, `rate_limited`
    */
-  authenticate(kind: Endpoint['auth'], header: string | undefined): Promise<Caller>;
+  authenticate(kind: Endpoint['auth'], header: string | undefined, address?: string): Promise<Caller>;
   /** Drops what is remembered of keys; to be called when an application or a customer has changed. */
   forget(): void;
   /** How many keys are remembered. */
   readonly size: number;
+  /** How many addresses are remembered that have tried wrong ones. */
+  readonly guessers: number;
 }
 
 // A key that another instance has taken away goes on working here for this long.
@@ -32,6 +37,8 @@ const OUTAGE_MS = 3600_000;
 /** A look-up of a key that was good before holds up its request no longer than this; the next one is made after the same time again. */
 const RECHECK_MS = 1000;
 const MOST_REMEMBERED = 10_000;
+/** Wrong keys from one address: so many at once, and then one every two seconds. */
+const WRONG_KEYS = { perSecond: 0.5, atOnce: 30 };
 /** How long the database may take to find a key: one that hangs is as good as away. */
 const PATIENCE_MS = 5000;
 
@@ -51,6 +58,7 @@ interface Known {
 export function createAuthenticator(adminToken: string, findKey: (keyHash: string) => Promise<KeyOwner | undefined>, now: () => number = Date.now): Authenticator {
   const known = new Map<string, Known>();
   const adminDigest = digest(adminToken);
+  const wrong = new Buckets(WRONG_KEYS, { now });
 
   // Requests of one key that come together share one look-up. Only good keys stay, so that guesses take no room.
   function lookUp(keyHash: string): Promise<KeyOwner | undefined> {
@@ -87,17 +95,26 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
     return { kind: 'customer', applicationId, applicationStatus, customerId, customerStatus };
   }
 
+  async function callerOf(kind: 'customer' | 'operator', token: string): Promise<Caller> {
+    if (kind === 'operator') return timingSafeEqual(digest(token), adminDigest) ? { kind: 'operator' } : undefined;
+    return customer(token);
+  }
+
   return {
-    async authenticate(kind, header) {
+    async authenticate(kind, header, address) {
       if (kind === 'none') return undefined;
       const token = /^Bearer +([^\s]+) *$/i.exec(header ?? '')?.[1] ?? '';
-      if (kind === 'customer') {
-        const caller = await customer(token);
-        if (caller) return caller;
-        throw new ApiError('unauthorized');
-      }
-      if (timingSafeEqual(digest(token), adminDigest)) return { kind: 'operator' };
-      throw new ApiError('unauthorized', 'the operator token is missing or not valid');
+      const wait = address === undefined ? 0 : wrong.wait(address);
+      // Who asks with a good key is not to suffer from what others at the same address try, and no guess costs a look-up.
+      const listened = wait === 0 || kind === 'operator' || known.has(hashApiKey(token));
+      const caller = listened ? await callerOf(kind, token) : undefined;
+      if (caller) return caller;
+      if (address !== undefined) wrong.take(address);
+      refuse(wait, 'too many wrong keys from this address');
+      throw new ApiError('unauthorized', kind === 'operator' ? 'the operator token is missing or not valid' : undefined);
+    },
+    get guessers() {
+      return wrong.size;
     },
     forget: () => known.clear(),
     get size() {

@@ -72,6 +72,8 @@ interface Description {
   status: 101 | 200 | 201 | 202 | 204;
   errors?: readonly ErrorCode[];
   allowSuspendedCustomer?: boolean;
+  /** How often one application may ask this in a minute, where that is less than it may ask anything. */
+  perMinute?: number;
   /** Media type of a reply that is not JSON. */
   produces?: string;
   /** Text that is taken as the body instead of JSON, as a string; it may be longer, up to TEXT_LIMIT_BYTES. */

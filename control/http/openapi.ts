@@ -28,6 +28,7 @@ export const errorSchema = z.strictObject({
 export function errorCodes(endpoint: Endpoint): ErrorCode[] {
   const codes = new Set<ErrorCode>(endpoint.errors);
   if (endpoint.auth !== 'none') codes.add('unauthorized');
+  codes.add('rate_limited');
   if (endpoint.auth === 'customer') codes.add('application_disabled');
   if (endpoint.auth === 'customer' && endpoint.method !== 'get' && !endpoint.allowSuspendedCustomer) codes.add('customer_suspended');
   if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');

@@ -4,6 +4,7 @@ import { ApiError } from '../lib/errors.ts';
 import { groupBy } from '../lib/group-by.ts';
 import type { Logger } from '../lib/logger.ts';
 import { refuseInactive, type Authenticator } from './auth.ts';
+import { Buckets } from './buckets.ts';
 import { docsPage } from './docs.ts';
 import { sendDownload, type Download } from './download.ts';
 import { BODY_LIMIT_BYTES, TEXT_LIMIT_BYTES, type Caller, type Endpoint } from './endpoint.ts';
@@ -14,6 +15,7 @@ import { parseJsonBody } from './json-body.ts';
 import { timeRequests, type Registry } from './metrics.ts';
 import { openApiDocument, type EventDoc } from './openapi.ts';
 import { requestIds } from './request-id.ts';
+import { refuse, type RequestLimits } from './request-limits.ts';
 
 export interface ApiDependencies {
   endpoints: readonly Endpoint[];
@@ -22,6 +24,7 @@ export interface ApiDependencies {
   authenticator: Authenticator;
   idempotency: Idempotency;
   readiness: readonly ReadinessCheck[];
+  limits: RequestLimits;
   registry: Registry;
   logger: Logger;
   /** Makes the id of a request that brings none. */
@@ -32,23 +35,25 @@ export interface ApiDependencies {
 
 /** The REST API: every endpoint, the health and documentation pages, and one answer for whatever is none of them. */
 export function createApi(deps: ApiDependencies): Express {
-  const { authenticator, idempotency, logger, registry } = deps;
+  const { authenticator, idempotency, limits, logger, registry } = deps;
   const endpoints = [...healthRoutes(deps.readiness, logger), ...deps.endpoints];
   const document = openApiDocument(endpoints, deps);
   const page = docsPage(document);
 
   const app = express();
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing');
-  app.use(requestIds(deps.requestId), timeRequests(registry), helmet());
+  app.use(requestIds(deps.requestId), timeRequests(registry), helmet(), (req, res, next) => {
+    const address = limits.addressOf(req);
+    res.locals.address = address;
+    limits.address(address);
+    next();
+  });
 
   for (const endpoint of endpoints) app[endpoint.method](endpoint.path, handler(endpoint));
-  app.get('/metrics', named('/metrics'), async (_req, res) => {
-    res.type(registry.contentType).send(await registry.metrics());
-  });
   app.get('/openapi.json', named('/openapi.json'), (_req, res) => void res.json(document));
   app.get('/docs', named('/docs'), (_req, res) => void res.type('html').send(page));
 
-  const pages = [{ path: '/metrics', method: 'get' }, { path: '/openapi.json', method: 'get' }, { path: '/docs', method: 'get' }];
+  const pages = [{ path: '/openapi.json', method: 'get' }, { path: '/docs', method: 'get' }];
   for (const [path, same] of groupBy([...endpoints, ...pages], (e) => e.path)) {
     const allowed = same.map((e) => e.method.toUpperCase()).join(', ');
     app.all(path, named(path), (_req, res) => {
@@ -69,13 +74,17 @@ export function createApi(deps: ApiDependencies): Express {
 
   /** In this order: who asks, is the body readable, is it valid, may they, has it been done already (contract §7). */
   function handler(endpoint: Endpoint): RequestHandler {
+    const { perMinute = 0 } = endpoint;
+    const own = new Buckets({ perSecond: perMinute / 60, atOnce: perMinute });
     return async (req, res) => {
       res.locals.path = endpoint.path;
       const requestId = requestIdOf(res);
-      const caller = await authenticator.authenticate(endpoint.auth, req.get('authorization'));
+      const caller = await authenticator.authenticate(endpoint.auth, req.get('authorization'), String(res.locals.address));
+      if (caller?.kind === 'customer') limits.key(caller.applicationId);
       const body = endpoint.body ? await readBody(req, res, endpoint.consumes) : undefined;
       const run = endpoint.prepare({ params: req.params, query: req.query, body, caller, requestId });
       refuseInactive(endpoint, caller);
+      if (caller?.kind === 'customer') refuse(own.take(caller.applicationId), `this can be asked ${perMinute} times a minute`);
       const key = endpoint.method === 'post' && caller ? req.get('idempotency-key') : undefined;
       if (endpoint.produces !== undefined) {
         await sendDownload(req, res, (await run()) as Download, endpoint.produces, logger);

@@ -41,8 +41,8 @@ export function webhookRoutes(service: WebhookService): Endpoint[] {
     }),
     endpoint({
       method: 'post', path: '/v1/webhooks/test', auth: 'customer', tag: TAG, summary: 'Send a signed test event and say how it went', status: 200,
-      description: 'The event is `webhook.test`, once, to the webhook_url as it is now; the reply comes when the attempt is over, after 10 seconds at the latest.',
-      reply: testReply, errors: ['webhook_not_configured'],
+      description: 'The event is `webhook.test`, once, to the webhook_url as it is now; the reply comes when the attempt is over, after 10 seconds at the latest. At most 20 a minute.',
+      reply: testReply, errors: ['webhook_not_configured'], perMinute: 20,
       handle: async ({ caller }) => {
         const { attempt, body, deliveryId, eventId } = await service.test(caller.applicationId, caller.customerId);
         return { delivered: attempt.error === undefined, delivery_id: deliveryId, event_id: eventId, body, attempt: attemptToJson(attempt) };

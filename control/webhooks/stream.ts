@@ -4,6 +4,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { refuseInactive, type Authenticator } from '../http/auth.ts';
 import { parse, type CustomerCaller } from '../http/endpoint.ts';
 import { errorReply } from '../http/errors.ts';
+import type { RequestLimits } from '../http/request-limits.ts';
 import { declineUpgrade } from '../http/upgrades.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -16,6 +17,7 @@ export interface EventStreamOptions {
   store: Pick<StreamStore, 'newest' | 'positionOf' | 'newestOf' | 'page'>;
   tail: Tail;
   authenticator: Pick<Authenticator, 'authenticate'>;
+  limits: RequestLimits;
   requestId: () => string;
   logger: Logger;
   /** Between two pings; who has not answered one by the next is cut. In ms. */
@@ -72,9 +74,12 @@ export class EventStream {
   }
 
   async #accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { store, tail, authenticator } = this.#o;
+    const { store, tail, authenticator, limits } = this.#o;
+    const address = limits.addressOf(request);
+    limits.address(address);
     const authorization = request.headers.authorization;
-    const caller = (await authenticator.authenticate('customer', authorization)) as CustomerCaller;
+    const caller = (await authenticator.authenticate('customer', authorization, address)) as CustomerCaller;
+    limits.key(caller.applicationId);
     refuseInactive({ method: 'get' }, caller);
     const { applicationId } = caller;
     const { since } = parse(streamQuery, Object.fromEntries(new URL(request.url ?? '', 'http://localhost').searchParams));

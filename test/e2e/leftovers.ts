@@ -26,8 +26,8 @@ const GAUGES = ['calls', 'flows', 'decisions_unclaimed', 'journal_depth', 'media
 export const coordinates = (): Coordinates => coordinatesOf(JSON.parse(readFileSync(instance.home.config, 'utf8')) as Settings);
 
 /** Every series of /metrics by its name with labels. */
-export async function metrics({ api }: Pick<Coordinates, 'api'> = coordinates()): Promise<Map<string, number>> {
-  const text = await (await fetch(`${api}/metrics`)).text();
+export async function metrics({ edge }: Pick<Coordinates, 'edge'> = coordinates()): Promise<Map<string, number>> {
+  const text = await (await fetch(`${edge}/metrics`)).text();
   return new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
 }
 

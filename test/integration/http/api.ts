@@ -19,6 +19,7 @@ import { createAuthenticator } from '../../../control/http/auth.ts';
 import type { Endpoint } from '../../../control/http/endpoint.ts';
 import type { ReadinessCheck } from '../../../control/http/health.ts';
 import { createIdempotency } from '../../../control/http/idempotency.ts';
+import { RequestLimits } from '../../../control/http/request-limits.ts';
 import { createRegistry } from '../../../control/http/metrics.ts';
 import { createApi } from '../../../control/http/server.ts';
 import type { Database } from '../../../control/lib/database.ts';
@@ -59,6 +60,8 @@ export interface RoomParts {
   applications: ApplicationService;
 }
 
+const UNLIMITED = new RequestLimits({ perKey: 0, perAddress: 0, proxies: [] });
+
 interface Options {
   /** The production profile, where customers may not name private addresses. */
   production?: boolean;
@@ -66,13 +69,14 @@ interface Options {
   /** More rooms, on the same database; told of every change. */
   rooms?: (parts: RoomParts) => { endpoints: Endpoint[]; onChange?: (change: Change) => Promise<void> };
   readiness?: ReadinessCheck[];
+  limits?: RequestLimits;
 }
 
 /**
  * The REST API with its rooms on a database of its own, listening on a free port. Every reply that `send` gets is held
  * against the OpenAPI document.
  */
-export async function startApi({ production = false, endpoints = [], rooms, readiness = [] }: Options = {}) {
+export async function startApi({ production = false, endpoints = [], rooms, readiness = [], limits = UNLIMITED }: Options = {}) {
   const { db, drop } = await createDatabase();
   const ids = new Ids(0);
   const secrets = createSecrets('5a'.repeat(32));
@@ -90,6 +94,7 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   const applications = new ApplicationService({ ...shared, store: stores.applications, webhooks: new DeliveryLogStore(db), allowPrivate: !production });
   const more = rooms?.({ db, ids, now, stores, applications });
 
+  const registry = createRegistry();
   const idempotency = createIdempotency(db, secrets, now);
   const app = createApi({
     endpoints: [
@@ -105,7 +110,8 @@ export async function startApi({ production = false, endpoints = [], rooms, read
     authenticator,
     idempotency,
     readiness,
-    registry: createRegistry(),
+    limits,
+    registry,
     logger,
     requestId: () => ids.next('req'),
     version: '0.0.0',
@@ -136,7 +142,7 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   }
 
   return {
-    url, db, ids, stores, changes, document, authenticator, idempotency, clock, unchecked, send,
+    url, db, ids, registry, stores, changes, document, authenticator, idempotency, clock, unchecked, send,
     /** As the operator. */
     admin: (method: string, path: string, body?: unknown): Promise<ApiReply> => send(method, `/admin/v1${path}`, { key: OPERATOR, body }),
     /** A new customer with one application and its key. */

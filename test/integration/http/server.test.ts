@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { z } from 'zod';
 import { endpoint } from '../../../control/http/endpoint.ts';
 import { connectDatabase } from '../../../control/lib/database.ts';
+import { RequestLimits } from '../../../control/http/request-limits.ts';
 import { OPERATOR, startApi, type TestApi } from './api.ts';
 
 const boom = endpoint({
@@ -59,7 +60,8 @@ describe('the HTTP server', () => {
     const reply = await api.unchecked('PUT', '/v1/applications/app_1');
     expect([reply.status, reply.body.error.code]).to.deep.equal([405, 'method_not_allowed']);
     expect(reply.headers.get('allow')).to.equal('GET, PATCH');
-    expect((await api.unchecked('POST', '/metrics')).status).to.equal(405);
+    expect((await api.unchecked('POST', '/docs')).status).to.equal(405);
+    expect((await api.unchecked('GET', '/metrics')).status, "what is measured is not for customers").to.equal(404);
   });
 
   it('refuses a body that is not JSON, with invalid_json', async () => {
@@ -144,10 +146,35 @@ describe('the HTTP server', () => {
     expect(reply.body.error.message).to.equal('not ready: database: not connected; media: the check failed');
   });
 
+  it('limits what one key and one address may ask, says when to come back, and counts nothing of it against others', async () => {
+    const limited = await startApi({ limits: new RequestLimits({ perKey: 1, perAddress: 5, proxies: ['127.0.0.1'] }) });
+    try {
+      const [one, two] = [await limited.customer(), await limited.customer()];
+      const ask = (key: string | undefined, address: string) => limited.send('GET', '/v1/applications', { key, headers: { 'X-Forwarded-For': address } });
+      const statuses = async (count: number, key: string | undefined, address: string): Promise<number[]> => {
+        const replies = [];
+        for (let i = 0; i < count; i++) replies.push(await ask(key, address));
+        return [...new Set(replies.map(({ status }) => status))];
+      };
+      expect(await statuses(10, one.key, '203.0.113.1')).to.deep.equal([200]);
+      const refused = await ask(one.key, '203.0.113.2');
+      expect([refused.status, refused.body.error.code, refused.headers.get('retry-after')]).to.deep.equal([429, 'rate_limited', '1']);
+      expect(await statuses(5, two.key, '203.0.113.1')).to.deep.equal([200]);
+      const flood = await Promise.all(Array.from({ length: 200 }, () => ask(undefined, '203.0.113.3')));
+      expect(new Set(flood.map(({ status }) => status))).to.deep.equal(new Set([401, 429]));
+      expect(flood.filter(({ status }) => status === 401).length).to.be.within(30, 35);
+      const page = await limited.unchecked('GET', '/docs', { headers: { 'X-Forwarded-For': '203.0.113.3' } });
+      expect([page.status, page.body.error.code]).to.deep.equal([429, 'rate_limited']);
+      expect(await statuses(1, two.key, '203.0.113.4')).to.deep.equal([200]);
+    } finally {
+      await limited.close();
+    }
+  });
+
   it('measures itself by path pattern, never by what was typed', async () => {
     await api.unchecked('GET', '/v1/some/strange/path');
     await api.send('GET', '/v1/dids/did_42', { key: 'nonsense' });
-    const text = await (await fetch(`${api.url}/metrics`)).text();
+    const text = await api.registry.metrics();
     expect(text).to.match(/minivoice_http_request_duration_seconds_count\{method="GET",path="\/v1\/dids\/:id",status="401"\} 1/);
     expect(text).to.match(/path="unknown",status="404"/);
     expect(text).to.not.match(/strange|did_42/);

@@ -109,6 +109,16 @@ describe('the API of webhooks', () => {
     }
   });
 
+  it('a test event can be asked for twenty times a minute, by each application', async () => {
+    const replies = await Promise.all(Array.from({ length: 25 }, () => post('/v1/webhooks/test')));
+    expect(replies.filter(({ status }) => status === 200)).to.have.length(20);
+    const refused = replies.find(({ status }) => status === 429);
+    expect(refused?.body.error).to.include({ code: 'rate_limited', message: 'this can be asked 20 times a minute' });
+    expect(Number(refused?.headers.get('retry-after'))).to.be.within(1, 3);
+    expect(receiver.requests).to.have.length(20);
+    expect((await post('/v1/webhooks/test', undefined, (await api.customer()).key)).status).to.equal(409);
+  });
+
   it('lists deliveries by call, event and status, in pages, newest first', async () => {
     const rows = await put({ callId: 'call_a' }, { callId: 'call_a', event: 'call.answered' }, { callId: 'call_b', seq: 1 }, { callId: 'call_c', status: 'none' });
     for (const { id, status } of rows) if (status !== 'none') await until(id, 'delivered', 1);

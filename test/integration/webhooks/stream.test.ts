@@ -4,6 +4,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { WebSocket } from 'ws';
+import { RequestLimits } from '../../../control/http/request-limits.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
@@ -77,7 +78,7 @@ describe('the live stream of events', () => {
     const store = new StreamStore(database.db);
     const tail = new Tail({ store, logger: createLogger('silent'), pollMs: 50, ...tailing });
     const stream = new EventStream({
-      store, tail, requestId: () => 'req_1', logger: createLogger('silent'),
+      store, tail, limits: new RequestLimits({ perKey: 0, perAddress: 0, proxies: [] }), requestId: () => 'req_1', logger: createLogger('silent'),
       authenticator: {
         authenticate: (_kind, header) => {
           const applicationId = keys[(header ?? '').replace('Bearer ', '')];

@@ -84,6 +84,26 @@ describe('authentication', () => {
     expect(asked).to.have.length(50);
   });
 
+  it('listens no more to an address that tries many wrong keys, but to good ones, for a while', async () => {
+    const { authenticator, asked, key, pass } = setUp();
+    const GUESSER = '203.0.113.7';
+    const tried = (header: string, address: string, kind: 'customer' | 'operator' = 'customer') => refusal(authenticator.authenticate(kind, header, address));
+    await authenticator.authenticate('customer', `Bearer ${key}`, GUESSER);
+    for (let i = 0; i < 30; i++) expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('unauthorized');
+    asked.length = 0;
+    for (let i = 0; i < 50; i++) {
+      expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('rate_limited');
+      expect(await tried('Bearer a-wrong-operator-token', GUESSER, 'operator')).to.equal('rate_limited');
+    }
+    expect(asked, 'no guess costs a look-up').to.deep.equal([]);
+    expect(await authenticator.authenticate('customer', `Bearer ${key}`, GUESSER)).to.include({ applicationId: 'app_1' });
+    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`, GUESSER)).to.deep.equal({ kind: 'operator' });
+    expect(await tried(`Bearer ${newApiKey()}`, '203.0.113.8'), 'of others nothing is held against').to.equal('unauthorized');
+    pass(2000);
+    expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('unauthorized');
+    expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('rate_limited');
+  });
+
   it('does not remember a look-up that failed', async () => {
     let broken = true;
     const key = newApiKey();

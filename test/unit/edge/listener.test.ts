@@ -1,0 +1,34 @@
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { expect } from 'chai';
+import { EdgeListener } from '../../../control/edge/listener.ts';
+import { createRegistry } from '../../../control/http/metrics.ts';
+import { createLogger } from '../../../control/lib/logger.ts';
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe('the listener of the inside', () => {
+  it('gives the metrics to whoever asks, and decisions to Kamailio alone', async () => {
+    const registry = createRegistry();
+    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: registry, logger: createLogger('silent'), observe: () => undefined });
+    const port = await freePort();
+    await listener.listen(port, '127.0.0.1');
+    try {
+      const base = `http://127.0.0.1:${port}`;
+      const metrics = await fetch(`${base}/metrics`);
+      expect([metrics.status, metrics.headers.get('content-type')]).to.deep.equal([200, registry.contentType]);
+      expect(await metrics.text()).to.contain('process_cpu_seconds_total');
+      for (const [method, path] of [['POST', '/metrics'], ['POST', '/route'], ['POST', '/dialog'], ['GET', '/route'], ['GET', '/metrics/']]) {
+        expect((await fetch(base + path, { method })).status, `${method} ${path}`).to.equal(403);
+      }
+    } finally {
+      await listener.close();
+    }
+  });
+});
