@@ -164,11 +164,15 @@ export class Decisions {
       calls.end(call, UNDECIDED);
     } else if (notice.event === 'ended') {
       calls.end(call, this.#options.endAsked(call.id) ?? { hangup: { by: notice.by === 'side' ? sideOf(call, notice.from_tag) : (notice.by ?? 'platform'), cause: 'NORMAL_CLEARING' } });
+    } else if (notice.by === 'caller') {
+      const message = `the caller's offer was refused with ${notice.code ?? 0} ${notice.reason ?? ''}: there is no audio in it that can be had`;
+      calls.end(call, { hangup: { by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code }, failure: { code: 'rejected', message } });
     } else {
       const webhook = call.routeMode === 'webhook';
-      const code = webhook ? 'media_unavailable' : failureOf(notice.code ?? 0);
-      const message = webhook ? 'no media node took the call' : `the destination answered ${notice.code ?? 0} ${notice.reason ?? ''}`.trim();
-      calls.end(call, { hangup: { by: webhook ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code }, failure: { code, message } });
+      const ours = webhook || notice.by === 'platform';
+      const code = ours ? 'media_unavailable' : failureOf(notice.code ?? 0);
+      const message = webhook ? 'no media node took the call' : ours ? 'no audio can be had for the call' : `the destination answered ${notice.code ?? 0} ${notice.reason ?? ''}`.trim();
+      calls.end(call, { hangup: { by: ours ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code }, failure: { code, message } });
     }
   }
 

@@ -7,6 +7,8 @@ export interface AudioSettings {
   codecs: readonly Codec[];
   /** Payload type of telephone events; undefined offers none. */
   eventType: number | undefined;
+  /** RTP/AVP, if not given. */
+  profile?: string | undefined;
 }
 
 /** Offer and answer (RFC 3264) of a call's one audio stream, and the RTP port that follows them. */
@@ -32,7 +34,7 @@ export class CallAudio {
     const event = offered ? this.remote?.eventType : eventType;
     this.#version++;
     return writeSdp({ host: this.#rtp.address, port: this.#rtp.port }, {
-      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
+      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version, ...(this.#settings.profile && { profile: this.#settings.profile }),
     });
   }
 

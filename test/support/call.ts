@@ -44,6 +44,8 @@ export class Call extends Watched {
   dropped = false;
   /** A CANCEL gets its 200 and changes nothing: the answer is on its way. */
   ignoresCancel = false;
+  /** The answer to every offer within the call, such as `488 Not Acceptable Here`; accepted if not given. */
+  refusesOffers: string | undefined;
   #wire: Wire;
   #audio: CallAudio;
   #final: Reply | undefined;
@@ -293,6 +295,8 @@ export class Call extends Watched {
     } else if (request.method === 'BYE') {
       ok();
       this.#over('remote', 'bye', header(request, 'reason'));
+    } else if (this.refusesOffers !== undefined && request.body && (request.method === 'INVITE' || request.method === 'UPDATE')) {
+      this.#wire.respond(request, from, this.refusesOffers, [], '', this.dialog.localTag);
     } else if (request.method === 'INVITE') {
       this.dialog.refresh(request);
       if (request.body) this.#audio.take(request);

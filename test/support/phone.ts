@@ -24,6 +24,8 @@ export interface CallOptions {
   quiet?: boolean;
   headers?: HeaderLine[];
   callId?: string;
+  /** The profile of its audio; RTP/AVP if not given. */
+  profile?: string;
   /** The From tag: two calls of a carrier that forks have the same. */
   tag?: string;
 }
@@ -82,7 +84,7 @@ export class Phone {
     rtp.quiet = options.quiet === true;
     const callId = options.callId ?? `${random()}@phone`;
     const call = new Call(this.#wire, rtp, {
-      callId, tag: options.tag, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
+      callId, tag: options.tag, profile: options.profile, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
     });
     this.#calls.set(callId, call);
     const uri = uriFor(options.to, via, this.#wire.transport);

@@ -11,8 +11,8 @@ export interface AudioDescription extends HostPort {
   direction: Direction;
 }
 
-export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; eventType: number | undefined; direction: Direction; session: number; version: number }): string {
-  const { codecs, eventType, direction, session, version } = options;
+export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; eventType: number | undefined; direction: Direction; session: number; version: number; profile?: string }): string {
+  const { codecs, eventType, direction, session, version, profile = 'RTP/AVP' } = options;
   const types = [...codecs.map((codec) => PAYLOAD_TYPE[codec]), ...(eventType === undefined ? [] : [eventType])];
   return [
     'v=0',
@@ -20,7 +20,7 @@ export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; even
     's=-',
     `c=IN IP4 ${at.host}`,
     't=0 0',
-    `m=audio ${at.port} RTP/AVP ${types.join(' ')}`,
+    `m=audio ${at.port} ${profile} ${types.join(' ')}`,
     ...codecs.map((codec) => `a=rtpmap:${PAYLOAD_TYPE[codec]} ${codec}/8000`),
     ...(eventType === undefined ? [] : [`a=rtpmap:${eventType} telephone-event/8000`, `a=fmtp:${eventType} 0-16`]),
     `a=${direction}`,

@@ -257,6 +257,22 @@ describe('route decisions', () => {
     expect(only()?.hangup?.sip_code).to.equal(486);
   });
 
+  it('a call whose caller offers nothing that can be had is rejected, not for want of a media node', () => {
+    decide('+15550001');
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', by: 'caller', code: 488, reason: 'Not Acceptable Here' });
+    expect(only()).to.include({ status: 'failed' });
+    expect(only()?.hangup).to.deep.equal({ by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code: 488 });
+    expect(only()?.failure).to.deep.include({ code: 'rejected' });
+    expect(only()?.failure?.message).to.contain('488 Not Acceptable Here');
+  });
+
+  it('a relayed call that failed for want of rtpengine is no fault of its destination', () => {
+    decide('+15550002');
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', by: 'platform', code: 503, reason: 'Service Unavailable' });
+    expect(only()?.hangup).to.deep.equal({ by: 'platform', cause: 'Service Unavailable', sip_code: 503 });
+    expect(only()?.failure).to.deep.equal({ code: 'media_unavailable', message: 'no audio can be had for the call' });
+  });
+
   it('a notice of a call nobody knows is ignored', () => {
     decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
     expect(only()).to.equal(undefined);
