@@ -21,15 +21,6 @@ export function run(command: string, args: string[], options: SpawnOptions = {})
   });
 }
 
-/** Runs a command on this terminal and returns its exit code. */
-export function runVisibly(command: string, args: string[], options: SpawnOptions = {}): Promise<number> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { ...options, stdio: ['ignore', 'inherit', 'inherit'] });
-    child.on('error', () => resolve(127));
-    child.on('close', (code) => resolve(code ?? 1));
-  });
-}
-
 /** The full path of a program, or of a path that is given as one. The sbin folders are searched too: an ordinary user's PATH on Debian lacks them. */
 export async function which(name: string): Promise<string | undefined> {
   if (name.includes('/')) return access(name, constants.X_OK).then(() => path.resolve(name), () => undefined);

@@ -68,6 +68,7 @@ import { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { connectRedis } from './lib/redis.ts';
 import { Retention } from './lib/retention.ts';
+import { stopInOrder } from './lib/stop-in-order.ts';
 import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
 import { Limits } from './limits/limits.ts';
@@ -336,6 +337,7 @@ export function createApp(config: Config, logger: Logger): App {
       { name: 'redis', check: () => redis.ping().then(() => undefined) },
       { name: 'limits', check: () => Promise.resolve(limits.open ? undefined : 'calls in progress are being counted') },
       { name: 'media', check: () => Promise.resolve(media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected') },
+      { name: 'rtpengine', check: async () => ((await rtpengine.answers()) ? undefined : 'no rtpengine answers') },
       { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : 'no kamailio has its tables') },
     ],
     registry,
@@ -375,38 +377,48 @@ export function createApp(config: Config, logger: Logger): App {
       worker.start();
       retention.start();
     },
-    async stop(ms) {
+    stop(ms) {
       decisions.drain();
       outbound.drain();
-      changes.stop();
-      stream.stop();
-      await retention.stop();
-      peers.stop();
-      conferences.stop();
-      dialogs.stop();
-      relayedEnds.stop();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      setTimeout(() => server.closeAllConnections(), ms / 2).unref();
-      trunkStates.stop();
-      await Promise.all([closed, ...syncs.map((sync) => sync.stop())]);
-      await listener.close();
-      decisions.stop();
-      await media.stop();
-      await limits.stop();
-      await streams.close();
-      rtpengine.close();
-      await recordings.close(ms / 4); // It waits for commits, so before the journal.
-      await billing.stop(); // It settles what has just ended.
-      const left = await journal.close(ms / 4);
-      if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
-      await worker.stop(ms / 2);
-      guardedFetch.close();
-      redis.disconnect();
-      subscriber.disconnect();
-      await Promise.all([db.destroy(), lists.destroy()]);
+      for (const part of [changes, stream, peers, conferences, dialogs, relayedEnds, trunkStates]) part.stop();
+      return stopInOrder([
+        { name: 'retention', share: 0.05, stop: () => retention.stop() },
+        { name: 'api', share: 0.25, stop: (patience) => closeServer(server, patience) },
+        { name: 'edge sync', share: 0.1, stop: () => Promise.all(syncs.map((sync) => sync.stop())) },
+        { name: 'route decisions', share: 0.05, stop: () => listener.close().then(() => decisions.stop()) },
+        { name: 'media', share: 0.05, stop: () => media.stop() },
+        { name: 'limits', share: 0.05, stop: () => limits.stop() },
+        { name: 'streams', share: 0.05, stop: () => streams.close().then(() => rtpengine.close()) },
+        // It waits for commits, so before the journal.
+        { name: 'recordings', share: 0.1, stop: (patience) => recordings.close(patience * GRACE) },
+        // It settles what has just ended.
+        { name: 'billing', share: 0.1, stop: () => billing.stop() },
+        { name: 'journal', share: 0.1, stop: async (patience) => {
+          const left = await journal.close(patience * GRACE);
+          if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
+        } },
+        { name: 'webhooks', share: 0.05, stop: (patience) => worker.stop(patience * GRACE) },
+        { name: 'connections', share: 0.05, stop: () => {
+          guardedFetch.close();
+          redis.disconnect();
+          subscriber.disconnect();
+          return Promise.all([db.destroy(), lists.destroy()]);
+        } },
+      ], ms, logger);
     },
   };
+}
+
+/** Those that keep their own time get so much of what there is: they shall say themselves what they have not done. */
+const GRACE = 0.9;
+
+/** Finishes what is being answered; connections that are still open after half of the time are cut. */
+async function closeServer(server: Server, ms: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const cut = setTimeout(() => server.closeAllConnections(), ms / 2);
+  await closed;
+  clearTimeout(cut);
 }
 
 const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);

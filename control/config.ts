@@ -4,10 +4,10 @@ import { z } from 'zod';
 const port = z.coerce.number().int().min(1).max(65535);
 const list = z.string().transform((s) => s.split(',').map((part) => part.trim()).filter(Boolean));
 
-/** One media node: where its event socket and its SIP are. */
-const node = z.string().regex(/^[^:]+:\d+:\d+$/, 'must be host:esl-port:sip-port').transform((s) => {
-  const [host = '', esl, sip] = s.split(':');
-  return { name: `${host}:${sip}`, host, eslPort: Number(esl), sipPort: Number(sip) };
+/** One media node: where its event socket and its SIP are, and the name that Kamailio knows it by, which is the latter. */
+const node = z.string().regex(/^[^:]+:\d+:([^:]+:)?\d+$/, 'must be host:esl-port:sip-port or esl-host:esl-port:sip-host:sip-port').transform((s) => {
+  const [host = '', esl, ...sip] = s.split(':');
+  return { name: [...(sip.length === 1 ? [host] : []), ...sip].join(':'), host, eslPort: Number(esl) };
 });
 
 const network = z.string().refine((text) => ipaddr.isValid(text) || ipaddr.isValidCIDR(text), 'must be an address or a network');
@@ -33,7 +33,7 @@ export const environment = z.object({
   EDGE_TOKEN: z.string().min(16).describe('shared by Kamailio and the control plane; a decision request without it is refused'),
   KAMAILIO_SIP: z.string().regex(/^[^:\s]+:\d+$/, 'must be host:port').default('127.0.0.1:5060').describe('where media nodes send second legs to: the SIP address of Kamailio'),
   KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),
-  FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated'),
+  FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated; `esl-host:esl-port:sip-host:sip-port` where the two addresses differ. The SIP address is the one in `MEDIA_NODES` of Kamailio'),
   FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
   RTPENGINE_NG: z.string().regex(/^[^:,\s]+:\d+(,[^:,\s]+:\d+)*$/, 'must be host:port, comma-separated').default('127.0.0.1:2223').describe('where rtpengine listens for commands, of every one, comma-separated; used for media streams'),
   STREAM_RTP_HOST: z.ipv4().default('127.0.0.1').describe('our address that rtpengine sends the audio of media streams to'),

@@ -2,7 +2,10 @@ import { createApp } from './app.ts';
 import { readConfig } from './config.ts';
 import { createLogger } from './lib/logger.ts';
 
-/** Calls in progress survive the end of this process; what is waited for is the work that would otherwise be redone. */
+/**
+ * Calls in progress survive the end of this process; what is waited for is the work that would otherwise be redone. Docker
+ * waits for longer: `stop_grace_period` in docker-compose.yml.
+ */
 const DRAIN_MS = 10_000;
 
 const config = readConfig(process.env);

@@ -1,5 +1,5 @@
 import { Agent } from 'node:http';
-import { got, HTTPError, RequestError, type Got } from 'got';
+import { got, HTTPError, type Got } from 'got';
 import jsonrpc from 'jsonrpc-lite';
 
 /** Kamailio understood the request and refused it. `code` is its own: 404 for a key that is not there, 500, 400. */
@@ -48,5 +48,3 @@ export class KamailioRpc {
     this.#agent.destroy();
   }
 }
-
-export { RequestError as RpcUnreachable };

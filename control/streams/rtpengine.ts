@@ -77,6 +77,12 @@ export class Rtpengine {
     await Promise.allSettled(this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })));
   }
 
+  /** Whether any rtpengine answers. */
+  async answers(): Promise<boolean> {
+    const asked = this.#addresses.map((address) => this.#ask(address, { command: 'ping' }).then(() => true, () => false));
+    return (await Promise.all(asked)).includes(true);
+  }
+
   close(): void {
     this.#closed = true;
     for (const settle of this.#waiting.values()) settle('');

@@ -26,4 +26,15 @@ describe('docker-compose.yml', () => {
     expect(service('mysql')).to.contain('--bind-address=127.0.0.1');
     expect(service('redis')).to.contain('--bind 127.0.0.1');
   });
+
+  it('gives the control plane and the database the time they need to stop', () => {
+    for (const [name, least] of [['control', 15], ['mysql', 30]] as const) {
+      expect(Number(/^ {4}stop_grace_period: (\d+)s$/m.exec(service(name))?.[1]), name).to.be.at.least(least);
+    }
+  });
+
+  it('names each media node as Kamailio does, or no caller could join a room on another node', () => {
+    const nodes = environment.shape.FREESWITCH_NODES.parse(/FREESWITCH_NODES: (.*)/.exec(service('control'))?.[1]?.replaceAll('${HOST_IP}', '10.0.0.1'));
+    expect(nodes.map(({ name }) => name).join(',')).to.equal(/MEDIA_NODES: (.*)/.exec(service('kamailio'))?.[1]?.replaceAll('${HOST_IP}', '10.0.0.1'));
+  });
 });

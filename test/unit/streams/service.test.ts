@@ -121,6 +121,8 @@ describe('the streams of a call', () => {
     fake.loses = 1;
     await service.start(call, channel, dialog, { url: receiver.url, track: 'inbound' });
     await receiver.connection();
+    expect(fake.loses, 'how many are still to be lost').to.be.at.most(0);
+    await until(() => told('stream.started').length === 1);
   });
 
   it('go on without the way back when rtpengine refuses that, and marks come back all the same', async () => {
