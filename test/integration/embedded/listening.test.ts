@@ -111,6 +111,29 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     });
   }
 
+  it('goes on as before when it has refused another description: heard, hearing, and with keys', async () => {
+    const { call, uuid } = it1;
+    await esl.execute(uuid, 'playback', join(folder, '600.wav'), 'unchanged');
+    const offer = (...media: string[]): string =>
+      ['v=0', 'o=phone 1 2 IN IP4 127.0.0.1', 's=-', 'c=IN IP4 127.0.0.1', 't=0 0', ...media, ''].join('\r\n');
+    const unspeakable = [offer('m=audio 9 RTP/AVP 18'), offer('m=audio 0 RTP/AVP 0', 'm=image 9 udptl t38'), offer('m=audio 9 RTP/SAVP 0'), 'v=0\r\nm=no'];
+    for (const method of ['INVITE', 'UPDATE']) {
+      for (const body of unspeakable) {
+        const { code } = await call.request(method, [['Content-Type', 'application/sdp']], body);
+        expect(code, `${method} ${body}`).to.equal(488);
+      }
+    }
+    const sinceMs = call.heard.durationMs;
+    await call.heard.until(() => call.heard.tone(600, sinceMs) > 0.8 && call.heard.durationMs > sinceMs + 300 || undefined, 'the prompt to go on');
+    await call.press('7');
+    await esl.event('DTMF', { 'Unique-ID': uuid, 'DTMF-Digit': '7' });
+    const path = await record('unchanged.wav');
+    const heard = call.heard.packets;
+    await call.heard.until(() => call.heard.packets > heard + 40 || undefined, 'more');
+    await esl.api(`uuid_record ${uuid} stop ${path}`);
+    expect(share(readStereo(path).left.slice(1600), 440)).to.be.above(0.5);
+  });
+
   it('hears keys whose ends are stamped later than their beginning, or are lost, once each', async () => {
     const { call, uuid } = it1;
     const keys = (): string => esl.events.filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid).map((e) => e['DTMF-Digit']).join('');
