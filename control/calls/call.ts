@@ -77,6 +77,12 @@ export const isTerminal = (status: CallStatus): boolean => NEXT[status].length =
 /** Whether the state machine of contract §2 allows this step; a terminal call never changes. */
 export const mayBecome = (from: CallStatus, to: CallStatus): boolean => NEXT[from].includes(to);
 
+/** What is said of a far end that was not reached. Where it redirects to has no rate, no trunk and nobody's consent: nobody goes there. */
+export function destinationAnswered(answer: number | string, reason = ''): string {
+  const redirected = /^3\d\d$/.test(String(answer)) ? ', and redirections are not followed' : '';
+  return `the destination answered ${`${answer} ${reason}`.trim()}${redirected}`;
+}
+
 /** The final SIP code of a far end that was not reached, as `failure.code` (RFC 3261 §21). */
 export function failureOf(sipCode: number): FailureCode {
   if (sipCode === 486 || sipCode === 600) return 'busy';

@@ -1,5 +1,5 @@
 import type { Admission } from '../calls/admission.ts';
-import { ANONYMOUS, failureOf, isTerminal, type Call } from '../calls/call.ts';
+import { ANONYMOUS, destinationAnswered, failureOf, isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
 import { sidesOf, type FarEnd } from '../lib/far-end.ts';
 import { ApiError } from '../lib/errors.ts';
@@ -168,11 +168,9 @@ export class Decisions {
       const message = `the caller's offer was refused with ${notice.code ?? 0} ${notice.reason ?? ''}: there is no audio in it that can be had`;
       calls.end(call, { hangup: { by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code }, failure: { code: 'rejected', message } });
     } else {
-      const webhook = call.routeMode === 'webhook';
-      const ours = webhook || notice.by === 'platform';
-      const code = ours ? 'media_unavailable' : failureOf(notice.code ?? 0);
-      const message = webhook ? 'no media node took the call' : ours ? 'no audio can be had for the call' : `the destination answered ${notice.code ?? 0} ${notice.reason ?? ''}`.trim();
-      calls.end(call, { hangup: { by: ours ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code }, failure: { code, message } });
+      const ours = call.routeMode === 'webhook' || notice.by === 'platform';
+      const hangup = { by: ours ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code } as const;
+      calls.end(call, { hangup, failure: notReached(call, notice) });
     }
   }
 
@@ -221,6 +219,16 @@ function endsOf({ sip_call_id: sipCallId, from_tag: fromTag, to_tag: toTag, to_c
 
 /** Whose tag this is: of a relayed call the caller's side is known first, then the other one. */
 const sideOf = (call: Call, tag: string): 'caller' | 'callee' => (call.farEnds?.[1]?.toTag === tag ? 'callee' : 'caller');
+
+function notReached({ routeMode }: Call, { code = 0, reason, by }: z.infer<typeof DialogNotice>): CallEnding['failure'] {
+  if (routeMode === 'webhook') {
+    // The caller's own INVITE was the reason, not the state of the nodes.
+    if (code >= 400 && code < 500) return { code: 'rejected', message: `no media node takes such an INVITE: ${code} ${reason ?? ''}`.trim() };
+    return { code: 'media_unavailable', message: 'no media node took the call' };
+  }
+  if (by === 'platform') return { code: 'media_unavailable', message: 'no audio can be had for the call' };
+  return { code: failureOf(code), message: destinationAnswered(code, reason) };
+}
 
 /** Everything the call can be rebuilt from by a process that never saw the decision. */
 function headersOf(call: Call, instance: number): string {

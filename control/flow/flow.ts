@@ -1,5 +1,5 @@
 import type { Admission } from '../calls/admission.ts';
-import { failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
+import { destinationAnswered, failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { LegWatch } from '../calls/second-legs.ts';
 import { ApiError } from '../lib/errors.ts';
@@ -376,7 +376,7 @@ export class Flow {
     if (end.by === 'node') {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
     } else if (end.by === 'caller') {
-      const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: `the destination answered ${end.sipCode ?? end.cause}` } : undefined;
+      const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: destinationAnswered(end.sipCode ?? end.cause) } : undefined;
       const by = this.call.direction === 'outbound' ? 'callee' : 'caller';
       calls.end(this.call, { at: end.at, hangup: { by, ...hangup }, failure, answerTakenBack: end.answerTakenBack });
     } else {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
 import type { ChannelCommands, ChannelNode, LegListener } from './channel-commands.ts';
-import { farEndIn, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
+import { answeredTo, farEndIn, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
 import { dialString, legOf } from './dial-string.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
@@ -45,10 +45,12 @@ export class Bridge {
     const leg = legOf(argument) ?? '';
     let rang = false;
     let trunk: string | undefined;
-    return this.#follow(leg, (news, headers) => {
+    let answered: number | undefined;
+    const result = await this.#follow(leg, (news, headers) => {
       const via = trunkOf(headers);
       if (via !== undefined && via !== trunk) onTrunk?.((trunk = via));
-      if (news === 'ringing' && !rang && !this.#connected) {
+      if (news === 'ended') answered = answeredTo(headers);
+      else if (news === 'ringing' && !rang && !this.#connected) {
         rang = true;
         onRinging?.();
       } else if (news === 'answered' && !this.#connected) {
@@ -59,6 +61,7 @@ export class Bridge {
       // A leg that sends no final code leaves the one of the leg before it behind.
       return this.#application.run(argument, (connection) => connection.api(`uuid_setvar ${this.#commands.uuid} ${CAUSE_OF_LAST}`));
     });
+    return result.sipCode !== undefined && answered !== undefined ? { ...result, sipCode: answered } : result;
   }
 
   /**

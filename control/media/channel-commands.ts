@@ -6,7 +6,7 @@ import { EslError } from './esl/errors.ts';
 import { ChannelGone, MediaError, type ChannelEnd } from './media.ts';
 
 /** What a node tells of a second leg. */
-export type LegNews = 'ringing' | 'answered';
+export type LegNews = 'ringing' | 'answered' | 'ended';
 export type LegListener = (news: LegNews, leg: ChannelHeaders) => void;
 
 /** What a channel needs of its node. */

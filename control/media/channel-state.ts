@@ -108,8 +108,15 @@ export const answeredAndGone = (channel: ChannelHeaders): boolean => isOutbound(
 const statusOf = (channel: ChannelHeaders): number =>
   Number(channel.variable_sip_term_status ?? /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1]);
 
+/** What the far end of a call of ours answered, where Kamailio had to make another code of it: a redirection, a challenge. */
+export const answeredTo = (channel: ChannelHeaders): number | undefined => {
+  const code = Number(channel['variable_sip_rh_X-MV-Answered']);
+  return code >= 300 && code < 700 ? code : undefined;
+};
+
 function codeOfCallee(channel: ChannelHeaders): number | undefined {
-  return channel.variable_sip_hangup_disposition === 'recv_refuse' && statusOf(channel) >= 300 ? statusOf(channel) : undefined;
+  if (channel.variable_sip_hangup_disposition !== 'recv_refuse' || statusOf(channel) < 300) return undefined;
+  return answeredTo(channel) ?? statusOf(channel);
 }
 
 function codeToCaller(channel: ChannelHeaders, end: { cause: string; byCaller: boolean; refusedWith?: number | undefined }): number | undefined {

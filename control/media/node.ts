@@ -258,6 +258,7 @@ export class MediaNode implements ChannelNode, Peer {
       case 'CHANNEL_HANGUP_COMPLETE':
         this.#inventory.sawEnd(uuid);
         this.#channels.delete(uuid);
+        if (leg) return leg('ended', headers);
         return channel?.hungUp(headers);
       case 'DTMF':
         if (channel && /^[0-9*#A-D]$/.test(headers['DTMF-Digit'] ?? '')) channel.digit(headers['DTMF-Digit'] as Digit);

@@ -17,6 +17,9 @@ const REFUSALS: { code: number; failure: string }[] = [
   { code: 503, failure: 'congestion' },
   { code: 500, failure: 'unreachable' },
   { code: 488, failure: 'unreachable' },
+  { code: 302, failure: 'unreachable' },
+  { code: 401, failure: 'rejected' },
+  { code: 407, failure: 'rejected' },
 ];
 
 describe('an outbound call that is not answered', function () {
@@ -49,7 +52,7 @@ describe('an outbound call that is not answered', function () {
       own.carrier.listen({ refuse: code });
       const { id } = await own.place({ trunk_id: own.trunkId });
       const record = await unanswered(id, 'failed');
-      expect(record.failure).to.include({ code: failure });
+      expect(record.failure).to.include({ code: failure }).and.to.have.property('message').that.includes(String(code));
       expect(record.hangup).to.include({ by: 'callee', sip_code: code });
       expect((await own.server.webhook(id, 'call.failed')).data).to.include({ sip_code: code });
       expect(own.carrier.received).to.have.length(1);

@@ -13,6 +13,7 @@ const FAILURES: { what: string; manner: Parameters<Phone['listen']>[0]; leg: Jso
   { what: '603 declined', manner: { refuse: 603 }, leg: { sip_code: 603, cause: 'CALL_REJECTED' } },
   { what: '480 unavailable', manner: { refuse: 480 }, leg: { sip_code: 480 } },
   { what: '404 not found', manner: { refuse: 404 }, leg: { sip_code: 404, cause: 'UNALLOCATED_NUMBER' } },
+  { what: '302 moved', manner: { refuse: 302 }, leg: { sip_code: 302 } },
   { what: '503 unavailable', manner: { refuse: 503 }, leg: { sip_code: 503 } },
   { what: 'no answer', manner: 'ring', leg: { cause: 'NO_ANSWER' }, timeout: 5 },
 ];

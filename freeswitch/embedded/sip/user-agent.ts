@@ -139,7 +139,6 @@ export class UserAgent implements TransactionUser {
     const { headers, method } = request;
     const refuse = (status: number, more: ReplyOptions['headers'] = []): void => this.reply(transaction, status, { toTag: this.newTag(), headers: more });
     if (!parseUri(request.uri)) return refuse(400);
-    if (headers.get('max-forwards') === '0' && method !== 'OPTIONS') return refuse(483);
     if (method === 'OPTIONS') {
       if (this.hasRoom()) return refuse(200, [['Accept', 'application/sdp']]);
       return this.reply(transaction, 503, { toTag: this.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });

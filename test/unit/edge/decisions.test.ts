@@ -273,6 +273,22 @@ describe('route decisions', () => {
     expect(only()?.failure).to.deep.equal({ code: 'media_unavailable', message: 'no audio can be had for the call' });
   });
 
+  it('a relayed call that is redirected ends and says so: nobody goes where nobody has agreed to go', () => {
+    decide('+15550002');
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 302, reason: 'Moved Temporarily' });
+    expect(only()?.failure).to.deep.equal({
+      code: 'unreachable', message: 'the destination answered 302 Moved Temporarily, and redirections are not followed',
+    });
+  });
+
+  it('a call whose INVITE no node takes, for what is in it, fails at once by that', () => {
+    decide('+15550001');
+    const reason = 'Session Interval Too Small';
+    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 422, reason, by: 'platform' });
+    expect(only()).to.have.property('hangup').that.includes({ by: 'platform', sip_code: 422 });
+    expect(only()?.failure).to.deep.equal({ code: 'rejected', message: `no media node takes such an INVITE: 422 ${reason}` });
+  });
+
   it('a notice of a call nobody knows is ignored', () => {
     decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
     expect(only()).to.equal(undefined);
