@@ -45,6 +45,7 @@ import { Legs } from './edge/legs.ts';
 import { RelayedEnds } from './edge/relayed-ends.ts';
 import { TrunkStates } from './edge/trunk-states.ts';
 import { EdgeListener } from './edge/listener.ts';
+import { Tries, triesBody } from './edge/tries.ts';
 import { registerGauges } from './gauges.ts';
 import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
@@ -211,8 +212,9 @@ export function createApp(config: Config, logger: Logger): App {
     host: config.STREAM_RTP_HOST,
     ports: portsOf(config.STREAM_RTP_PORTS),
   });
+  const tries = new Tries({ calls, trunkOf: (id) => directory.trunk(id) });
   const flows = new Flows({
-    calls,
+    calls, tries,
     conferences,
     streamer: streams,
     states: new FlowStates(redis, logger),
@@ -251,7 +253,6 @@ export function createApp(config: Config, logger: Logger): App {
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5],
     registers: [registry],
   });
-  const listener = new EdgeListener({ decisions, token: config.EDGE_TOKEN, metrics: registry, logger, observe: (seconds) => decisionSeconds.observe(seconds) });
   const dialogs = new Dialogs({ rpcs, calls, ender, audio: rtpengine, logger });
   const intake = new Intake({
     calls, stored: callStore, flows, media, logger,
@@ -272,6 +273,14 @@ export function createApp(config: Config, logger: Logger): App {
       return true;
     }
     return relayedEnds.end(call, { hangup: { by: 'api', ...(call.answeredAt ? { cause: 'NORMAL_CLEARING' } : { cause: 'ORIGINATOR_CANCEL', sip_code: 487 }) } });
+  });
+  const noteTries = owners.everywhere('tries', { body: triesBody, reply: z.boolean() }, tries.note);
+  const listener = new EdgeListener({
+    decisions, logger,
+    metrics: registry,
+    token: config.EDGE_TOKEN,
+    observe: (seconds) => decisionSeconds.observe(seconds),
+    tried: ({ call: id, ...body }) => void noteTries({ id } as Call, body).catch((error: unknown) => logger.debug({ err: error, call: id }, 'what Kamailio tried for a call could not be noted')),
   });
   const replaceActions = owners.everywhere('actions', { body: actionsBody, reply: z.boolean() }, async (call, body) => (await flows.get(call.id)?.replace(stepsOf(body))) ?? false);
   const controlRecording = owners.everywhere('recording', { body: recordingAction, reply: recordingReply, timeoutMs: 4000 }, recordingControl({

@@ -44,6 +44,8 @@ export const DialogNotice = z.object({
   to_callee: z.string().optional(),
   caller_routes: z.string().optional(),
   callee_routes: z.string().optional(),
+  /** As `TriesNotice` has them. */
+  tries: z.string().max(8192).optional(),
 });
 
 interface Options {

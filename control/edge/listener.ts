@@ -1,9 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { z } from 'zod';
 import type { Logger } from '../lib/logger.ts';
 import { DialogNotice, RouteRequest, type Decisions } from './decisions.ts';
+import { TriesNotice } from './tries.ts';
 
 const MAX_BYTES = 64 * 1024;
+const REFUSED_LOG_MS = 60_000;
 
 /** What this process tells of itself, for Prometheus. */
 type Metrics = { contentType: string; metrics(): Promise<string> };
@@ -14,6 +17,8 @@ interface EdgeListenerOptions {
   token: string;
   /** Called with the seconds that a decision took. */
   observe: (seconds: number) => void;
+  /** Told of trunks that did not take a call. */
+  tried: (notice: z.output<typeof TriesNotice>) => void;
   metrics: Metrics;
   logger: Logger;
 }
@@ -30,13 +35,17 @@ export class EdgeListener {
   readonly #logger: Logger;
   readonly #observe: (seconds: number) => void;
   readonly #metrics: Metrics;
+  readonly #tried: (notice: z.output<typeof TriesNotice>) => void;
+  /** Requests without our token since that was last logged, and when it may be again. */
+  #refused = { count: 0, logAgainAt: 0 };
 
-  constructor({ decisions, token, logger, observe, metrics }: EdgeListenerOptions) {
+  constructor({ decisions, token, logger, observe, metrics, tried }: EdgeListenerOptions) {
     this.#decisions = decisions;
     this.#token = digest(token);
     this.#logger = logger;
     this.#observe = observe;
     this.#metrics = metrics;
+    this.#tried = tried;
     this.#server = createServer({ keepAlive: true, keepAliveTimeout: 60_000, requestTimeout: 5000 }, (request, response) => this.#handle(request, response));
   }
 
@@ -61,6 +70,7 @@ export class EdgeListener {
     const token = request.headers['x-mv-edge-token'];
     if (request.method !== 'POST' || typeof token !== 'string' || !timingSafeEqual(digest(token), this.#token)) {
       request.resume();
+      this.#tellRefused(request);
       return send(response, 403, '{}');
     }
     const chunks: Buffer[] = [];
@@ -107,8 +117,25 @@ export class EdgeListener {
       return decision instanceof Promise ? decision.then((made) => [200, JSON.stringify(made)]) : [200, JSON.stringify(decision)];
     }
     if (path !== '/dialog') return [404, '{}'];
-    this.#decisions.notice(DialogNotice.parse(JSON.parse(body)));
+    const notice: unknown = JSON.parse(body);
+    const tried = TriesNotice.safeParse(notice);
+    if (tried.success) {
+      this.#tried(tried.data);
+      return [200, '{}'];
+    }
+    const told = DialogNotice.parse(notice);
+    if (told.tries && told.call) this.#tried({ event: 'tried', call: told.call, tries: told.tries, last: 0 });
+    this.#decisions.notice(told);
     return [200, '{}'];
+  }
+
+  /** One line a minute, however many there are: a Kamailio with another token refuses every call. */
+  #tellRefused({ socket }: IncomingMessage): void {
+    this.#refused.count++;
+    if (Date.now() < this.#refused.logAgainAt) return;
+    this.#logger.warn({ from: socket.remoteAddress, requests: this.#refused.count },
+      'a request for a decision was refused: it has another EDGE_TOKEN than the control plane, and its calls get 503');
+    this.#refused = { count: 0, logAgainAt: Date.now() + REFUSED_LOG_MS };
   }
 }
 

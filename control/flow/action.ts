@@ -74,6 +74,7 @@ export interface FlowContext {
   readonly recorder: Recorder;
   readonly conferences: Conferences;
   readonly streamer: Streamer;
+  readonly tries?: { settled(call: Call): Promise<Date | undefined> } | undefined;
   /** Who lets second legs out. */
   readonly legs: Pick<SecondLegs, 'place' | 'resumed'>;
   /** Asks the customer's server for the next actions. @throws FlowFailure */

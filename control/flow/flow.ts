@@ -26,6 +26,8 @@ export interface FlowServices {
   recorder: FlowContext['recorder'];
   conferences: FlowContext['conferences'];
   streamer: FlowContext['streamer'];
+  /** Who writes into the timeline what Kamailio has tried. */
+  tries?: FlowContext['tries'];
   logger: Logger;
   now?: () => Date;
 }
@@ -123,7 +125,9 @@ export class Flow {
     if (dialing) this.#routed(dialing.trunkId());
     // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited for.
     await Promise.race([running, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
-    this.#finish(end);
+    // What was tried comes before what came of it, which the node may have told of a moment earlier.
+    const tried = dialing && !channel.answered && end.by === 'caller' ? await this.#services.tries?.settled(this.call) : undefined;
+    this.#finish(tried && tried > end.at ? { ...end, at: tried } : end);
     this.#services.states.forget(this.call.id);
   }
 
@@ -286,6 +290,7 @@ export class Flow {
         recorder,
         conferences,
         streamer,
+        tries: this.#services.tries,
         fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
         save,
         now: this.#now,

@@ -59,9 +59,15 @@ async function ring(fields: LegFields, context: FlowContext): Promise<SecondLegR
   const story = new LegStory(context, leg, destinationOf(fields));
   calls.note(call, 'leg.requested', { uris: leg.route.uris, from: leg.route.from });
   try {
-    return await story.to(channel.bridge({
+    const reached = channel.bridge({
       ...leg.route, timeoutSeconds: fields.timeout_seconds,
       onRinging: () => story.ringing(), onAnswered: (_uuid, farEnd) => story.answered(farEnd), onTrunk: (id) => story.routed(id),
+    });
+    return await story.to(reached.then(async (result) => {
+      // What was tried comes before what came of it.
+      const refused = !result.reached && result.sipCode !== undefined;
+      if (refused && leg.route.headers['X-MV-Trunks'] !== undefined) await context.tries?.settled(call);
+      return result;
     }));
   } catch (error) {
     if (!(error instanceof MediaError) || state.legAnsweredAt !== undefined) throw error;

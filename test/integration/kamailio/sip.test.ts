@@ -166,6 +166,16 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     expect([first.received.length, second.received.length]).to.deep.equal([1, 1]);
   });
 
+  it('what the targets said that did not take it is told', async () => {
+    first.listen({ refuse: 500, reason: 'Out Of Order' });
+    second.listen({ refuse: 404, reason: 'Nobody' });
+    const call = await dial();
+    await call.final();
+    const failed = await edge.control.notice('failed', call.callId);
+    expect(failed.tries).to.equal(`4xx;404;Nobody;${second.uri}|`);
+    expect(edge.control.notices.filter(({ event, call: id }) => event === 'tried' && id === `call_${calls}`).map(({ tries }) => tries)).to.deep.equal([`5xx;500;Out Of Order;${first.uri.replace('phone@', '+4930555@')}|`]);
+  });
+
   it('is refused when rtpengine does not answer: nobody is connected around it', async () => {
     first.listen('answer');
     await edge.stopRtpengine();

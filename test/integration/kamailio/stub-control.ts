@@ -26,6 +26,8 @@ export interface DialogNotice {
   to_callee?: string;
   caller_routes?: string;
   callee_routes?: string;
+  tries?: string;
+  last?: number;
 }
 
 /** How the stub answers a decision request: JSON, a raw text, an HTTP status, silence, or a closed connection. */

@@ -166,6 +166,30 @@ describe('A call of a media node to a trunk', () => {
     expect(final.headers).to.include({ 'x-mv-trunk': 'trunk_2' });
   });
 
+  it('each try that fails is told, with what the trunk said: before the next one, and the last as such; none where the first one answers', async () => {
+    const before = edge.control.notices.length;
+    first.script((invite, n) => (n === 1 ? guarded(401, 'mini', 'x')(invite, n) : ['403 Go "away|;"\\']));
+    second.script(() => ['486 Busy Here']);
+    const call = await dial({ trunks: 'trunk_1|trunk_1|trunk_2', uris: [first.uri(), `sip:1@${first.at};transport=tls`, second.uri()] });
+    expect((await call.final()).code).to.equal(486);
+    const told = await edge.control.until(() => {
+      const notices = edge.control.notices.slice(before).filter(({ event }) => event === 'tried');
+      return notices.some(({ last }) => last === 1) ? notices : undefined;
+    }, 'the last try');
+    expect(told.map(({ tries, last }) => ({ tries, last }))).to.deep.equal([
+      { tries: 'credentials;403;Go away;trunk_1|', last: 0 },
+      { tries: 'unreachable;;;trunk_1|', last: 0 },
+      { tries: '4xx;486;Busy Here;trunk_2|', last: 1 },
+    ]);
+    expect(told[0]?.call).to.equal('call_1');
+    const count = edge.control.notices.length;
+    first.script(() => ['200 OK']);
+    const good = await dial();
+    await good.answered();
+    await good.hangup();
+    expect(edge.control.notices.length).to.equal(count);
+  });
+
   it('an answer that crosses the cancel reaches the node, which ends the call', async () => {
     first.script(() => ['180 Ringing']);
     first.answerOther = (request) => {

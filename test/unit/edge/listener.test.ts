@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
+import { pino } from 'pino';
 import { EdgeListener } from '../../../control/edge/listener.ts';
 import { createRegistry } from '../../../control/http/metrics.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
@@ -16,7 +17,7 @@ async function freePort(): Promise<number> {
 describe('the listener of the inside', () => {
   it('gives the metrics to whoever asks, and decisions to Kamailio alone', async () => {
     const registry = createRegistry();
-    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: registry, logger: createLogger('silent'), observe: () => undefined });
+    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: registry, logger: createLogger('silent'), observe: () => undefined, tried: () => undefined });
     const port = await freePort();
     await listener.listen(port, '127.0.0.1');
     try {
@@ -27,6 +28,22 @@ describe('the listener of the inside', () => {
       for (const [method, path] of [['POST', '/metrics'], ['POST', '/route'], ['POST', '/dialog'], ['GET', '/route'], ['GET', '/metrics/']]) {
         expect((await fetch(base + path, { method })).status, `${method} ${path}`).to.equal(403);
       }
+    } finally {
+      await listener.close();
+    }
+  });
+
+  it('says in the log that Kamailio has another token, once for many calls', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const logger = pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
+    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: createRegistry(), logger, observe: () => undefined, tried: () => undefined });
+    const port = await freePort();
+    await listener.listen(port, '127.0.0.1');
+    try {
+      for (let i = 0; i < 5; i++) await fetch(`http://127.0.0.1:${port}/route`, { method: 'POST', headers: { 'x-mv-edge-token': 'an-old-one' }, body: '{}' });
+      expect(lines).to.have.length(1);
+      expect(lines[0]).to.include({ from: '127.0.0.1' });
+      expect(lines[0]?.msg).to.include('EDGE_TOKEN');
     } finally {
       await listener.close();
     }
