@@ -78,10 +78,14 @@ export class Component {
     try {
       this.#state = 'starting';
       await this.#launch(signal);
-      const until = Date.now() + this.spec.readyWithinMs;
+      let until = Date.now() + this.spec.readyWithinMs;
+      let progress: string | undefined;
       while (!(await this.#check())) {
         if (signal.aborted) throw new Failure(`${this.spec.title} was stopped before it was ready.`);
         if (this.spec.command && !this.#child) throw new Failure(`${this.spec.title} did not start: ${this.#problem ?? 'it ended'}.`, this.tail(15));
+        const now = this.spec.progress?.exec(this.#problem ?? '')?.[0];
+        if (now !== undefined && now !== progress) until = Date.now() + this.spec.readyWithinMs;
+        progress = now ?? progress;
         if (Date.now() > until) throw new Failure(`${this.spec.title} was not ready after ${this.spec.readyWithinMs / 1000} s: ${this.#problem ?? 'no answer'}.`, this.tail(15));
         await sleep(50, undefined, { signal }).catch(() => undefined);
       }

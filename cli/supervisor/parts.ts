@@ -21,6 +21,8 @@ export interface PartSpec {
   /** How long the first answer may take, and how long it may take to end. */
   readyWithinMs: number;
   stopWithinMs: number;
+  /** How far it is, said in its problem: while that changes it has more time to get ready. */
+  progress?: RegExp;
 }
 
 /** The version of what comes from this repository. */
@@ -185,6 +187,8 @@ export function control(settings: Settings): PartSpec {
       version = await ownVersion();
     },
     probe: () => probeControl(at.api, version),
+    // A million numbers take Kamailio longer than a minute.
+    progress: /\d+ of \d+ pieces/,
     readyWithinMs: 60_000,
     stopWithinMs: 15_000,
   };

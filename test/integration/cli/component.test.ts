@@ -60,6 +60,17 @@ describe('a supervised part', () => {
     expect(await startTimeOf(pid)).to.equal(undefined);
   });
 
+  it('has more time to get ready while it says how far it is', async () => {
+    let done = 0;
+    const probe = (): Promise<string> => (++done < 20 ? Promise.reject(new Error(`not ready, request ${Math.random()}: ${done} of 20 pieces`)) : Promise.resolve('1.0'));
+    await part('exec sleep 1000', { probe, progress: /\d+ of \d+ pieces/, readyWithinMs: 300 }).start();
+    expect(done).to.equal(20);
+    await component.stop();
+    const stuck = (): Promise<string> => Promise.reject(new Error(`not ready, request ${Math.random()}: 7 of 20 pieces`));
+    const error: unknown = await part('exec sleep 1000', { probe: stuck, progress: /\d+ of \d+ pieces/, readyWithinMs: 300 }).start().then(() => undefined, (reason: unknown) => reason);
+    expect((error as Failure).message).to.match(/^The part was not ready after 0\.3 s: /);
+  });
+
   it('fails in one sentence when its program is not there', async () => {
     const error: unknown = await part('', { command: ['/nowhere/program'] }).start().then(() => undefined, (reason: unknown) => reason);
     expect((error as Failure).message).to.contain('/nowhere/program is not there');
