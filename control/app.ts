@@ -300,7 +300,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   });
 
-  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits });
+  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits, syncs });
 
   const services = {
     ids, onChange,
@@ -347,7 +347,7 @@ export function createApp(config: Config, logger: Logger): App {
       { name: 'limits', check: () => Promise.resolve(limits.open ? undefined : 'calls in progress are being counted') },
       { name: 'media', check: () => Promise.resolve(media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected') },
       { name: 'rtpengine', check: async () => ((await rtpengine.answers()) ? undefined : 'no rtpengine answers') },
-      { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : 'no kamailio has its tables') },
+      { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : `no kamailio has its tables${filled(syncs)}`) },
     ],
     registry,
     logger,
@@ -360,6 +360,7 @@ export function createApp(config: Config, logger: Logger): App {
   return {
     async start() {
       await migrate(db);
+      await changes.listen();
       await directory.load();
       await billing.start();
       await billing.recover(config.INSTANCE_ID);
@@ -431,3 +432,7 @@ async function closeServer(server: Server, ms: number): Promise<void> {
 }
 
 const isLive = (call: Call | undefined): boolean => call !== undefined && !isTerminal(call.status);
+
+/** How far those that are being filled are: whoever waits for us sees that it goes on. */
+const filled = (syncs: readonly EdgeSync[]): string =>
+  syncs.map(({ counters: { due, pieces } }) => ` (${pieces - due} of ${pieces} pieces)`).join('');

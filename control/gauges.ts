@@ -5,6 +5,7 @@ import type { Calls } from './calls/calls.ts';
 import type { Journal } from './calls/journal.ts';
 import type { ConferenceService } from './conferences/service.ts';
 import type { Decisions } from './edge/decisions.ts';
+import type { EdgeSync } from './edge/edge-sync.ts';
 import type { Flows } from './flow/flows.ts';
 import type { Authenticator } from './http/auth.ts';
 import type { Registry } from './http/metrics.ts';
@@ -36,11 +37,12 @@ interface Rooms {
   webhooks: DeliveryWorker;
   authenticator: Authenticator;
   requests: RequestLimits;
+  syncs: readonly EdgeSync[];
 }
 
 /** A gauge for everything that grows with the traffic and must come back to nothing. */
 export function registerGauges(
-  registry: Registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks, authenticator, requests }: Rooms,
+  registry: Registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks, authenticator, requests, syncs }: Rooms,
 ): void {
   const gauges: Record<string, [help: string, value: () => number]> = {
     calls: ['Calls in progress in this process', () => calls.live().length],
@@ -65,6 +67,7 @@ export function registerGauges(
     event_streams: ['Live streams of events connected to this process', () => events.size],
     request_limits: ['Keys and addresses whose requests are being limited or counted', () => requests.size],
     wrong_key_addresses: ['Addresses that have tried wrong keys', () => authenticator.guessers],
+    edge_pieces_due: ['Pieces of the tables of all Kamailios that are not known to be as they should be', () => syncs.reduce((sum, sync) => sum + sync.counters.due, 0)],
     webhook_attempts_running: ['Webhook attempts in flight', () => webhooks.running],
   };
   for (const [name, [help, value]] of Object.entries(gauges)) {

@@ -22,14 +22,17 @@ export interface Did {
   readonly updatedAt: Date;
 }
 
+/** What routing needs to know of a number: as much as is kept in memory of each. */
+export type RoutedDid = Pick<Did, 'id' | 'customerId' | 'applicationId' | 'number' | 'status' | 'routeMode' | 'routeTarget'>;
+
 /** The SIP URIs of a `sip` number in the order they are tried; empty in other modes. */
-export function sipTargets(did: Did): readonly string[] {
+export function sipTargets(did: RoutedDid): readonly string[] {
   if (did.routeMode !== 'sip' || !did.routeTarget || !('sip_uri' in did.routeTarget)) return [];
   return typeof did.routeTarget.sip_uri === 'string' ? [did.routeTarget.sip_uri] : did.routeTarget.sip_uri;
 }
 
 /** The SIP code of a `reject` number; 480 unless another was asked for. */
-export const rejectCode = (did: Did): (typeof REJECT_CODES)[number] =>
+export const rejectCode = (did: RoutedDid): (typeof REJECT_CODES)[number] =>
   did.routeTarget && 'sip_code' in did.routeTarget ? did.routeTarget.sip_code : 480;
 
 export const e164 = z.string().regex(E164, 'must be an E.164 number with its plus sign');

@@ -1,168 +1,261 @@
-import { z } from 'zod';
 import type { Logger } from '../lib/logger.ts';
-import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
-import { emptyTables, numberTablesOf, TABLES, tablesOf, type TableName, type Tables } from './tables.ts';
-import type { Directory } from './directory.ts';
-
-const Dump = z.array(z.object({ slot: z.array(z.object({ name: z.string(), value: z.union([z.string(), z.number()]) })) }));
+import type { Directory, Touched } from './directory.ts';
+import { RpcSilence, type KamailioRpc } from './kamailio-rpc.ts';
+import { PieceStates } from './piece-states.ts';
+import { MANY, PIECES, Pieces, type Changed, type PieceChange } from './pieces.ts';
+import { TableRequests } from './table-requests.ts';
 
 /** How often a Kamailio is asked whether it still holds its tables: one that was restarted does not. */
 const HEARTBEAT_MS = 1000;
-/** How often everything is compared, so that a push that went astray heals. */
-const RECONCILE_MS = 30_000;
-/** Requests under way at once to one Kamailio while its tables are filled. */
-const PARALLEL = 16;
+/** With each heartbeat so many pieces are compared: all of them in two minutes, so that whatever went astray heals. */
+const PATROL = 32;
+/** Pieces, and entries in them, that are compared in one request, which takes Kamailio some 2 ms. */
+const BATCH = { pieces: 64, entries: 500 };
+/** Requests without a reply in a row that mean more than that a Kamailio is busy. */
+const SILENT = 3;
+/** How often a piece is tried anew at once when another process changes it at the same time. */
+const TRIES = 3;
+/** To one who holds nothing. */
+const EVERYTHING: Changed = { names: new Set(), all: true };
 
 /**
- * Keeps the hash tables of one Kamailio equal to the directory. A change is pushed at once; every second the Kamailio is
- * asked for its mark, which a fresh one lacks; every 30 s its tables are read back and compared.
+ * Keeps the hash tables of one Kamailio equal to the directory, piece by piece. After a start of either of the two all pieces
+ * are compared, and those that differ are pushed; from then on what changes, before anything else. A change is bound to the
+ * digest that was held before: a process that knows less than another one finds out, and reads the database first.
  */
 export class EdgeSync {
   readonly #rpc: KamailioRpc;
   readonly #directory: Directory;
   readonly #logger: Logger;
-  readonly #token: string;
-  /** What this Kamailio holds, as far as we know. */
-  #pushed: Tables = emptyTables();
-  readonly #changed = new Set<string>();
-  #changedAll = false;
-  #queued: Promise<void> | undefined;
-  #due = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #work: Promise<void> = Promise.resolve();
-  #stopped = false;
+  readonly #pieces: Pieces;
+  readonly #states: PieceStates;
+  readonly #requests: TableRequests;
+  /** The start of Kamailio that the states are about. */
+  #boot: string | undefined;
+  #patrol = 0;
+  #nextLook = 0;
+  #silent = 0;
   #reachable: boolean | undefined;
+  /** Since when all pieces are being compared, and how many requests and entries there had been. */
+  #begun: { at: number; requests: number; entries: number } | undefined;
+  #waiting: (() => void)[] = [];
+  #pushing = false;
+  /** Another process pushes something else at the same time: for that one's news there is time until the next heartbeat. */
+  #contended = false;
+  #wake: () => void = () => undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
 
   /** @param token the secret shared with Kamailio. */
   constructor(rpc: KamailioRpc, directory: Directory, token: string, logger: Logger) {
     this.#rpc = rpc;
-    this.#token = token;
     this.#directory = directory;
     this.#logger = logger.child({ kamailio: rpc.url });
+    this.#pieces = new Pieces(directory, token, this.#logger);
+    this.#states = new PieceStates(this.#pieces);
+    this.#requests = new TableRequests(rpc);
+    directory.listen((touched) => {
+      this.#states.touched(touched);
+      this.#wake();
+    });
   }
 
   get url(): string {
     return this.#rpc.url;
   }
 
-  /** Whether its tables were in order when last looked at. */
+  /** Whether it is there and everything has been pushed to it since its start: what changes is on its way within moments. */
   get synced(): boolean {
-    return this.#reachable === true;
+    return this.#reachable === true && this.#requests.state?.complete === true;
+  }
+
+  /** Pieces that are not known to be as they should, of how many; and what has been sent so far. */
+  get counters(): { due: number; pieces: number; requests: number; entries: number } {
+    return { due: this.#states.open, pieces: PIECES, ...this.#requests.counters };
   }
 
   start(): void {
-    const tick = (): void => {
-      void this.#serially(() => this.#heartbeat()).finally(() => {
-        if (!this.#stopped) this.#timer = setTimeout(tick, HEARTBEAT_MS);
-      });
-    };
-    tick();
+    this.#running ??= this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#work;
+    this.#wake();
+    this.#release();
+    await this.#running;
     this.#rpc.close();
   }
 
   /**
-   * Brings what has changed in the directory to Kamailio: these numbers, or everything that differs from what it was
-   * last given. Resolves in any case; what fails is repaired by the heartbeat.
+   * Brings what has changed in the directory to Kamailio; without an argument everything that differs. Resolves in any case;
+   * what fails is repaired by the heartbeat.
    */
-  push(numbers?: readonly string[]): Promise<void> {
-    if (numbers === undefined) this.#changedAll = true;
-    else for (const number of numbers) this.#changed.add(number);
-    if (!this.#changedAll && this.#changed.size === 0) return Promise.resolve();
-    // What changes while one push waits its turn goes with it.
-    this.#queued ??= this.#serially(async () => {
-      this.#queued = undefined;
-      const changed = [...this.#changed];
-      const all = this.#changedAll;
-      this.#changed.clear();
-      this.#changedAll = false;
-      if (all) await this.#apply(tablesOf(this.#directory, this.#token), this.#pushed);
-      else await inParallel(changed.map((number) => () => this.#pushNumber(number)));
-    });
-    return this.#queued;
-  }
-
-  #serially(work: () => Promise<void>): Promise<void> {
-    this.#work = this.#work.then(work).then(() => this.#tell(true), (error: unknown) => {
-      this.#due = 0;
-      this.#tell(false, error);
-    });
-    return this.#work;
-  }
-
-  #tell(reachable: boolean, error?: unknown): void {
-    if (reachable !== this.#reachable && !this.#stopped) {
-      if (reachable) this.#logger.info('kamailio has its tables');
-      else this.#logger.warn({ err: error }, 'kamailio cannot be brought up to date; trying on');
+  push(touched?: Touched): Promise<void> {
+    if (touched === undefined) {
+      this.#pieces.forget();
+      this.#states.forget();
     }
-    this.#reachable = reachable;
+    if (!this.#running || this.#stopped) return Promise.resolve();
+    if (touched && touched.numbers.length <= MANY && this.#states.urgent === 0 && !this.#pushing) return Promise.resolve();
+    const done = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#wake();
+    return done;
   }
 
-  async #heartbeat(): Promise<void> {
-    const mark = await this.#rpc.call('htable.get', ['edge', 'synced']).catch((error: unknown) => {
-      if (error instanceof RpcRefusal) return undefined;
-      throw error;
-    });
-    if (mark !== undefined && Date.now() < this.#due) return;
-    const held = emptyTables();
-    for (const table of TABLES) held[table] = await this.#dump(table);
-    await this.#apply(tablesOf(this.#directory, this.#token), held);
-    if (mark === undefined) await this.#rpc.call('htable.sets', ['edge', 'synced', new Date().toISOString()]);
-    this.#due = Date.now() + RECONCILE_MS;
-  }
-
-  async #dump(table: TableName): Promise<Map<string, string>> {
-    // An empty table is refused as "not found" by some versions and is an empty list with others.
-    const result = await this.#rpc.call('htable.dump', [table]).catch((error: unknown) => {
-      if (error instanceof RpcRefusal) return [];
-      throw error;
-    });
-    const entries = Dump.parse(result ?? []).flatMap((bucket) => bucket.slot);
-    return new Map(entries.map(({ name, value }) => [name, String(value)]));
-  }
-
-  async #pushNumber(number: string): Promise<void> {
-    const wanted = numberTablesOf(this.#directory, number);
-    for (const table of ['dids', 'sip_targets'] as const) {
-      const value = wanted[table].get(number);
-      if (value === this.#pushed[table].get(number)) continue;
-      if (value === undefined) {
-        await this.#rpc.call('htable.delete', [table, number]).catch(ignoreRefusal);
-        this.#pushed[table].delete(number);
-      } else {
-        await this.#rpc.call('htable.sets', [table, number, value]);
-        this.#pushed[table].set(number, value);
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        if (this.#states.urgent > 0 && this.#boot !== undefined) await this.#pushUrgent();
+        else if (Date.now() >= this.#nextLook) await this.#look();
+        else if (this.#states.due > 0) await this.#bring(this.#states.next('due', BATCH));
+        else await this.#settled();
+        this.#silent = 0;
+        this.#reachable = true;
+        // It has been started anew: the next heartbeat, which is at once, has everything compared.
+        if (this.#requests.state?.boot !== this.#boot) this.#boot = undefined;
+        if (this.#boot === undefined) this.#nextLook = 0;
+        if (this.#contended) await this.#sleep(HEARTBEAT_MS);
+        this.#contended = false;
+      } catch (error) {
+        this.#failed(error);
+        await this.#sleep(HEARTBEAT_MS);
       }
     }
   }
 
-  async #apply(wanted: Tables, held: Tables): Promise<void> {
-    const changes: (() => Promise<unknown>)[] = [];
-    for (const table of TABLES) {
-      for (const [key, value] of wanted[table]) {
-        if (held[table].get(key) !== value) changes.push(() => this.#rpc.call('htable.sets', [table, key, value]));
-      }
-      for (const key of held[table].keys()) {
-        if (!wanted[table].has(key)) changes.push(() => this.#rpc.call('htable.delete', [table, key]).catch(ignoreRefusal));
-      }
+  /** Nothing is left to do before the next heartbeat. */
+  async #settled(): Promise<void> {
+    if (this.#requests.state?.complete === false) {
+      await this.#rpc.call('htable.sets', ['edge', 'synced', new Date().toISOString()]);
+      this.#requests.state = { ...this.#requests.state, complete: true };
     }
-    await inParallel(changes);
-    this.#pushed = wanted;
+    if (this.#states.open > 0) return;
+    if (this.#begun) {
+      const { at, requests, entries } = this.#begun;
+      const { counters } = this.#requests;
+      this.#begun = undefined;
+      const sent = { requests: counters.requests - requests, entries: counters.entries - entries, ms: Math.round(performance.now() - at) };
+      this.#logger.info(sent, 'kamailio has its tables');
+    }
+    this.#release();
+    await this.#sleep(this.#nextLook - Date.now());
   }
-}
 
-async function inParallel(work: (() => Promise<unknown>)[]): Promise<void> {
-  const next = work.values();
-  await Promise.all(Array.from({ length: PARALLEL }, async () => {
-    for (const one of next) await one();
-  }));
-}
+  #failed(error: unknown): void {
+    if (!(error instanceof RpcSilence) || ++this.#silent >= SILENT) {
+      if (this.#reachable !== false && !this.#stopped) this.#logger.warn({ err: error }, 'kamailio cannot be brought up to date; trying on');
+      this.#reachable = false;
+      this.#begun ??= { at: performance.now(), ...this.#requests.counters };
+    }
+    this.#states.silence();
+    this.#nextLook = 0;
+    this.#release();
+  }
 
-function ignoreRefusal(error: unknown): void {
-  if (!(error instanceof RpcRefusal)) throw error; // The key was gone already.
+  #sleep(ms: number): Promise<void> {
+    if (this.#stopped || ms <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #release(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** The heartbeat: whether it is still the one that was filled, and whether some pieces are still as they were. */
+  async #look(): Promise<void> {
+    const digests = new Map<number, string>();
+    const idle = this.#boot !== undefined && this.#states.open === 0;
+    for (let entries = 0; idle && digests.size < PATROL && entries < BATCH.entries; this.#patrol = (this.#patrol + 1) % PIECES) {
+      digests.set(this.#patrol, this.#pieces.digestOf(this.#patrol));
+      entries += this.#pieces.sizeOf(this.#patrol);
+    }
+    if (!idle) digests.set(0, this.#pieces.digestOf(0));
+    const found = await this.#requests.check(digests);
+    this.#nextLook = Date.now() + HEARTBEAT_MS;
+    if (this.#requests.state?.boot === this.#boot) {
+      // Unless it has changed here meanwhile, which is known.
+      for (const piece of found.keys()) if (idle && digests.get(piece) === this.#pieces.digestOf(piece)) this.#states.unknown(piece);
+      return;
+    }
+    this.#boot = this.#requests.state?.boot;
+    this.#begun ??= { at: performance.now(), ...this.#requests.counters };
+    this.#states.forget();
+  }
+
+  async #pushUrgent(): Promise<void> {
+    const pieces = this.#states.next('urgent', BATCH);
+    const served = pieces.length === this.#states.urgent ? this.#waiting.splice(0) : [];
+    this.#pushing = true;
+    try {
+      await this.#bring(pieces);
+    } finally {
+      this.#pushing = false;
+      for (const resolve of served) resolve();
+    }
+  }
+
+  /** What has changed of pieces whose digest is known goes at once; the others are compared. */
+  async #bring(pieces: readonly number[]): Promise<void> {
+    const changes: PieceChange[] = [];
+    const unknown: number[] = [];
+    for (const piece of pieces) {
+      const held = this.#states.heldOf(piece);
+      if (held) changes.push(this.#pieces.changeOf(piece, held.digest, held.changed));
+      else unknown.push(piece);
+    }
+    await this.#push(changes);
+    if (unknown.length > 0) await this.#compare(unknown);
+  }
+
+  /** Compares pieces, and pushes those that differ. */
+  async #compare(pieces: readonly number[], tries = TRIES): Promise<void> {
+    const digests = new Map(pieces.map((piece) => [piece, this.#pieces.digestOf(piece)]));
+    for (const piece of pieces) this.#states.asked(piece);
+    const found = await this.#requests.check(digests);
+    const different: number[] = [];
+    for (const [piece, digest] of digests) {
+      if (!found.has(piece)) this.#states.isHeld(piece, digest);
+      else if (found.get(piece) !== '') different.push(piece);
+    }
+    const mended = await this.#mended(different);
+    const missing = [...found].filter(([, held]) => held === '').map(([piece]) => this.#pieces.changeOf(piece, '', EVERYTHING));
+    await this.#push([...missing, ...mended], tries);
+  }
+
+  /** Something else is held of these: of what is held and should not be, or should be and is not, the database knows. */
+  async #mended(pieces: readonly number[]): Promise<PieceChange[]> {
+    const held = new Map<number, { held: string; names: string[] }>();
+    const numbers = new Set<string>();
+    for (const piece of pieces) {
+      const found = await this.#requests.entries(piece);
+      held.set(piece, found);
+      const known = this.#pieces.numbersOf(piece);
+      if (known) for (const number of [...known, ...found.names.map((name) => name.slice(1))]) numbers.add(number);
+    }
+    if (pieces.length > 0) await this.#directory.reread([...numbers], pieces.some((piece) => !this.#pieces.numbersOf(piece)));
+    return [...held].map(([piece, found]) => {
+      const names = new Set([...this.#pieces.entriesOf(piece).keys(), ...found.names]);
+      return this.#pieces.changeOf(piece, found.held, { names, all: false });
+    });
+  }
+
+  async #push(changes: readonly PieceChange[], tries = TRIES): Promise<void> {
+    for (const { piece } of changes) this.#states.pushed(piece);
+    const results = await this.#requests.push(changes);
+    const others: number[] = [];
+    changes.forEach(({ piece, after }, i) => {
+      if (results[i] !== 'other') return this.#states.isHeld(piece, after);
+      this.#states.unknown(piece);
+      others.push(piece);
+    });
+    if (others.length === 0) return;
+    if (tries > 1) await this.#compare(others, tries - 1);
+    else this.#contended = true;
+  }
 }

@@ -1,16 +1,21 @@
 import { createHash, createHmac } from 'node:crypto';
-import { rejectCode, sipTargets, type Did } from '../dids/schema.ts';
+import { rejectCode, sipTargets, type RoutedDid } from '../dids/schema.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from './directory.ts';
 import { callingCodeOf } from './number-format.ts';
 
-/** The hash tables of Kamailio that the control plane fills: `kamailio/core.cfg` and `kamailio/routes` say how each is read. */
-export const TABLES = ['dids', 'sip_targets', 'trunks', 'logins', 'contacts', 'carriers', 'credentials', 'probes', 'registrations'] as const;
-export type TableName = (typeof TABLES)[number];
+/**
+ * The hash tables of Kamailio that the control plane fills, each with the letter `kamailio/routes/tables.cfg` knows it by:
+ * `kamailio/core.cfg` and `kamailio/routes` say how each is read.
+ */
+export const TABLES = {
+  dids: 'd', sip_targets: 's', trunks: 't', logins: 'l', contacts: 'c', carriers: 'r', credentials: 'p', probes: 'o', registrations: 'g',
+} as const;
+export type TableName = keyof typeof TABLES;
 export type Tables = Record<TableName, Map<string, string>>;
 type NumberTables = Pick<Tables, 'dids' | 'sip_targets'>;
 
-export const emptyTables = (): Tables => Object.fromEntries(TABLES.map((table) => [table, new Map<string, string>()])) as Tables;
+const emptyTables = (): Tables => Object.fromEntries(Object.keys(TABLES).map((table) => [table, new Map<string, string>()])) as Tables;
 
 /** The realm of our own challenges: `kamailio/routes/challenge.cfg` names the same. */
 export const REALM = 'minivoice';
@@ -20,13 +25,19 @@ export const REALM = 'minivoice';
  * @param token the secret shared with Kamailio: what nobody else can guess is made of it.
  */
 export function tablesOf(directory: Directory, token: string): Tables {
-  const tables = emptyTables();
+  const tables = trunkTablesOf(directory, token);
   for (const did of directory.dids()) addNumber(tables, directory, did);
+  return tables;
+}
+
+/** The same without the numbers. */
+export function trunkTablesOf(directory: Directory, token: string): Tables {
+  const tables = emptyTables();
   for (const trunk of directory.trunks()) if (trunk.isActive) addTrunk(tables, trunk, token);
   return tables;
 }
 
-/** The same for one number alone: what a change of it needs, however many others there are. */
+/** What it should hold of one number. */
 export function numberTablesOf(directory: Directory, number: string): NumberTables {
   const tables = { dids: new Map<string, string>(), sip_targets: new Map<string, string>() };
   const did = directory.didByNumber(number);
@@ -34,7 +45,7 @@ export function numberTablesOf(directory: Directory, number: string): NumberTabl
   return tables;
 }
 
-function addNumber(tables: NumberTables, directory: Directory, did: Did): void {
+function addNumber(tables: NumberTables, directory: Directory, did: RoutedDid): void {
   if (did.status !== 'active') return;
   const suspended = directory.customer(did.customerId)?.status !== 'active';
   const mode = suspended ? 'x;' : did.routeMode === 'reject' ? 'r;' : did.routeMode === 'sip' ? 's;' : 'w;';

@@ -10,6 +10,7 @@ import * as lists from './008_lists.ts';
 import * as recordedCalls from './009_recorded_calls.ts';
 import * as gatewayNames from './010_gateway_names.ts';
 import * as farEnds from './011_far_ends.ts';
+import * as recentlyWritten from './012_recently_written.ts';
 
 // Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
 const migrations: Record<string, Knex.Migration> = {
@@ -24,6 +25,7 @@ const migrations: Record<string, Knex.Migration> = {
   '009_recorded_calls': recordedCalls,
   '010_gateway_names': gatewayNames,
   '011_far_ends': farEnds,
+  '012_recently_written': recentlyWritten,
 };
 
 export const migrationSource: Knex.MigrationSource<string> = {

@@ -96,6 +96,12 @@ export class Subjects {
     return details?.find((detail) => detail.path === 'kamailio')?.message;
   }
 
+  /** Whether all tables have been compared, and what differed has been pushed. */
+  async reconciled(): Promise<boolean> {
+    const metrics = await (await fetch(`http://127.0.0.1:${this.#ports.http}/metrics`)).text();
+    return /^minivoice_edge_pieces_due 0$/m.test(metrics) && (await this.edgeProblem()) === undefined;
+  }
+
   /** One JSON-RPC request. @returns undefined where Kamailio refuses it */
   async rpc(method: string, params: (string | number)[] = []): Promise<unknown> {
     const response = await fetch(`http://127.0.0.1:${this.#ports.rpc}/RPC`, { method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }), signal: AbortSignal.timeout(5000) });

@@ -155,7 +155,27 @@ describe('numbers', () => {
     const theirs = (await api.admin('GET', `/dids?limit=200&customer_id=${other.customerId}`)).body.data;
     expect(theirs).to.deep.equal(all.filter((did: { customer_id: string }) => did.customer_id === other.customerId));
     expect((await api.send('GET', '/v1/dids?limit=200', { key: other.key })).body.data).to.deep.equal(theirs);
-    expect((await api.stores.dids.loadAll()).length).to.equal(all.length);
+    let loaded = 0;
+    for await (const page of api.stores.dids.loadAll()) loaded += page.length;
+    expect(loaded).to.equal(all.length);
+  });
+
+  it('are read for the routing in pages, by when they were written, and by number', async () => {
+    const { id, number_e164 } = await create();
+    const { dids } = api.stores;
+    const { next } = await dids.writtenSince(undefined);
+    expect((await dids.writtenSince(undefined)).items).to.deep.equal([]);
+    await patch(id, { route_mode: 'reject', route_target: { sip_code: 603 } });
+    const { items } = await dids.writtenSince(next);
+    const routed = items.find((did) => did.id === id);
+    expect(routed).to.deep.include({ number: number_e164, status: 'active', routeMode: 'reject', routeTarget: { sip_code: 603 } });
+    expect(await dids.ofNumbers([number_e164, '+15559990000'])).to.deep.equal([routed]);
+    expect(await dids.ofNumbers([])).to.deep.equal([]);
+    const pages = [];
+    for await (const page of dids.loadAll()) pages.push(...page);
+    expect(pages.find((did) => did.id === id)).to.deep.equal(routed);
+    expect(pages.map((did) => did.id)).to.deep.equal(pages.map((did) => did.id).sort());
+    expect((await dids.writtenSince(new Date(Date.now() + 60_000))).items).to.deep.equal([]);
   });
 
   describe('in bulk', () => {

@@ -31,7 +31,7 @@ describe('The JSON-RPC interface of the SIP edge', () => {
 
   it('serves the control plane\'s address alone', async () => {
     expect((await http(edge.rpcUrl, { body: version })).body).to.include('kamailio');
-    for (const path of ['RPC', 'metrics', '']) {
+    for (const path of ['RPC', 'metrics', '', 'TABLES/check', 'TABLES/push', 'TABLES/entries']) {
       expect(await http(edge.rpcUrl.replace('RPC', path), { body: version, from: '127.0.0.2' }), path).to.deep.equal({ status: 403, body: 'forbidden\n' });
     }
   });
@@ -46,6 +46,21 @@ describe('The JSON-RPC interface of the SIP edge', () => {
     for (const body of ['', 'not json', '{', '[]', `[${version}]`, ` \n[${version},${version}]`, '"text"', '7']) {
       expect((await http(edge.rpcUrl, { body })).status, body).to.equal(400);
     }
+  });
+
+  it('takes no table that it does not know, and nothing without a body', async () => {
+    const tables = (what: string): string => edge.rpcUrl.replace('RPC', `TABLES/${what}`);
+    for (const what of ['check', 'push', 'entries']) {
+      expect((await http(tables(what))).status, what).to.equal(400);
+      expect((await http(tables(what), { body: '' })).status, what).to.equal(400);
+    }
+    expect((await http(tables('dump'), { body: '1\n' })).status).to.equal(404);
+    const nonsense = await http(tables('push'), { body: '9999\t\tafter\nz1\tx\nz1\tsomething\nx\n\r\r\r' });
+    expect(nonsense).to.deep.equal({ status: 200, body: `${nonsense.body.split('\n')[0]}\n+\n` });
+    for (const body of ['\t\t\t', '\n\n', '\r', 'x', '\0', '9999\tdigest']) {
+      for (const what of ['check', 'push', 'entries']) expect((await http(tables(what), { body })).status, `${what} ${JSON.stringify(body)}`).to.equal(200);
+    }
+    expect(await edge.rpc('core.version')).to.be.a('string');
   });
 
   it('answers errors with a status and with words', async () => {
