@@ -38,6 +38,7 @@ import { ChangeFeed } from './edge/change-feed.ts';
 import { Decisions } from './edge/decisions.ts';
 import { CallEnder } from './edge/call-ender.ts';
 import { Dialogs } from './edge/dialogs.ts';
+import { edgeRoutes } from './edge/overview.ts';
 import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
@@ -335,6 +336,11 @@ export function createApp(config: Config, logger: Logger): App {
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(trunks),
       ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
+      ...edgeRoutes({
+        kamailios: syncs.map((sync) => ({ rpc: rpcs.find(({ url }) => url === sync.url) ?? new KamailioRpc(sync.url), synced: () => sync.synced })),
+        rtpengines: () => rtpengine.status(),
+        mediaNodes: () => media.nodes(),
+      }),
       ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db, lists), customer: (id) => stores.customers.get(id), ids })),
     ],
     events: Object.values({ ...({ ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),

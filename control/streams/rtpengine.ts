@@ -17,7 +17,8 @@ class RtpengineRefusal extends RtpengineError {}
 const TRY_MS = 300;
 const TRIES = 3;
 
-const Reply = z.looseObject({ result: z.string(), 'error-reason': z.string().optional() });
+// The reply to `statistics` alone says nothing of a result.
+const Reply = z.looseObject({ result: z.string().default('ok'), 'error-reason': z.string().optional() });
 type Reply = z.infer<typeof Reply>;
 type Body = { command: string } & Record<string, unknown>;
 
@@ -75,6 +76,19 @@ export class Rtpengine {
   /** Ends the audio of a call, wherever it is. Never rejects: what is missed is ended by rtpengine itself, when it has been silent. */
   async forget(callId: string): Promise<void> {
     await Promise.allSettled(this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })));
+  }
+
+  /** How each rtpengine is: nothing but its address where it does not answer. */
+  async status(): Promise<{ address: string; sessions?: number | undefined; uptimeSeconds?: number | undefined }[]> {
+    return Promise.all(this.#addresses.map(async (at) => {
+      const address = `${at.host}:${at.port}`;
+      try {
+        const { statistics } = Statistics.parse(await this.#ask(at, { command: 'statistics' }));
+        return { address, sessions: statistics.currentstatistics?.sessionstotal, uptimeSeconds: statistics.totalstatistics?.uptime };
+      } catch {
+        return { address };
+      }
+    }));
   }
 
   /** Whether any rtpengine answers. */
@@ -145,9 +159,12 @@ function read(text: string, command: string): Reply {
 
 const Tags = z.record(z.string(), z.looseObject({ subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]) }));
 type Tags = z.infer<typeof Tags>;
-const NOTHING = { totalstatistics: undefined };
+const NOTHING = { totalstatistics: undefined, currentstatistics: undefined };
 /** Uptime in s. */
-const Statistics = z.looseObject({ statistics: z.looseObject({ totalstatistics: z.looseObject({ uptime: z.coerce.number() }).optional() }).default(NOTHING) });
+const Statistics = z.looseObject({ statistics: z.looseObject({
+  totalstatistics: z.looseObject({ uptime: z.coerce.number() }).optional(),
+  currentstatistics: z.looseObject({ sessionstotal: z.number() }).optional(),
+}).default(NOTHING) });
 const Queried = z.looseObject({ tags: Tags });
 
 /**

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { spoken } from '../support/voice.ts';
-import { api, callTo, crash, endedCallTo, healthy, instance, pidOf, ready, timeline, until, type Tenant } from './platform.ts';
+import { api, apiUrl, callTo, crash, done, endedCallTo, healthy, instance, pidOf, ready, timeline, until, type Json, type Tenant } from './platform.ts';
 import { phoneAt, stage, type Stage } from './stage.ts';
 
 const LONG = 'While you listen to this long announcement, somebody kills the control plane, and nobody on the telephone should ever notice anything of it at all.';
@@ -79,7 +79,7 @@ describe('when a part dies', function () {
       process.kill(control, 'SIGCONT');
     }
     // It wakes up, decides, and nobody wants to know any more: the call it made does not stay.
-    expect((await endedCallTo(own, 30_000)).failure).to.include({ code: 'media_unavailable' });
+    expect((await endedCallTo(own, 30_000)).failure).to.include({ code: 'internal_error' });
   });
 
   it('the media node in a call: the caller is let go, the call is failed and the webhook says so', async () => {
@@ -106,6 +106,32 @@ describe('when a part dies', function () {
     }
     own.server.answers.set('/answer', [{ say: { text: 'Here again.' } }]);
     await ready();
+    await until(async () => {
+      const call = await place();
+      return (await call.final()).code === 200 && (await call.ended());
+    }, 'a call to be served again', 30_000);
+  });
+
+  it('rtpengine: /readyz and the overview of the edge say that it is away, and that it is back', async () => {
+    const edge = async () => (await done('GET', '/admin/v1/edge')) as Record<'kamailio' | 'rtpengine' | 'media', Json[]>;
+    const well = await edge();
+    expect(well.kamailio[0]).to.include({ healthy: true, synced: true }).and.to.have.property('version').that.matches(/^\d+\.\d+/);
+    expect(well.rtpengine[0]).to.include({ healthy: true }).and.to.have.property('calls').that.is.a('number');
+    expect(well.media[0]).to.include({ healthy: true });
+    await instance.stop('rtpengine');
+    try {
+      const reply = await until(async () => {
+        const response = await fetch(`${apiUrl}/readyz`);
+        return response.status === 503 && ((await response.json()) as { error: { message: string } });
+      }, 'the platform not to be ready');
+      expect(reply.error.message).to.contain('rtpengine: no rtpengine answers');
+      expect((await edge()).rtpengine[0]).to.include({ healthy: false });
+    } finally {
+      await instance.start('rtpengine');
+    }
+    await ready();
+    // Kamailio looks by itself, now and then, whether rtpengine is back.
+    own.server.answers.set('/answer', [{ say: { text: 'Audio again.' } }]);
     await until(async () => {
       const call = await place();
       return (await call.final()).code === 200 && (await call.ended());
