@@ -135,7 +135,7 @@ export function createApp(config: Config, logger: Logger): App {
   const requestLimits = new RequestLimits({ perKey: config.API_REQUESTS_PER_KEY, perAddress: config.API_REQUESTS_PER_ADDRESS, proxies: config.TRUSTED_PROXIES });
   const rateStore = new RateStore(db);
   const rates = new Rates(rateStore);
-  const changes = new ChangeFeed({ directory, syncs, forget: () => authenticator.forget(), rates, redis, subscriber, self: ids.next('req'), logger });
+  const changes = new ChangeFeed({ directory, syncs, forget: (change) => authenticator.forget(change), rates, redis, subscriber, self: ids.next('req'), logger });
   const peers = new Peers({ instance: config.INSTANCE_ID, redis, subscriber, logger });
   const onChange = (change: Change): Promise<void> => changes.announce(change);
 

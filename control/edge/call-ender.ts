@@ -81,7 +81,7 @@ export class CallEnder {
 
   async #endAt(rpc: Rpc, { id }: EndedCall): Promise<Look> {
     const ended = new Set<string>();
-    const since = await upSince(rpc, this.#now());
+    const since = await upSince(rpc, this.#now);
     for (let looks = 0; ; looks++) {
       const dialogs = (await dialogsOf(rpc, id)).filter(({ state }) => state !== 'over');
       const changed = await Promise.all(dialogs.map(async (dialog) => {

@@ -20,7 +20,7 @@ interface Options {
   directory: Directory;
   syncs: readonly EdgeSync[];
   /** What else remembers: the API keys. */
-  forget: () => void;
+  forget: (change: Change) => void;
   /** The prices in memory; `reload` reads them only if they have changed. */
   rates: { refresh(id: string): Promise<void>; reload(): Promise<void> };
   redis: Redis;
@@ -95,7 +95,7 @@ export class ChangeFeed {
   }
 
   async #apply(change: Change): Promise<void> {
-    if (change.room === 'customers' || change.room === 'applications') this.#options.forget();
+    this.#options.forget(change);
     try {
       if (change.room === 'rates') return await this.#options.rates.refresh(change.id);
       const touched = await this.#options.directory.refresh(change);

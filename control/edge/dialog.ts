@@ -51,9 +51,10 @@ export async function endDialog(rpc: Rpc, { state, entry, id, transaction }: Dia
 }
 
 /** Since when a Kamailio has been up, by our clock: at the latest. */
-export async function upSince(rpc: Rpc, now: Date): Promise<Date> {
+export async function upSince(rpc: Rpc, now: () => Date): Promise<Date> {
   const { uptime } = (await rpc.call('core.uptime')) as { uptime?: number };
-  return new Date(now.getTime() - Number(uptime ?? 0) * 1000);
+  // The reply may have taken its time, and the seconds are whole ones, cut off.
+  return new Date(now().getTime() - Number(uptime ?? 0) * 1000);
 }
 
 /**

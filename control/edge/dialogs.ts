@@ -99,7 +99,7 @@ export class Dialogs {
     const relayed = this.#options.calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
     if (relayed.length === 0) return;
     const { rpcs, logger } = this.#options;
-    const since = await Promise.all(rpcs.map((rpc) => upSince(rpc, this.#now()).catch((error: unknown) => {
+    const since = await Promise.all(rpcs.map((rpc) => upSince(rpc, this.#now).catch((error: unknown) => {
       logger.warn({ err: error, kamailio: rpc.url }, 'a kamailio cannot be asked for its dialogs');
       return undefined;
     })));

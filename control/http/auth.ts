@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Change } from '../lib/changes.ts';
 import { ApiError } from '../lib/errors.ts';
 import { within } from '../lib/within.ts';
 import { hashApiKey, isApiKey } from './api-key.ts';
@@ -19,8 +20,8 @@ export interface Authenticator {
    * @throws ApiError `unauthorized`, `rate_limited`
    */
   authenticate(kind: Endpoint['auth'], header: string | undefined, address?: string): Promise<Caller>;
-  /** Drops what is remembered of keys; to be called when an application or a customer has changed. */
-  forget(): void;
+  /** Drops what is remembered of the keys of the customer or application that has changed; without one, of all keys. */
+  forget(change?: Change): void;
   /** How many keys are remembered. */
   readonly size: number;
   /** How many addresses are remembered that have tried wrong ones. */
@@ -116,7 +117,12 @@ export function createAuthenticator(adminToken: string, findKey: (keyHash: strin
     get guessers() {
       return wrong.size;
     },
-    forget: () => known.clear(),
+    forget(change) {
+      if (change && change.room !== 'customers' && change.room !== 'applications') return;
+      for (const [keyHash, { good }] of known) {
+        if (!change || !good || good.owner.customerId === change.id || good.owner.applicationId === change.id) known.delete(keyHash);
+      }
+    },
     get size() {
       return known.size;
     },

@@ -270,6 +270,22 @@ describe('the dialogs Kamailio holds', () => {
       });
     }
 
+    it('a Kamailio that takes long to say how long it has been up was not up for longer', async () => {
+      now = Date.now();
+      const call = relayed();
+      first.forget();
+      const { rpc } = first;
+      const slow: Rpc = { url: '', call: async (method, params) => {
+        const reply = await rpc.call(method, params);
+        if (method !== 'core.uptime') return reply;
+        now += 30_000;
+        return { uptime: 30 };
+      } };
+      const slowly = new Dialogs({ calls, rpcs: [slow], ender, audio: { knows: () => Promise.resolve(true) }, logger: pino({ enabled: false }), now: () => new Date(now) });
+      await slowly.sweep();
+      expect(call.status).to.equal('in_progress');
+    });
+
     it('a call that was answered while nobody listened is answered since then', async () => {
       const call = create('sip');
       const startedAt = Math.floor(now / 1000);

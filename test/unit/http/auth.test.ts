@@ -136,7 +136,11 @@ describe('authentication', () => {
     found = () => Promise.resolve(owner);
     await authenticate();
     found = () => Promise.reject(new Error('away'));
-    authenticator.forget();
+    authenticator.forget({ room: 'dids', id: 'did_1' });
+    authenticator.forget({ room: 'customers', id: 'cust_2' });
+    now += 60_000;
+    await authenticate();
+    authenticator.forget({ room: 'applications', id: 'app_1' });
     expect(await refusal(authenticate())).to.match(/away/);
   });
 
