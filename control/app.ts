@@ -34,13 +34,17 @@ import { CustomerStore } from './customers/store.ts';
 import { didRoutes } from './dids/routes.ts';
 import { DidService } from './dids/service.ts';
 import { DidStore } from './dids/store.ts';
+import { AudioState } from './edge/audio-state.ts';
+import { AudioWatch } from './edge/audio-watch.ts';
 import { ChangeFeed } from './edge/change-feed.ts';
 import { Decisions } from './edge/decisions.ts';
 import { CallEnder } from './edge/call-ender.ts';
+import { isThere } from './edge/dialog.ts';
 import { Dialogs } from './edge/dialogs.ts';
 import { edgeRoutes } from './edge/overview.ts';
 import { Directory } from './edge/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
+import { GivenUpCalls } from './edge/given-up-calls.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';
 import { Legs } from './edge/legs.ts';
 import { RelayedEnds } from './edge/relayed-ends.ts';
@@ -235,8 +239,13 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
 
+  const rpcs = config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url));
+  const audioState = new AudioState(rpcs);
+  const givenUp = new GivenUpCalls({ rpcs, calls, logger });
   const outbound = new Outbound({
     ids, calls, admission, flows, media, logger,
+    audioAvailable: () => audioState.available,
+    forbid: (id) => givenUp.add(id),
     ways: legs,
     applicationOf: (id) => directory.application(id),
     allowPrivate: guarded.allowPrivate,
@@ -244,7 +253,6 @@ export function createApp(config: Config, logger: Logger): App {
   });
 
   // Kamailio's counterpart.
-  const rpcs = config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url));
   const ender = new CallEnder({ rpcs, audio: rtpengine, logger });
   const relayedEnds = new RelayedEnds({ calls, ender });
   const decisions = new Decisions({ directory, calls, flows, admission, endAsked: (id) => relayedEnds.asked(id), instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
@@ -264,6 +272,21 @@ export function createApp(config: Config, logger: Logger): App {
   });
 
   followMoney({ billing, calls, flows, endUntilOver: (call, ending) => relayedEnds.endUntilOver(call, ending) });
+
+  const audioWatch = new AudioWatch({
+    rtpengine, calls, logger,
+    instance: config.INSTANCE_ID,
+    legOf: (id) => flows.get(id)?.answeredLeg,
+    isThere: (ends) => isThere(rpcs, ends),
+    end: (call, ending) => {
+      const flow = flows.get(call.id);
+      if (flow) return void (ending.failure ? flow.fail(ending.failure) : flow.abandon());
+      if (ending.failure) return relayedEnds.endUntilOver(call, ending);
+      // Nobody is there who would answer a BYE.
+      calls.end(call, ending);
+      void ender.tryToEnd(call);
+    },
+  });
 
   // What the API does to a call, be it here or in the care of another control process.
   const owners = new CallOwners({ calls, peers, instance: config.INSTANCE_ID });
@@ -390,13 +413,15 @@ export function createApp(config: Config, logger: Logger): App {
       for (const sync of syncs) sync.start();
       trunkStates.start();
       dialogs.start();
+      audioState.start();
+      audioWatch.start();
       worker.start();
       retention.start();
     },
     stop(ms) {
       decisions.drain();
       outbound.drain();
-      for (const part of [changes, stream, peers, conferences, dialogs, relayedEnds, trunkStates]) part.stop();
+      for (const part of [changes, stream, peers, conferences, dialogs, relayedEnds, audioState, audioWatch, trunkStates]) part.stop();
       return stopInOrder([
         { name: 'retention', share: 0.05, stop: () => retention.stop() },
         { name: 'api', share: 0.25, stop: (patience) => closeServer(server, patience) },

@@ -35,7 +35,7 @@ export const environment = z.object({
   KAMAILIO_RPC_URLS: list.pipe(z.array(z.url()).min(1)).describe('JSON-RPC address of every Kamailio, comma-separated'),
   FREESWITCH_NODES: list.pipe(z.array(node).min(1)).describe('media nodes as `host:esl-port:sip-port`, comma-separated; `esl-host:esl-port:sip-host:sip-port` where the two addresses differ. The SIP address is the one in `MEDIA_NODES` of Kamailio'),
   FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
-  RTPENGINE_NG: z.string().regex(/^[^:,\s]+:\d+(,[^:,\s]+:\d+)*$/, 'must be host:port, comma-separated').default('127.0.0.1:2223').describe('where rtpengine listens for commands, of every one, comma-separated; used for media streams'),
+  RTPENGINE_NG: z.string().regex(/^[^:,\s]+:\d+(,[^:,\s]+:\d+)*$/, 'must be host:port, comma-separated').default('127.0.0.1:2223').describe('where rtpengine listens for commands, of every one, comma-separated; for media streams, and to watch the audio of calls'),
   STREAM_RTP_HOST: z.ipv4().default('127.0.0.1').describe('our address that rtpengine sends the audio of media streams to'),
   STREAM_RTP_PORTS: z.string().regex(/^[1-9]\d{3,4}-[1-9]\d{3,4}$/, 'must be first-last').default('41000-41999').describe('UDP ports for that audio, `first-last`: every other one of them is a call'),
   MEDIA_FILES_DIR: z.string().startsWith('/').describe('folder shared with the media nodes, under the same path: prompts are written here'),

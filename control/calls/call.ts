@@ -16,6 +16,9 @@ export interface Hangup {
   sip_code?: number;
 }
 
+/** The cause of the end of a call that nobody was in any more: no audio came, and nobody answered. */
+export const ABANDONED = 'MEDIA_TIMEOUT';
+
 /** The cause of a call whose end nobody has seen: it ended while the control plane was away. */
 export const UNSEEN = 'UNKNOWN';
 
@@ -63,6 +66,9 @@ export interface Call {
 }
 
 /** A call in progress is canceled only where its answer has turned out to be none: see `CallEnding.answerTakenBack`. */
+/** No rtpengine answers: there can be no audio, so that nobody is called. */
+export const AUDIO_AWAY = { code: 'media_unavailable', message: 'no rtpengine is there for the audio: the destination was not asked' } as const;
+
 const NEXT: Record<CallStatus, readonly CallStatus[]> = {
   dialing: ['ringing', 'in_progress', 'failed', 'canceled'],
   ringing: ['in_progress', 'failed', 'canceled'],

@@ -27,6 +27,14 @@ const OVER = 5;
 
 /** So high a CSeq is above whatever the side in whose name the BYE is sent has come to (RFC 3261 §12.2.1.1; the limit is 2^31). */
 const LAST_CSEQ = 2_147_480_000;
+/**
+ * A CSeq that changes nothing for the dialog: a side that has come further refuses it with 500 (RFC 3261 §12.2.2), and is there.
+ */
+const FIRST_CSEQ = 1;
+/** Kamailio waits 16 s for the answer (route[WITHIN_DIALOG] of the edge), and says 408 then. */
+const OPTIONS_MS = 20_000;
+/** Of nobody: silence, no such dialog, or a connection that is not there. */
+const NOT_THERE = new Set([404, 408, 410, 477, 478, 481]);
 /** How long the answer to a BYE is waited for. Kamailio goes on repeating it for half a minute. */
 const BYE_MS = 5000;
 
@@ -62,14 +70,38 @@ export async function upSince(rpc: Rpc, now: () => Date): Promise<Date> {
  * Kamailio gave to it, which leads back to Kamailio and says there where this side is.
  * @returns the final SIP code; 408 when there was none
  */
-export async function sayBye(rpc: Rpc, { sipCallId, fromTag, toTag, contact, routes }: FarEnd): Promise<number> {
+export function sayBye(rpc: Rpc, end: FarEnd): Promise<number> {
+  return ask(rpc, end, ['BYE', LAST_CSEQ], (edge) => [`Route: <${edge};lr>${end.routes === '' ? '' : `, ${end.routes}`}`], BYE_MS);
+}
+
+/**
+ * Asks sides of a call whether they are there, by OPTIONS within their dialog, whatever they say to it.
+ * @returns undefined where no Kamailio can be asked
+ */
+export async function isThere(rpcs: readonly Rpc[], ends: readonly FarEnd[]): Promise<boolean | undefined> {
+  for (const rpc of rpcs) {
+    try {
+      const codes = await Promise.all(ends.map((end) =>
+        ask(rpc, end, ['OPTIONS', FIRST_CSEQ], () => ['X-MV-Probe: 1', ...(end.routes === '' ? [] : [`Route: ${end.routes}`])], OPTIONS_MS)));
+      return codes.some((code) => !NOT_THERE.has(code));
+    } catch {
+      // Another one may be reached.
+    }
+  }
+  return undefined;
+}
+
+/** Has a Kamailio send a request to one side of a call, through itself. @param more headers, by the address that it listens on */
+async function ask(
+  rpc: Rpc, { sipCallId, fromTag, toTag, contact }: FarEnd, [method, cseq]: [string, number], more: (edge: string) => string[], timeoutMs: number,
+): Promise<number> {
   const named = `<sip:${contact.slice(contact.indexOf('@') + 1)}>`;
   const edge = await addressOf(rpc);
   const headers = [
-    `From: ${named};tag=${fromTag}`, `To: ${named};tag=${toTag}`, `Call-ID: ${sipCallId}`, `CSeq: ${LAST_CSEQ} BYE`, 'Max-Forwards: 70',
-    `Route: <${edge};lr>${routes === '' ? '' : `, ${routes}`}`,
+    `From: ${named};tag=${fromTag}`, `To: ${named};tag=${toTag}`, `Call-ID: ${sipCallId}`, `CSeq: ${cseq} ${method}`, 'Max-Forwards: 70',
+    ...more(edge),
   ];
-  const reply = await rpc.call('tm.t_uac_wait', ['BYE', contact, edge, '.', `${headers.join('\r\n')}\r\n`, ''], BYE_MS);
+  const reply = await rpc.call('tm.t_uac_wait', [method, contact, edge, '.', `${headers.join('\r\n')}\r\n`, ''], timeoutMs);
   return Array.isArray(reply) ? Number(reply[0]) : 408;
 }
 

@@ -1,10 +1,10 @@
 import type { Admission } from '../calls/admission.ts';
-import { destinationAnswered, failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
+import { ABANDONED, AUDIO_AWAY, destinationAnswered, failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { LegWatch } from '../calls/second-legs.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ChannelGone, MediaError, PEER_SILENT, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
+import { ChannelGone, MediaError, NO_AUDIO, PEER_SILENT, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
 import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
 import { ACTIONS, parseActions } from './schema.ts';
@@ -37,7 +37,17 @@ const AHEAD = 3;
 const LAST_WORDS_MS = 100;
 
 /** Why a channel is being ended by us, noted before it is, for when its end is reported. */
-type Intent = Pick<Hangup, 'by'> & { failure?: { code: FailureCode; message: string } };
+interface Intent extends Pick<Hangup, 'by'> {
+  failure?: { code: FailureCode; message: string };
+  /** In place of the node's. */
+  cause?: string;
+}
+
+interface AnsweredLeg {
+  dialog: ParkedChannel['dialog'];
+  /** As `Channel.renegotiate`. */
+  renegotiate(): Promise<void>;
+}
 
 /**
  * One call's flow on its channel: gets instructions, runs them in order, and ends the call's record when the channel
@@ -57,6 +67,7 @@ export class Flow {
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
+  #parked: ParkedChannel | undefined;
   #intent: Intent | undefined;
   #longest: NodeJS.Timeout | undefined;
 
@@ -77,6 +88,12 @@ export class Flow {
     return this.#channel;
   }
 
+  /** Its leg on the media node, once that is answered. */
+  get answeredLeg(): AnsweredLeg | undefined {
+    const parked = this.#parked;
+    return parked?.channel.answered ? { dialog: parked.dialog, renegotiate: () => parked.channel.renegotiate() } : undefined;
+  }
+
   /** The caller went away before there was a channel. */
   cancel(): void {
     this.#stop.abort('ended');
@@ -90,6 +107,11 @@ export class Flow {
   /** Ends the call `failed`: it cannot go on, whatever its flow does. */
   async fail(failure: { code: FailureCode; message: string }): Promise<void> {
     await this.#cut({ by: 'platform', failure });
+  }
+
+  /** Ends the call, in which nobody is any more. */
+  async abandon(): Promise<void> {
+    await this.#cut({ by: 'platform', cause: ABANDONED });
   }
 
   async #cut(intent: Intent): Promise<void> {
@@ -118,6 +140,7 @@ export class Flow {
   async run(parked: ParkedChannel, dialing: Ringing | undefined = parked.adopted?.dialing): Promise<void> {
     const { channel } = parked;
     this.#channel = channel;
+    this.#parked = parked;
     const running = this.#intent || isTerminal(this.call.status) ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
     this.#stop.abort('ended');
@@ -381,12 +404,14 @@ export class Flow {
     if (end.by === 'node') {
       calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
     } else if (end.by === 'caller') {
+      if (unanswered && end.sipCode === NO_AUDIO) return calls.end(this.call, { at: end.at, hangup: { by: 'platform', cause: end.cause }, failure: AUDIO_AWAY });
       const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: destinationAnswered(end.sipCode ?? end.cause) } : undefined;
       const by = this.call.direction === 'outbound' ? 'callee' : 'caller';
       calls.end(this.call, { at: end.at, hangup: { by, ...hangup }, failure, answerTakenBack: end.answerTakenBack });
     } else {
       const { failure } = this.#intent ?? unforeseen(end, unanswered, this.call.answeredAt !== undefined);
-      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup }, failure });
+      const cause = this.#intent?.cause ?? end.cause;
+      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup, cause }, failure });
     }
   }
 }

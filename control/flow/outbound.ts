@@ -10,7 +10,7 @@ import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import { TookTooLong, within } from '../lib/within.ts';
-import { MediaError, type Dialing, type Media } from '../media/media.ts';
+import { MediaError, NodeSilent, type Dialing, type Media } from '../media/media.ts';
 import type { Flows } from './flows.ts';
 
 /** A call that a customer wants to be placed. */
@@ -39,6 +39,10 @@ interface Options {
   flows: Pick<Flows, 'expect' | 'run'>;
   media: Pick<Media, 'originate'>;
   applicationOf: (id: string) => Application | undefined;
+  /** Whether any call can have audio. */
+  audioAvailable: () => boolean;
+  /** Sees to it that a node which has not answered in time does not dial this call later. */
+  forbid: (callId: string) => Promise<void>;
   /** The development profile: an answer_url may be a private address. */
   allowPrivate: boolean;
   /** This control process's number: the channel is its own. */
@@ -74,6 +78,7 @@ export class Outbound {
   async place(order: CallOrder): Promise<Call> {
     const { ids, calls, admission, flows, applicationOf } = this.#options;
     if (this.#draining || !calls.accepting) throw away('no calls are taken right now');
+    if (!this.#options.audioAvailable()) throw away('no rtpengine is there for the audio of calls');
     const answerUrl = order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
     const { customerId, applicationId, from, to, metadata, recordFromAnswer, actions, maxDurationSeconds } = order;
     const id = ids.next('call');
@@ -108,6 +113,7 @@ export class Outbound {
         uuid: call.providerCallId ?? '', uris, from, ringSeconds, headers: { ...headers, 'X-MV-Owner': String(instance), 'X-MV-Direction': 'outbound' },
       });
     } catch (error) {
+      if (error instanceof NodeSilent) await this.#options.forbid(call.id);
       if (!(error instanceof MediaError)) logger.error({ err: error, call: call.id }, 'a call could not be placed');
       this.#giveUp(call, { code: 'media_unavailable', message: error instanceof MediaError ? error.message : 'internal error' });
       throw new ApiError('originate_failed');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { FailureCode } from '../calls/call.ts';
+import { AUDIO_AWAY, type FailureCode } from '../calls/call.ts';
 import type { LegEvent } from '../calls/events.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
@@ -8,7 +8,7 @@ import { ApiError, type ErrorCode } from '../lib/errors.ts';
 import { formatMicros } from '../lib/money.ts';
 import { isSipTarget } from '../lib/sip-uri.ts';
 import { wholeSeconds } from '../lib/time.ts';
-import { ChannelGone, MediaError, type LegResult } from '../media/media.ts';
+import { ChannelGone, MediaError, NO_AUDIO, type LegResult } from '../media/media.ts';
 import type { FlowContext, Resumed } from './action.ts';
 
 const destination = z.string().max(255).refine((value) => isE164(value) || isSipTarget(value), 'must be an E.164 number or a SIP URI without headers');
@@ -75,7 +75,7 @@ async function ring(fields: LegFields, context: FlowContext): Promise<SecondLegR
   }
 }
 
-async function seeThrough(fields: LegFields, context: FlowContext, { leg: found }: Resumed): Promise<LegResult> {
+async function seeThrough(fields: LegFields, context: FlowContext, { leg: found }: Resumed): Promise<SecondLegResult> {
   const { call, state, legs } = context;
   if (!found) return { reached: state.legAnsweredAt !== undefined, cause: 'UNKNOWN', ...(state.legAnsweredAt !== undefined && { endedBy: 'callee' }) };
   const story = new LegStory(context, legs.resumed(call), destinationOf(fields));
@@ -120,9 +120,12 @@ class LegStory {
   }
 
   /** Waits for the end of the leg, and tells it: also where the caller's channel has ended, and with it the leg. */
-  async to(finished: Promise<LegResult>): Promise<LegResult> {
+  async to(finished: Promise<LegResult>): Promise<SecondLegResult> {
     try {
-      const result = await finished;
+      const told = await finished;
+      // What Kamailio says is no answer of the destination's.
+      const noAudio = !told.reached && told.sipCode === NO_AUDIO;
+      const result: SecondLegResult = noAudio ? { reached: false, cause: told.cause, refused: AUDIO_AWAY } : told;
       this.#ended(result.reached, result.cause, { sip_code: result.sipCode, ended_by: result.endedBy });
       return result;
     } catch (error) {

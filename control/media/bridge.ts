@@ -21,6 +21,7 @@ export class Bridge {
   #interrupted = false;
   /** Of the leg there is now. */
   #connected = false;
+  #leg = '';
   #onNews: LegListener = () => undefined;
 
   constructor(node: ChannelNode, commands: ChannelCommands) {
@@ -87,6 +88,11 @@ export class Bridge {
     return this.#connected;
   }
 
+  /** The uuid of the leg there is, once it has answered. */
+  get connectedLeg(): string | undefined {
+    return this.#connected ? this.#leg : undefined;
+  }
+
   /** Ends the leg, ringing or connected. */
   stop(): Promise<void> {
     this.#interrupted = true;
@@ -108,12 +114,14 @@ export class Bridge {
   async #follow(leg: string, onNews: LegListener, application: () => Promise<ChannelHeaders | undefined>, connected = false): Promise<LegResult> {
     this.#interrupted = false;
     this.#connected = connected;
+    this.#leg = leg;
     this.#onNews = onNews;
     const unfollow = this.#node.followLeg(leg, onNews);
     try {
       const end = await application();
       return end ? legResult(end, this.#interrupted) : { reached: false, cause: 'ORIGINATOR_CANCEL' };
     } finally {
+      this.#connected = false;
       unfollow();
     }
   }

@@ -166,6 +166,12 @@ export class FreeSwitchChannel implements Channel {
     await this.#sound.stopRecording(file);
   }
 
+  async renegotiate(): Promise<void> {
+    this.#needAnswered();
+    const legs = [this.uuid, this.#bridge.connectedLeg].filter((uuid) => uuid !== undefined);
+    await Promise.all(legs.map((uuid) => this.#commands.run((connection) => connection.api(`uuid_media_reneg ${uuid}`))));
+  }
+
   async interrupt(): Promise<void> {
     this.#commands.check();
     // Playbacks last: what they put into the channel's queue would wait behind the others.

@@ -1,7 +1,7 @@
 import type { Logger } from '../lib/logger.ts';
 import { within, type Peer } from './channel-commands.ts';
 import { ESL_TIMINGS } from './esl/client.ts';
-import { MediaError, type Dialing, type Media, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
+import { MediaError, NodeSilent, type Dialing, type Media, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
 import { MediaNode, type NodeAddress, type NodeTimings } from './node.ts';
 import { members, roomName } from './room-commands.ts';
 
@@ -60,7 +60,7 @@ export class FreeSwitchMedia implements Media {
       try {
         return await node.originate(request);
       } catch (error) {
-        if (!(error instanceof MediaError)) throw error;
+        if (!(error instanceof MediaError) || error instanceof NodeSilent) throw error;
         refusal = error;
       }
     }

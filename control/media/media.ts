@@ -14,6 +14,9 @@ export type HangupCause = 'NORMAL_CLEARING' | 'USER_BUSY' | 'CALL_REJECTED' | 'N
 /** The cause of the end of a channel whose node has died. */
 export const NODE_LOST = 'MEDIA_NODE_LOST';
 
+/** The SIP code by which Kamailio tells a node that a leg cannot have audio, since no rtpengine answers: nobody was asked. */
+export const NO_AUDIO = 599;
+
 /** The cause of the end of a call whose far end was not heard of in time: no ACK, or a session that was not refreshed. */
 export const PEER_SILENT = 'RECOVERY_ON_TIMER_EXPIRE';
 
@@ -50,6 +53,9 @@ export class MediaError extends Error {
     this.name = 'MediaError';
   }
 }
+
+/** The node has not said in time what became of a command: it may still do it. */
+export class NodeSilent extends MediaError {}
 
 /** Of two directions of sound: `write` is what the caller says to the far end, `read` what the caller hears. */
 export type MuteDirection = 'read' | 'write' | 'both';
@@ -202,6 +208,11 @@ export interface Channel {
   /** Resolves when the file is complete; also when the file was not being recorded. */
   stopRecording(file: string): Promise<void>;
   /**
+   * Offers the audio of an answered channel anew, and that of its second leg where one is connected, so that rtpengine
+   * sets it up again. Resolves when the node has sent that. A far end that does not answer is gone: the channel ends.
+   */
+  renegotiate(): Promise<void>;
+  /**
    * Ends whatever runs on the channel: a playback (`stopped`), keys being sent, a leg that rings or is connected, a
    * conference. Resolves when the caller waits for instructions again and those promises have settled. Mute, hold
    * and recordings stay.
@@ -252,7 +263,7 @@ export interface Media {
    * Places a call, on the connected node with the fewest channels. Resolves once a node has made the channel, which is
    * not announced to `onParked`. When the connection to the node ends before that is known, it resolves as well, and the
    * channel ends (by `node`) unless the node turns out to have it: a call is never placed twice.
-   * @throws MediaError when no node can.
+   * @throws MediaError when no node can; NodeSilent when the node does not say: should it dial after all, its channel is ended.
    */
   originate(request: OriginateRequest): Promise<Dialing>;
   nodes(): MediaNodeStatus[];

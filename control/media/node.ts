@@ -165,14 +165,11 @@ export class MediaNode implements ChannelNode, Peer {
     const progress = new Progress(() => void this.#disarm(uuid));
     const channel = new FreeSwitchChannel(this, { 'Unique-ID': uuid, 'Call-Direction': 'outbound' }, progress);
     this.#channels.set(uuid, channel);
-    const gone = (): void => {
+    try {
+      await this.#placements.place(connection, uuid, command, (ringSeconds + JOB_SECONDS) * 1000);
+    } catch (error) {
       this.#channels.delete(uuid);
       channel.lost();
-    };
-    try {
-      await this.#placements.place(connection, uuid, command, (ringSeconds + JOB_SECONDS) * 1000, gone);
-    } catch (error) {
-      gone();
       throw error;
     }
     return { parked: parkedChannel(channel, own), ringing: progress.ringing, answered: progress.answered, trunkId: () => channel.trunkId };
@@ -238,7 +235,7 @@ export class MediaNode implements ChannelNode, Peer {
     if (!channel && !leg) this.#inventory.heard(event);
     switch (name) {
       case 'CHANNEL_OUTGOING':
-        this.#placements.made(uuid);
+        if (this.#placements.made(uuid)) return this.#kill(uuid);
         if (this.#connection) channel?.endIfAsked(this.#connection);
         return;
       case 'CHANNEL_PARK':
@@ -300,6 +297,12 @@ export class MediaNode implements ChannelNode, Peer {
     } catch (error) {
       this.#options.logger.error({ err: error, uuid: channel.uuid }, 'a parked call was not taken');
     }
+  }
+
+  /** The channel of a call that was given up before the node has told of it. */
+  #kill(uuid: string): void {
+    const killed = this.#connection?.api(`uuid_kill ${uuid} ORIGINATOR_CANCEL`);
+    killed?.catch((error: unknown) => this.#options.logger.warn({ err: error, uuid }, 'the channel of a call that was given up could not be ended'));
   }
 
   async #disarm(uuid: string): Promise<void> {

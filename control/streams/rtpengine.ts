@@ -73,6 +73,28 @@ export class Rtpengine {
     return certain ? false : undefined;
   }
 
+  /**
+   * The participants of a call. `unknown`: every rtpengine says that it has no such call; undefined: that cannot be said,
+   * since one of them does not answer.
+   */
+  async look(callId: string): Promise<Tags | 'unknown' | undefined> {
+    let certain = true;
+    for (const address of this.#addresses) {
+      try {
+        return Queried.parse(await this.#ask(address, { command: 'query', 'call-id': callId })).tags;
+      } catch (error) {
+        if (!(error instanceof RtpengineRefusal)) certain = false;
+      }
+    }
+    return certain ? 'unknown' : undefined;
+  }
+
+  /** The calls that the rtpengines have, some hundreds of them at most: as many as a datagram has room for. */
+  async list(): Promise<string[]> {
+    const lists = await Promise.all(this.#addresses.map((address) => this.#ask(address, { command: 'list', limit: LISTED }).catch(() => undefined)));
+    return lists.flatMap((list) => z.array(z.string()).safeParse(list?.['calls']).data ?? []);
+  }
+
   /** Ends the audio of a call, wherever it is. Never rejects: what is missed is ended by rtpengine itself, when it has been silent. */
   async forget(callId: string): Promise<void> {
     await Promise.allSettled(this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })));
@@ -157,8 +179,16 @@ function read(text: string, command: string): Reply {
   return reply;
 }
 
-const Tags = z.record(z.string(), z.looseObject({ subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]) }));
-type Tags = z.infer<typeof Tags>;
+/** Calls named in one reply, which is a UDP datagram. */
+const LISTED = 800;
+
+const Stream = z.looseObject({ 'last packet': z.number().default(0) });
+const Media = z.looseObject({ type: z.string().default(''), flags: z.array(z.string()).default([]), streams: z.array(Stream).default([]) });
+const Tags = z.record(z.string(), z.looseObject({
+  subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]),
+  medias: z.array(Media).default([]),
+}));
+export type Tags = z.infer<typeof Tags>;
 const NOTHING = { totalstatistics: undefined, currentstatistics: undefined };
 /** Uptime in s. */
 const Statistics = z.looseObject({ statistics: z.looseObject({
@@ -181,3 +211,16 @@ export function sidesOf(tags: Tags, dialog: { fromTag: string; toTag: string }, 
   if (node === undefined || far === undefined) throw new RtpengineError('rtpengine does not have both sides of the call');
   return { node, far };
 }
+
+/** Of our own making, for media streams: they are no sides of a call. */
+const OWN_TAG = /^minivoice-/;
+
+/** The tags of a call's sides. */
+export const sideTags = (tags: Tags): string[] => Object.keys(tags).filter((tag) => !OWN_TAG.test(tag));
+
+/** When the last packet came from a side, audio or RTCP: by rtpengine's clock, in s. */
+export const lastPacketOf = (tags: Tags, tag: string): number =>
+  Math.max(0, ...(tags[tag]?.medias ?? []).flatMap(({ streams }) => streams.map((stream) => stream['last packet'])));
+
+/** Whether the call is on hold: one of its sides has said that it does not send, or does not listen. */
+export const isHeld = (tags: Tags): boolean => sideTags(tags).some((tag) => (tags[tag]?.medias ?? []).some(({ type, flags }) => type === 'audio' && !(flags.includes('send') && flags.includes('recv'))));

@@ -65,6 +65,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     channel.hangup(parseCause(cause ?? 'NORMAL_CLEARING'));
     return '+OK\n';
   },
+  uuid_media_reneg(node, argument) {
+    const [uuid] = words(argument, 2);
+    if (!uuid) return '-USAGE: <uuid>[ <codec_string>]\n';
+    const channel = node.channels.get(uuid);
+    if (!channel) return '-ERR Operation Failed\n';
+    return channel.leg.renegotiate() ? '+OK Success\n' : '-ERR Operation Failed\n';
+  },
   uuid_break(node, argument) {
     const [uuid, flag = ''] = words(argument, 2);
     if (!uuid) return '-USAGE: <uuid> [all]\n';

@@ -73,6 +73,12 @@ export class Established {
     else this.#sendBye();
   }
 
+  /** Offers our audio anew. @returns false when that cannot be now */
+  renegotiate(): boolean {
+    if (this.#over || this.#unacknowledged || !this.#options.media.rtp) return false;
+    return this.#refresher.renegotiate(this.#timer.seconds);
+  }
+
   /** Lets go of the audio: the call is over and only the farewell is left. */
   close(): void {
     this.#timer.stop();

@@ -90,6 +90,10 @@ export class InboundLeg implements CalledLeg, Leg {
     return 'send_bye';
   }
 
+  renegotiate(): boolean {
+    return this.#state === 'answered' && this.#established.renegotiate();
+  }
+
   #end(): void {
     this.#state = 'ended';
     this.#media.close();

@@ -28,6 +28,8 @@ export interface Leg {
   readonly mediaSettled: Promise<void>;
   /** Ends the call from this side. @returns what was sent, as `sip_hangup_disposition` has it */
   end(farewell: Farewell): string;
+  /** Offers the audio of an answered call anew, by a re-INVITE. @returns false when that cannot be now */
+  renegotiate(): boolean;
 }
 
 /** Nothing the far end offers can be spoken here. */

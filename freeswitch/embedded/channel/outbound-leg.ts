@@ -107,6 +107,10 @@ export class OutboundLeg implements CallLeg, Leg {
     return 'send_cancel';
   }
 
+  renegotiate(): boolean {
+    return this.#state === 'answered' && this.#established?.renegotiate() === true;
+  }
+
   onRequest(transaction: ServerTransaction): void {
     this.#established?.onRequest(transaction, this.#state === 'answered');
   }

@@ -28,7 +28,7 @@ const RETRY_MS = 10_000;
 export class Refresher {
   readonly #options: RefresherOptions;
   #updates: boolean;
-  #pending = false;
+  #pending: 'INVITE' | 'UPDATE' | undefined;
 
   /** @param updates whether the far end takes UPDATE, as its Allow says */
   constructor(options: RefresherOptions, updates: boolean) {
@@ -38,34 +38,49 @@ export class Refresher {
 
   /** A re-INVITE of ours has no answer yet: one of the far end's has to wait (RFC 3261 section 14.2). */
   get inviting(): boolean {
-    return this.#pending && !this.#updates;
+    return this.#pending === 'INVITE';
   }
 
   refresh(seconds: number, shortest = 0): void {
-    if (this.#pending) return;
-    this.#pending = true;
+    // A re-INVITE has the description as it stands, under its old version: nothing changes (section 7.4).
+    if (this.#updates) this.#ask('UPDATE', '', seconds, shortest);
+    else this.#ask('INVITE', this.#options.media.localSdp, seconds, shortest);
+  }
+
+  /**
+   * Offers the audio anew, under a new version: whatever is between the two sides sets it up again.
+   * @param seconds of the session's timer, which goes on as it is; 0 for none
+   * @returns false while another request of ours has no answer
+   */
+  renegotiate(seconds: number): boolean {
+    return this.#ask('INVITE', this.#pending ? '' : this.#options.media.offer(), seconds, 0);
+  }
+
+  #ask(method: 'INVITE' | 'UPDATE', sdp: string, seconds: number, shortest: number): boolean {
+    if (this.#pending) return false;
+    this.#pending = method;
     const { ua, dialog } = this.#options;
-    const { request, peer } = dialog.makeRequest(this.#updates ? 'UPDATE' : 'INVITE');
-    this.#fill(request, Math.max(seconds, shortest), shortest);
+    const { request, peer } = dialog.makeRequest(method);
+    this.#fill(request, sdp, Math.max(seconds, shortest), shortest);
     const onTimeout = (): void => {
-      this.#pending = false;
+      this.#pending = undefined;
       this.#options.onGone();
     };
     const onResponse = (response: SipResponse): void => this.#answered(response, request, seconds);
-    if (this.#updates) ua.transactions.request(request, peer, onResponse, onTimeout);
+    if (method === 'UPDATE') ua.transactions.request(request, peer, onResponse, onTimeout);
     else ua.transactions.invite(request, peer, onResponse, onTimeout);
+    return true;
   }
 
-  #fill(request: SipRequest, seconds: number, shortest: number): void {
-    const { media, contact } = this.#options;
+  #fill(request: SipRequest, sdp: string, seconds: number, shortest: number): void {
+    const { contact } = this.#options;
     const { headers } = request;
     headers.add('Contact', contact).add('User-Agent', 'MiniVoice').add('Allow', ALLOW).add('Supported', 'timer');
-    headers.add('Session-Expires', `${seconds};refresher=uac`);
+    if (seconds > 0) headers.add('Session-Expires', `${seconds};refresher=uac`);
     if (shortest > 0) headers.add('Min-SE', String(shortest));
-    if (request.method !== 'INVITE') return;
-    // The description as it stands, under its old version: nothing changes (section 7.4).
+    if (sdp === '') return;
     headers.add('Content-Type', 'application/sdp').add('Content-Disposition', 'session');
-    request.body = Buffer.from(media.localSdp, 'latin1');
+    request.body = Buffer.from(sdp, 'latin1');
   }
 
   #answered(response: SipResponse, request: SipRequest, seconds: number): void {
@@ -75,13 +90,14 @@ export class Refresher {
     if (again) this.#acknowledge(request);
     // A 200 may come again, because our ACK was lost.
     if (!this.#pending) return;
-    this.#pending = false;
+    this.#pending = undefined;
     if (status < 300) {
       this.#options.dialog.refreshTarget(headers);
       this.#options.onRefreshed(response);
-    } else if (status === 422 && minSessionExpires(headers) > seconds) this.refresh(seconds, minSessionExpires(headers));
-    else if (status === 408 || status === 481) this.#options.onGone();
-    else if (this.#updates && (status === 405 || status === 501)) {
+    } else if (status === 422 && minSessionExpires(headers) > seconds) {
+      this.#ask(request.method === 'UPDATE' ? 'UPDATE' : 'INVITE', request.body.toString('latin1'), seconds, minSessionExpires(headers));
+    } else if (status === 408 || status === 481) this.#options.onGone();
+    else if (request.method === 'UPDATE' && (status === 405 || status === 501)) {
       this.#updates = false;
       this.refresh(seconds);
     } else this.#options.onRefused(status === 491 ? 2_100 + Math.random() * 1_900 : RETRY_MS);

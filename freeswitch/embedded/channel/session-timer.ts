@@ -23,6 +23,11 @@ export class SessionTimer {
     this.#expired = expired;
   }
 
+  /** How long a session lasts without a refresh, in s; 0 while there is no timer. */
+  get seconds(): number {
+    return this.#seconds;
+  }
+
   /** The session has been refreshed, or has begun; without an agreement its timer is off (section 7.2). */
   start(agreed: { seconds: number; ours: boolean } | undefined): void {
     this.stop();

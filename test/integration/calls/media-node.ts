@@ -174,6 +174,7 @@ class Handle implements Channel {
   hold = (): Promise<void> => this.#unused();
   resume = (): Promise<void> => this.#unused();
   conference = (): Promise<never> => this.#unused();
+  renegotiate = (): Promise<void> => this.#unused();
   startRecording = (): Promise<void> => this.#unused();
   stopRecording = (): Promise<void> => this.#unused();
   #unused = (): Promise<never> => Promise.reject(new MediaError('no flow here does that'));

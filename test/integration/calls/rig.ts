@@ -238,7 +238,7 @@ export class ControlProcess {
     });
     this.view = new View(rig.node, instance);
     const { calls, flows, view } = this;
-    this.outbound = new Outbound({ ids, calls, admission, ways: WAYS, flows, media: view, applicationOf: (id) => rig.applications.get(id), allowPrivate: false, instance, logger });
+    this.outbound = new Outbound({ ids, calls, admission, ways: WAYS, flows, media: view, audioAvailable: () => true, forbid: () => Promise.resolve(), applicationOf: (id) => rig.applications.get(id), allowPrivate: false, instance, logger });
     this.#intake = new Intake({
       calls, flows, instance, logger, now, stored: store, media: view as never, answerUrlOf: () => 'https://example.com/answer',
       adopt: (call) => this.#track(admission.adopt(call)), claim: () => undefined,

@@ -121,6 +121,10 @@ export class FakeChannel implements Channel {
     this.#check(`stop recording ${file}`);
   }
 
+  async renegotiate(): Promise<void> {
+    this.#check('renegotiate');
+  }
+
   async interrupt(): Promise<void> {
     this.#check('interrupt');
     this.#playing?.('stopped');

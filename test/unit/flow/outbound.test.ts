@@ -11,7 +11,7 @@ import { parseActions } from '../../../control/flow/schema.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
-import { MediaError, type Dialing, type OriginateRequest } from '../../../control/media/media.ts';
+import { MediaError, NodeSilent, type Dialing, type OriginateRequest } from '../../../control/media/media.ts';
 import { FakeChannel } from './fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -34,12 +34,14 @@ describe('an outbound call', () => {
   let asked: string[];
   let recorded: string[];
   let told: string[];
+  let audio: boolean;
   let outbound: Outbound;
   let flows: Flows;
 
   beforeEach(() => {
     changes = [];
     storing = true;
+    audio = true;
     channel = new FakeChannel();
     ringing = deferred<void>();
     answered = deferred<boolean>();
@@ -73,6 +75,8 @@ describe('an outbound call', () => {
       admission: { admit: () => Promise.resolve([{ id: 'trunk_1' }, { id: 'trunk_2' }]), giveBack: () => void told.push('given back') } as never,
       ways: { via: (trunks, _call, number) => ({ uris: trunks.map(({ id }) => `sip:${number}@${id}`), from: '+15551230001', headers: { 'X-MV-Call-ID': 'it' } }) },
       applicationOf: () => ({ answerUrl }) as never,
+      audioAvailable: () => audio,
+      forbid: (id) => Promise.resolve(void told.push(`${id} is given up`)),
       media: {
         originate: (request) => {
           originated.push(request);
@@ -247,6 +251,27 @@ describe('an outbound call', () => {
     expect(await codeOf(place())).to.equal('originate_failed');
     expect(told).to.deep.equal(['given back']);
     expect(changes.at(-1)?.call.failure?.code).to.equal('media_unavailable');
+  });
+
+  it('that a media node is silent about is given up for good, before that is said', async () => {
+    refusal = new NodeSilent('the media node does not say whether it places the call');
+    expect(await codeOf(place())).to.equal('originate_failed');
+    expect(told).to.deep.equal([`${changes[0]?.call.id} is given up`, 'given back']);
+  });
+
+  it('is not placed while there is no rtpengine', async () => {
+    audio = false;
+    expect(await codeOf(place())).to.equal('service_unavailable');
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('that Kamailio has no audio for is failed, media_unavailable, by the platform: the carrier was not asked', async () => {
+    const call = await place();
+    channel.end({ by: 'caller', cause: 'WHATEVER', sipCode: 599, at: new Date() });
+    answered.resolve(false);
+    await turns();
+    expect(call.failure?.code).to.equal('media_unavailable');
+    expect(call.hangup).to.deep.equal({ by: 'platform', cause: 'WHATEVER' });
   });
 
   it('is not placed while the process ends', async () => {

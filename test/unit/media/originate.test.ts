@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { MediaError, type Dialing, type OriginateRequest } from '../../../control/media/media.ts';
+import { MediaError, NodeSilent, type Dialing, type OriginateRequest } from '../../../control/media/media.ts';
 import { Driver, hangUp, isSettled, summary } from './driver.ts';
 import { channelHeaders, FakeEsl } from './fake-esl.ts';
 
@@ -138,27 +138,17 @@ describe('placing calls', () => {
     expect(dialing.parked.channel.answeredAt?.toISOString()).to.equal('2026-11-21T04:07:28.426Z');
   });
 
-  it('that the node has not made yet is ended when it is, if that was asked for', async () => {
+  it('that the node says nothing of is given up, asked of no other, and ended should the node make it', async () => {
     accepts(nodes[0]);
-    const asked = driver.media.originate(request('a'));
-    await nodes[0].command('bgapi originate');
-    const dialing = await asked;
-    await failure(dialing.parked.channel.hangup('ORIGINATOR_CANCEL'));
-    const kills = nodes[0].count('api uuid_kill a');
-    nodes[0].session.event('CHANNEL_OUTGOING', { 'Unique-ID': 'a' });
-    await nodes[0].command('api uuid_kill a ORIGINATOR_CANCEL', kills + 1);
-    hangUp(nodes[0], 'a', { 'Call-Direction': 'outbound', 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'send_cancel' });
-    expect(await end(dialing)).to.equal('platform ORIGINATOR_CANCEL -');
-  });
-
-  it('that the node refuses long after it has taken the command is over', async () => {
-    accepts(nodes[0]);
-    const asked = driver.media.originate(request('a'));
+    const asked = failure(driver.media.originate(request('a')));
     const job = jobOf(await nodes[0].command('bgapi originate'));
-    const dialing = await asked;
-    nodes[0].session.event('BACKGROUND_JOB', { 'Job-UUID': job }, '-ERR NORMAL_TEMPORARY_FAILURE\n');
-    expect(await end(dialing)).to.equal('node MEDIA_NODE_LOST -');
+    expect(await asked).to.be.instanceOf(NodeSilent);
+    expect(nodes[1].count('bgapi originate')).to.equal(0);
+    nodes[0].session.event('CHANNEL_OUTGOING', { 'Unique-ID': 'a' });
+    await nodes[0].command('api uuid_kill a ORIGINATOR_CANCEL');
+    nodes[0].session.event('BACKGROUND_JOB', { 'Job-UUID': job }, '-ERR ORIGINATOR_CANCEL\n');
     expect(driver.media.nodes()[0]?.channels).to.equal(0);
+    expect(driver.parked).to.deep.equal([]);
   });
 
   it('that is still being made is not taken for one that has vanished', async () => {
