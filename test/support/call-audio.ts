@@ -7,8 +7,8 @@ export interface AudioSettings {
   codecs: readonly Codec[];
   /** Payload type of telephone events; undefined offers none. */
   eventType: number | undefined;
-  /** RTP/AVP, if not given. */
-  profile?: string | undefined;
+  /** What this side makes of its SDP before it is sent. */
+  rewrite?: ((sdp: string) => string) | undefined;
 }
 
 /** Offer and answer (RFC 3264) of a call's one audio stream, and the RTP port that follows them. */
@@ -33,9 +33,10 @@ export class CallAudio {
     const common = offered ? codecs.filter((codec) => offered.some((type) => codecOf(type) === codec)) : codecs;
     const event = offered ? this.remote?.eventType : eventType;
     this.#version++;
-    return writeSdp({ host: this.#rtp.address, port: this.#rtp.port }, {
-      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version, ...(this.#settings.profile && { profile: this.#settings.profile }),
+    const sdp = writeSdp({ host: this.#rtp.address, port: this.#rtp.port }, {
+      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
     });
+    return this.#settings.rewrite?.(sdp) ?? sdp;
   }
 
   /** SDP in answer to the last offer, with its direction seen from here (RFC 3264 §6.1). */

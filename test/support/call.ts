@@ -44,6 +44,8 @@ export class Call extends Watched {
   dropped = false;
   /** A CANCEL gets its 200 and changes nothing: the answer is on its way. */
   ignoresCancel = false;
+  /** What this side makes of its SDP before that is sent. */
+  rewrite: ((sdp: string) => string) | undefined;
   /** The answer to every offer within the call, such as `488 Not Acceptable Here`; accepted if not given. */
   refusesOffers: string | undefined;
   #wire: Wire;
@@ -65,7 +67,8 @@ export class Call extends Watched {
     this.rtp = rtp;
     this.callId = settings.callId;
     this.dialog = new Dialog(settings.callId, settings.tag ?? random(), wire.contact());
-    this.#audio = new CallAudio(rtp, settings);
+    this.rewrite = settings.rewrite;
+    this.#audio = new CallAudio(rtp, { ...settings, rewrite: (sdp) => this.rewrite?.(sdp) ?? sdp });
   }
 
   // What was seen and heard

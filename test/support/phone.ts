@@ -24,8 +24,8 @@ export interface CallOptions {
   quiet?: boolean;
   headers?: HeaderLine[];
   callId?: string;
-  /** The profile of its audio; RTP/AVP if not given. */
-  profile?: string;
+  /** What it makes of its SDP before that is sent. */
+  rewrite?: (sdp: string) => string;
   /** The From tag: two calls of a carrier that forks have the same. */
   tag?: string;
 }
@@ -45,6 +45,7 @@ export class Phone {
   #manner: Manner = { refuse: 480, reason: 'Not Listening' };
   #sound: (() => SoundSource) | undefined;
   #quiet = false;
+  #rewrite: ((sdp: string) => string) | undefined;
   #codecs: Codec[] = ['PCMU', 'PCMA'];
   #taken = 0;
 
@@ -84,7 +85,7 @@ export class Phone {
     rtp.quiet = options.quiet === true;
     const callId = options.callId ?? `${random()}@phone`;
     const call = new Call(this.#wire, rtp, {
-      callId, tag: options.tag, profile: options.profile, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
+      callId, tag: options.tag, rewrite: options.rewrite, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
     });
     this.#calls.set(callId, call);
     const uri = uriFor(options.to, via, this.#wire.transport);
@@ -93,8 +94,9 @@ export class Phone {
   }
 
   /** From now on, INVITEs are treated like this. `sound` is what an answered caller hears (440 Hz if not given). */
-  listen(manner: Manner, options: { sound?: () => SoundSource; codecs?: Codec[]; quiet?: boolean } = {}): void {
+  listen(manner: Manner, options: { sound?: () => SoundSource; codecs?: Codec[]; quiet?: boolean; rewrite?: (sdp: string) => string } = {}): void {
     this.#manner = manner;
+    this.#rewrite = options.rewrite;
     this.#quiet = options.quiet === true;
     this.#sound = options.sound ?? (() => tone(440));
     this.#codecs = options.codecs ?? this.#codecs;
@@ -175,7 +177,7 @@ export class Phone {
     if (this.#calls.has(callId)) return rtp.close();
     if (this.#sound) rtp.play(this.#sound());
     rtp.quiet = this.#quiet;
-    const call = new Call(this.#wire, rtp, { callId, codecs: this.#codecs, eventType: 101 });
+    const call = new Call(this.#wire, rtp, { callId, codecs: this.#codecs, eventType: 101, rewrite: this.#rewrite });
     this.#calls.set(callId, call);
     if (manner === 'deaf') call.drop();
     else call.receive(invite, from);

@@ -40,6 +40,8 @@ export class RtpPort {
   codec: Codec = 'PCMU';
   /** Of telephone events, both ways. */
   eventType = 101;
+  /** Of those that come, where this end has named another number than the far end. */
+  ownEventType: number | undefined;
   /** Where to send. Without one, sound goes to where sound comes from. */
   remote: HostPort | undefined;
   /** Where the last packet came from. */
@@ -163,7 +165,7 @@ export class RtpPort {
     // Nobody has told us what the far end takes: it takes what it sends.
     if (codec && !this.remote) this.codec = codec;
     if (codec) this.heard.add(decode(codec, packet.payload), packet, performance.now());
-    if (packet.payloadType !== this.eventType) return;
+    if (packet.payloadType !== (this.ownEventType ?? this.eventType)) return;
     const event = parseTelephoneEvent(packet.payload);
     const id = `${packet.ssrc}:${packet.timestamp}`;
     if (!event || id === this.#lastKey) return;

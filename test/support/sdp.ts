@@ -11,8 +11,8 @@ export interface AudioDescription extends HostPort {
   direction: Direction;
 }
 
-export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; eventType: number | undefined; direction: Direction; session: number; version: number; profile?: string }): string {
-  const { codecs, eventType, direction, session, version, profile = 'RTP/AVP' } = options;
+export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; eventType: number | undefined; direction: Direction; session: number; version: number }): string {
+  const { codecs, eventType, direction, session, version } = options;
   const types = [...codecs.map((codec) => PAYLOAD_TYPE[codec]), ...(eventType === undefined ? [] : [eventType])];
   return [
     'v=0',
@@ -20,7 +20,7 @@ export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; even
     's=-',
     `c=IN IP4 ${at.host}`,
     't=0 0',
-    `m=audio ${at.port} ${profile} ${types.join(' ')}`,
+    `m=audio ${at.port} RTP/AVP ${types.join(' ')}`,
     ...codecs.map((codec) => `a=rtpmap:${PAYLOAD_TYPE[codec]} ${codec}/8000`),
     ...(eventType === undefined ? [] : [`a=rtpmap:${eventType} telephone-event/8000`, `a=fmtp:${eventType} 0-16`]),
     `a=${direction}`,
@@ -32,7 +32,9 @@ export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; even
 /** @throws Error when there is no audio in it. */
 export function readSdp(body: string): AudioDescription {
   const lines = body.split(/\r?\n/);
-  const start = lines.findIndex((line) => line.startsWith('m=audio '));
+  // A stream with the port 0 is declined (RFC 3264 §6).
+  const open = lines.findIndex((line) => /^m=audio [1-9]/.test(line));
+  const start = open < 0 ? lines.findIndex((line) => line.startsWith('m=audio ')) : open;
   if (start < 0) throw new Error('no audio in the SDP');
   const next = lines.findIndex((line, i) => i > start && line.startsWith('m='));
   const media = lines.slice(start, next < 0 ? undefined : next);

@@ -136,7 +136,7 @@ describe('What an INVITE brings', () => {
     node.listen('answer', { sound: () => tone(440) });
     const phone = await Phone.open({ address: ADDRESS.operator });
     try {
-      const call = await phone.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000), profile: 'RTP/AVPF' });
+      const call = await phone.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000), rewrite: (sdp) => sdp.replace('RTP/AVP', 'RTP/AVPF') });
       await call.answered();
       const parked = await node.incoming();
       expect(parked.invite?.body).to.match(/^m=audio \d+ RTP\/AVP 0/m);
@@ -146,6 +146,22 @@ describe('What an INVITE brings', () => {
     } finally {
       await phone.close();
     }
+  });
+
+  it('may be answered with telephone events under a number of the far end\'s own: each side sends with the number of the other', async () => {
+    customer.listen('manual', { rewrite: (sdp) => sdp.replaceAll('101', '96') });
+    const call = await node.call({ to: '+4930111', from: '+15551111', via: edge.sip, headers: [['X-MV-Call-ID', 'call_1'], ['X-MV-Targets', customer.uri]] });
+    const called = await customer.incoming();
+    called.rtp.ownEventType = 96;
+    call.rtp.ownEventType = 101;
+    called.answer();
+    await call.answered();
+    expect(call.remoteAudio?.eventType).to.equal(96);
+    await called.press('5');
+    await call.heard.waitUntilKeys('5');
+    await call.press('42#');
+    await called.heard.waitUntilKeys('42#');
+    await call.hangup();
   });
 
   it('never takes over, or answers, another call of the node', async () => {
