@@ -1,4 +1,5 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -7,6 +8,8 @@ const run = promisify(execFile);
 export const HOST = {
   /** The carrier: this process, in the network namespace it was started in. */
   carrier: '198.51.100.2',
+  /** Another server of the carrier's, also here. */
+  carrier2: '198.51.100.3',
   /** The router's address that the world knows; what comes to it goes to the edge. */
   world: '198.51.100.1',
   edge: '10.9.0.1',
@@ -63,6 +66,7 @@ export class Network {
   /** Ends all programs and takes the network away. */
   async close(): Promise<void> {
     process.off('exit', this.#atExit);
+    await rm(`/etc/netns/${this.#name('edge')}`, { recursive: true, force: true });
     const alive = this.#children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
     const gone = alive.map((child) => new Promise((resolve) => child.once('close', resolve)));
     this.#remove();
@@ -80,11 +84,15 @@ export class Network {
       await ip('netns', 'add', this.#name(host));
       await ip('-n', this.#name(host), 'link', 'set', 'lo', 'up');
     }
+    // The edge asks for names over the control network, where a test may answer.
+    await mkdir(`/etc/netns/${this.#name('edge')}`, { recursive: true });
+    await writeFile(`/etc/netns/${this.#name('edge')}/resolv.conf`, `nameserver ${CONTROL.here}\n`);
     const [router, edge, media] = [this.#name('router'), this.#name('edge'), this.#name('media')];
 
     // The world: a cable from here to the router.
     await ip('link', 'add', link('w'), 'type', 'veth', 'peer', 'name', 'world', 'netns', router);
     await ip('address', 'add', `${HOST.carrier}/24`, 'dev', link('w'));
+    await ip('address', 'add', `${HOST.carrier2}/24`, 'dev', link('w'));
     await ip('link', 'set', link('w'), 'up');
     await ip('-n', router, 'address', 'add', `${HOST.world}/24`, 'dev', 'world');
     await ip('-n', router, 'link', 'set', 'world', 'up');

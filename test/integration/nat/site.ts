@@ -51,11 +51,12 @@ export class Site {
     this.#database = `minivoice_nat_${process.pid}`;
   }
 
-  static async open(kind: 'embedded' | 'freeswitch'): Promise<Site> {
+  /** @param edge more of Kamailio's environment */
+  static async open(kind: 'embedded' | 'freeswitch', edge: Record<string, string> = {}): Promise<Site> {
     const network = await Network.make();
     const site = new Site(network, await Phone.open({ address: HOST.carrier, port: 5060 }), await mkdtemp(path.join(tmpdir(), 'minivoice-nat-')));
     try {
-      await site.#start(kind);
+      await site.#start(kind, edge);
       await site.#furnish();
     } catch (error) {
       await site.close();
@@ -125,7 +126,7 @@ export class Site {
     return (await response.json() as { result?: unknown }).result;
   }
 
-  async #start(kind: 'embedded' | 'freeswitch'): Promise<void> {
+  async #start(kind: 'embedded' | 'freeswitch', edge: Record<string, string>): Promise<void> {
     const { home } = JSON.parse(await readFile(process.env.MINIVOICE_STATUS ?? '', 'utf8')) as Coordinates;
     const settings = JSON.parse(await readFile(Instance.at(home).home.config, 'utf8')) as Settings;
     const { command: [program = '', ...args] = [], env = {} } = control(settings);
@@ -147,7 +148,7 @@ export class Site {
     this.#keep(this.#network.spawn('edge', [path.join(REPOSITORY, 'kamailio/start.sh')], {
       KAMAILIO_RUN_DIR: path.join(this.#folder, 'kamailio'), KAMAILIO_WORKERS: '2', SIP_IP: HOST.edge, SIP_PORT: '5060', SIP_ADVERTISE: HOST.world,
       RPC_IP: CONTROL.edge, RPC_PORT: '9060', CONTROL_IPS: CONTROL.here, CONTROL_URL: `http://${CONTROL.here}:18981`, EDGE_TOKEN: token,
-      RTPENGINE_SOCK: `udp:${CONTROL.edge}:2223`, MEDIA_NODES: `${HOST.media}:5080`,
+      RTPENGINE_SOCK: `udp:${CONTROL.edge}:2223`, MEDIA_NODES: `${HOST.media}:5080`, ...edge,
     }));
     this.#keep(this.#network.spawn('media', await this.#node(kind), {
       FREESWITCH_SIP_IP: HOST.media, FREESWITCH_SIP_PORT: '5080', FREESWITCH_SIP_ACL: `${HOST.edge}/32`, FREESWITCH_RTP_START: '20000', FREESWITCH_RTP_END: '20998',
