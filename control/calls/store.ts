@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { patient, type Database } from '../lib/database.ts';
 import { firstIdAt } from '../lib/ids.ts';
-import { parseJson } from '../lib/json-column.ts';
+import { jsonColumn, parseJson } from '../lib/json-column.ts';
 import { formatMicros } from '../lib/money.ts';
 import { together, type Statement } from '../lib/together.ts';
 import type { Call, CallStatus, FailureCode, Hangup, RouteMode } from './call.ts';
@@ -48,7 +48,7 @@ const fit = (text: string | undefined, length: number): string | null => text?.s
 
 const rowOf = (call: Call): (string | number | Date | null)[] => [
   call.id, call.customerId, call.applicationId ?? null, fit(call.providerCallId, 64), call.direction, fit(call.from, 255), fit(call.to, 255), call.status, call.routeMode,
-  fit(call.routingTarget, 2048), fit(call.answerUrl, 2048), JSON.stringify(call.metadata), JSON.stringify(call.variables), call.createdAt, call.dialingAt ?? null,
+  fit(call.routingTarget, 2048), fit(call.answerUrl, 2048), jsonColumn(call.metadata), jsonColumn(call.variables), call.createdAt, call.dialingAt ?? null,
   call.ringingAt ?? null, call.answeredAt ?? null, call.endedAt ?? null,
   call.hangup?.by ?? null, fit(call.hangup?.cause, 64), call.hangup?.sip_code ?? null, call.failure?.code ?? null, fit(call.failure?.message, 500),
   call.trunkId ?? null, fit(call.mediaNode, 255), fit(call.sipCallId, 255), JSON.stringify(call.eventCounts),
@@ -102,7 +102,7 @@ const upsertOf = (calls: readonly Call[]): Statement => [UPSERT_HEAD + calls.map
 
 const linesOf = (entries: readonly TimelineEntry[]): Statement => [
   `INSERT INTO call_timeline (call_id,n,at,kind,detail) VALUES ${entries.map(() => '(?,?,?,?,?)').join(',')} ON DUPLICATE KEY UPDATE n=VALUES(n)`,
-  entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, JSON.stringify(e.detail)]),
+  entries.flatMap((e) => [e.callId, e.n, e.at, e.kind, jsonColumn(e.detail)]),
 ];
 
 /** An id is made within so many milliseconds of its call's `created_at`. */

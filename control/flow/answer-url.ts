@@ -1,6 +1,7 @@
 import type { Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import { envelope } from '../calls/events.ts';
+import { inspectJson } from '../lib/exact-json.ts';
 import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-fetch.ts';
 import { LONGEST_SENT } from '../lib/guarded-url.ts';
 import { UnreadableBody, utf8 } from '../lib/reply-body.ts';
@@ -128,14 +129,18 @@ export class AnswerUrl {
     };
     if (reply.status < 200 || reply.status > 299) return refuse(`the server answered ${reply.status}`, { error: 'status' });
     let payload: unknown;
+    let text: string;
     try {
       if (reply.unreadable) throw reply.unreadable;
-      payload = JSON.parse(utf8(reply.body, reply.headers['content-type']));
+      text = utf8(reply.body, reply.headers['content-type']);
+      payload = JSON.parse(text);
     } catch (error) {
       if (error instanceof UnreadableBody) return refuse(error.message, { error: error.kind });
       return refuse('the reply is not valid JSON', { error: 'invalid_json' });
     }
     try {
+      const problem = inspectJson(text);
+      if (problem) throw new InvalidActions([{ ...problem, path: problem.path || 'actions' }]);
       const steps = parseActions(payload);
       calls.note(call, 'answer_url.replied', { ...seen, actions: steps.map((step) => step.action) });
       return steps;

@@ -2,3 +2,12 @@
 export function parseJson<T>(value: unknown): T {
   return (typeof value === 'string' ? JSON.parse(value) : value) as T;
 }
+
+/**
+ * JSON for a column. Half of a surrogate pair, which is left where a text of others was cut, is replaced: MySQL takes none,
+ * and with it the whole row would be refused.
+ */
+export function jsonColumn(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.includes('\\ud') ? JSON.stringify(value, (_name, inner: unknown) => (typeof inner === 'string' ? inner.replaceAll(/\p{Surrogate}/gu, '\ufffd') : inner)) : text;
+}

@@ -57,11 +57,18 @@ describe('the journal of calls', () => {
     calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING', sip_code: 200 } });
     await journal.settled();
     const stored = await store.find(call.id);
-    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined, actions: undefined, maxDurationSeconds: undefined });
+    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined, actions: undefined, maxDurationSeconds: undefined, recordFromAnswer: false });
     expect(stored?.createdAt.getTime()).to.equal(call.createdAt.getTime());
     expect((await store.timeline(call.id)).map((entry) => entry.kind)).to.deep.equal(['call.created', 'media.parked', 'call.answered', 'variable.changed', 'call.completed']);
     expect((await rows('webhook_deliveries', call.id).orderBy('seq')).map((row: { event: string }) => row.event)).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
     expect(woken).to.be.greaterThan(0);
+  });
+
+  it('writes what was cut in the middle of a character, too', async () => {
+    const call = create();
+    calls.note(call, 'answer_url.failed', { message: 'cut here: \u{1f389}'.slice(0, -1), path: '\\ud83d is text', whole: '\u{1f389}' });
+    await journal.settled();
+    expect((await store.timeline(call.id)).at(-1)?.detail).to.deep.equal({ message: 'cut here: \ufffd', path: '\\ud83d is text', whole: '\u{1f389}' });
   });
 
   it('shares commits between calls', async () => {

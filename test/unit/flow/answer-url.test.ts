@@ -259,6 +259,16 @@ describe('the answer_url exchange', () => {
     expect(seen[0]?.headers['accept-encoding']).to.equal('identity');
   });
 
+  it('a reply with half a character, or nested without end, is refused with its place', async () => {
+    for (const [body, message] of [
+      ['{"actions":[{"play":{"url":"https://a.example/\\ud83d"}}]}', 'invalid action payload: actions[0].play.url: must be of whole Unicode characters'],
+      [`{"actions":${'['.repeat(60_000)}${']'.repeat(60_000)}}`, 'invalid action payload: actions: must not be nested deeper than 32 levels'],
+    ]) {
+      answer = (_request, response) => response.end(body);
+      expect((await failure()).message).to.equal(message);
+    }
+  });
+
   it('a reply in another coding or character set is refused with its name', async () => {
     const text = JSON.stringify({ actions: [{ say: { text: 'Gr\u00fc\u00df Gott' } }] });
     const replies: [Buffer, Record<string, string>, string, string][] = [
