@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { endpoint, idField, idParams, type Endpoint } from '../http/endpoint.ts';
+import { numberIn } from '../http/fields.ts';
 import { listOf, page, pageQuery } from '../http/pagination.ts';
 import { didAdminPatch, didCreate, didPatch, didReply, toJson } from './schema.ts';
 import type { BulkResult, DidService } from './service.ts';
@@ -24,7 +25,7 @@ const bulkReply = z.strictObject({
 export const didRoutes = (service: DidService): Endpoint[] => [
   endpoint({
     ...common, method: 'get', path: '/v1/dids/by-number/:e164', summary: 'Read a DID by its number',
-    params: z.strictObject({ e164: z.string().describe('with its plus sign, literal or as %2B') }),
+    params: z.strictObject({ e164: z.preprocess(numberIn, z.string()).meta({ type: 'string', description: 'with its plus sign, literal or as %2B, or without' }) }),
     status: 200, reply: didReply, errors: ['not_found'],
     handle: async ({ params, caller }) => toJson(await service.getByNumber(params.e164, caller.customerId)),
   }),

@@ -29,11 +29,14 @@ const withPlus = (value: unknown): unknown => (typeof value === 'string' ? value
 export const queryInstant = z.preprocess(withPlus,
   z.iso.datetime({ offset: true, error: `${TIME}; in a URL the + of an offset is written %2B` }).transform(asInstant)).meta({ type: 'string', format: 'date-time' });
 
-/** A number in a query: with its plus sign however that was written, or without. */
-export const queryNumber = z.preprocess((value) => {
+/** A number as it comes in a URL: with its plus sign however that was written, or without. Anything else stays. */
+export function numberIn(value: unknown): unknown {
   const text = withPlus(value);
   return typeof text === 'string' && /^[1-9]\d{6,14}$/.test(text) ? `+${text}` : text;
-}, z.string().regex(E164, 'must be an E.164 number; in a URL its plus sign is written %2B')).meta({ type: 'string' });
+}
+
+/** A number in a query. */
+export const queryNumber = z.preprocess(numberIn, z.string().regex(E164, 'must be an E.164 number; in a URL its plus sign is written %2B')).meta({ type: 'string' });
 
 /** A caller in a query: a number, or what stands in its place (`anonymous`, an extension, a name). */
 export const queryCaller = z.union([queryNumber, z.string().max(255).refine((text) => /^(?!\+)[^\s\p{Cc}\p{Surrogate}]+$/u.test(text))], {

@@ -29,7 +29,8 @@ describe('numbers', () => {
     expect(Object.keys(did)).to.deep.equal(['id', 'customer_id', 'application_id', 'number_e164', 'provider', 'status', 'route_mode', 'created_at', 'updated_at']);
     expect(did).to.include({ customer_id: mine.customerId, application_id: mine.applicationId, provider: 'didww', status: 'active', route_mode: 'webhook' });
     expect(did.id).to.match(/^did_\d{8}T\d{6}\.\d{9}$/);
-    for (const path of [`/v1/dids/${did.id}`, `/v1/dids/by-number/${did.number_e164}`, `/v1/dids/by-number/${encodeURIComponent(did.number_e164)}`]) {
+    for (const path of [`/v1/dids/${did.id}`, `/v1/dids/by-number/${did.number_e164}`, `/v1/dids/by-number/${encodeURIComponent(did.number_e164)}`,
+      `/v1/dids/by-number/${did.number_e164.slice(1)}`, `/v1/dids/by-number/%20${did.number_e164.slice(1)}`]) {
       expect((await api.send('GET', path, { key: mine.key })).body, path).to.deep.equal(did);
     }
   });
