@@ -70,7 +70,7 @@ import type { Change } from './lib/changes.ts';
 import { connectDatabase, migrate } from './lib/database.ts';
 import { createGuardedFetch } from './lib/guarded-fetch.ts';
 import { ApiError } from './lib/errors.ts';
-import { Ids } from './lib/ids.ts';
+import { Ids, instanceOf } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { connectRedis } from './lib/redis.ts';
 import { Retention } from './lib/retention.ts';
@@ -78,6 +78,7 @@ import { stopInOrder } from './lib/stop-in-order.ts';
 import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
 import { Limits } from './limits/limits.ts';
+import { NODE_LOST } from './media/media.ts';
 import { AudioFiles } from './media/audio-files.ts';
 import { EspeakEngine } from './media/espeak.ts';
 import { FreeSwitchMedia } from './media/freeswitch.ts';
@@ -114,6 +115,9 @@ export interface App {
   /** Stops taking work and finishes what runs, for at most so many milliseconds. Calls in progress go on without us. */
   stop(ms: number): Promise<void>;
 }
+
+/** For so long after its media node has died the sides of a call are looked for after a restart. */
+const LEFT_BEHIND_MS = 10 * 60_000;
 
 /** Prompts that may be in the making when one is asked for ahead of its turn. */
 const PREPARED = 4;
@@ -262,7 +266,13 @@ export function createApp(config: Config, logger: Logger): App {
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5],
     registers: [registry],
   });
-  const dialogs = new Dialogs({ rpcs, calls, ender, audio: rtpengine, logger });
+  const dialogs = new Dialogs({
+    rpcs, calls, ender, audio: rtpengine, logger,
+    isPaid: (to) => {
+      const did = decisions.asked ? directory.didByNumber(to) : undefined;
+      return did !== undefined && admission.costsToTake({ customerId: did.customerId, to });
+    },
+  });
   const intake = new Intake({
     calls, stored: callStore, flows, media, logger,
     instance: config.INSTANCE_ID,
@@ -311,6 +321,11 @@ export function createApp(config: Config, logger: Logger): App {
     service: recordings, channelOf: (id) => flows.get(id)?.channel,
   }));
 
+  /** What dead media nodes had left when an earlier life of this process ended may not be ended yet. */
+  const leftBehind = async (): Promise<void> => {
+    for (const call of await callStore.endedBy(NODE_LOST, new Date(Date.now() - LEFT_BEHIND_MS))) if (instanceOf(call.id) === config.INSTANCE_ID) dialogs.forsake(call);
+  };
+
   const callService = new CallService({
     calls,
     store: callStore,
@@ -324,7 +339,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   });
 
-  registerGauges(registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits, syncs });
+  registerGauges(registry, { calls, admission, flows, decisions, dialogs, relayedEnds, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits, syncs });
 
   const services = {
     ids, onChange,
@@ -415,6 +430,7 @@ export function createApp(config: Config, logger: Logger): App {
       dialogs.start();
       audioState.start();
       audioWatch.start();
+      void leftBehind().catch((error: unknown) => logger.warn({ err: error }, 'calls whose media node has died could not be looked for'));
       worker.start();
       retention.start();
     },

@@ -5,7 +5,9 @@ import type { Calls } from './calls/calls.ts';
 import type { Journal } from './calls/journal.ts';
 import type { ConferenceService } from './conferences/service.ts';
 import type { Decisions } from './edge/decisions.ts';
+import type { Dialogs } from './edge/dialogs.ts';
 import type { EdgeSync } from './edge/edge-sync.ts';
+import type { RelayedEnds } from './edge/relayed-ends.ts';
 import type { Flows } from './flow/flows.ts';
 import type { Authenticator } from './http/auth.ts';
 import type { Registry } from './http/metrics.ts';
@@ -24,6 +26,8 @@ interface Rooms {
   admission: Admission;
   flows: Flows;
   decisions: Decisions;
+  dialogs: Dialogs;
+  relayedEnds: RelayedEnds;
   journal: Journal;
   media: FreeSwitchMedia;
   conferences: ConferenceService;
@@ -42,12 +46,13 @@ interface Rooms {
 
 /** A gauge for everything that grows with the traffic and must come back to nothing. */
 export function registerGauges(
-  registry: Registry, { calls, admission, flows, decisions, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks, authenticator, requests, syncs }: Rooms,
+  registry: Registry, { calls, admission, flows, decisions, dialogs, relayedEnds, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events, webhooks, authenticator, requests, syncs }: Rooms,
 ): void {
   const gauges: Record<string, [help: string, value: () => number]> = {
     calls: ['Calls in progress in this process', () => calls.live().length],
     flows: ['Flows that run in this process', () => flows.size],
     decisions_unclaimed: ['Calls sent to a media node that has not taken them up yet', () => decisions.unclaimed],
+    calls_being_ended: ['Calls that must end and could not be ended yet', () => dialogs.forsaken + relayedEnds.trying],
     journal_depth: ['Changes of calls that wait for the database', () => journal.depth],
     media_nodes_connected: ['Media nodes this process is connected to', () => media.nodes().filter((node) => node.connected).length],
     media_channels: ['Channels on media nodes known to this process', () => media.counters().channels],

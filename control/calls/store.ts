@@ -107,6 +107,8 @@ const linesOf = (entries: readonly TimelineEntry[]): Statement => [
 
 /** An id is made within so many milliseconds of its call's `created_at`. */
 const ID_SLACK_MS = 60_000;
+/** Few calls are longer. */
+const LONG_CALL_MS = 2 * 3600_000;
 const shifted = (at: Date, ms: number): Date => new Date(at.getTime() + ms);
 
 /** The SQL of calls and their timelines. Written only through the journal. */
@@ -184,6 +186,13 @@ export class CallStore {
   /** Calls that have not ended, for taking them over after a restart. */
   async unfinished(): Promise<Call[]> {
     const rows = (await this.#db('calls').whereIn('status', ['dialing', 'ringing', 'in_progress'])) as CallRow[];
+    return rows.map(callOf);
+  }
+
+  /** Calls with sides that may still be up, though the call has ended since `since` by this cause; of those made in the last hours. */
+  async endedBy(cause: string, since: Date): Promise<Call[]> {
+    const made = firstIdAt('call', shifted(since, -LONG_CALL_MS));
+    const rows = (await this.#db('calls').where('id', '>=', made).where('ended_at', '>=', since).where('hangup_cause', cause).whereNotNull('far_ends')) as CallRow[];
     return rows.map(callOf);
   }
 

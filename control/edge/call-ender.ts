@@ -2,10 +2,10 @@ import type { Call } from '../calls/call.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { dialogsOf, endDialog, sayBye, upSince, type Rpc } from './dialog.ts';
+import { dialogsOf, endDialog, sayBye, upSince, type CallName, type Rpc } from './dialog.ts';
 import { RpcRefusal } from './kamailio-rpc.ts';
 
-export type EndedCall = Pick<Call, 'id' | 'createdAt' | 'farEnds'>;
+export type EndedCall = CallName & Pick<Call, 'createdAt' | 'farEnds'>;
 
 /** What became of the wish to end a call. */
 export interface Ended {
@@ -79,11 +79,11 @@ export class CallEnder {
     return { some, all: some || (await audio.knows(call.id, call.createdAt)) === false };
   }
 
-  async #endAt(rpc: Rpc, { id }: EndedCall): Promise<Look> {
+  async #endAt(rpc: Rpc, call: EndedCall): Promise<Look> {
     const ended = new Set<string>();
     const since = await upSince(rpc, this.#now);
     for (let looks = 0; ; looks++) {
-      const dialogs = (await dialogsOf(rpc, id)).filter(({ state }) => state !== 'over');
+      const dialogs = (await dialogsOf(rpc, call)).filter(({ state }) => state !== 'over');
       const changed = await Promise.all(dialogs.map(async (dialog) => {
         ended.add(dialog.sipCallId);
         try {

@@ -84,6 +84,7 @@ export class Decisions {
   readonly #pending = new PendingCalls();
   readonly #timer: NodeJS.Timeout;
   #draining = false;
+  #asked = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -102,6 +103,11 @@ export class Decisions {
     clearInterval(this.#timer);
   }
 
+  /** Whether Kamailio asks this process. */
+  get asked(): boolean {
+    return this.#asked;
+  }
+
   get unclaimed(): number {
     return this.#pending.size;
   }
@@ -113,6 +119,7 @@ export class Decisions {
 
   /** From memory, at once; only a relayed call that costs something to take waits for the database. */
   decide(request: z.infer<typeof RouteRequest>): Decision | Promise<Decision> {
+    this.#asked = true;
     const { directory, calls, flows, admission, mediaReady } = this.#options;
     if (this.#draining || !directory.loaded || !calls.accepting) return UNAVAILABLE;
     const did = directory.didByNumber(request.to);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Call } from '../calls/call.ts';
 import { sidesOf, type FarEnd } from '../lib/far-end.ts';
 import type { KamailioRpc } from './kamailio-rpc.ts';
 
@@ -17,6 +18,8 @@ export interface Dialog {
   transaction: string | undefined;
   /** What rtpengine knows its audio by. */
   rtpId: string | undefined;
+  /** The number that was dialled, of a call that has been relayed without a decision. */
+  number: string | undefined;
   /** How both sides of a relayed call are reached, once it is answered. */
   farEnds: FarEnd[];
 }
@@ -38,8 +41,27 @@ const NOT_THERE = new Set([404, 408, 410, 477, 478, 481]);
 /** How long the answer to a BYE is waited for. Kamailio goes on repeating it for half a minute. */
 const BYE_MS = 5000;
 
-/** The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they are found by our id. */
-export async function dialogsOf(rpc: Rpc, callId: string): Promise<Dialog[]> {
+/** By what the dialogs of a call are found. */
+export type CallName = Pick<Call, 'id'> & Partial<Pick<Call, 'routeMode' | 'sipCallId' | 'to'>>;
+
+/** Where a call id of ours would be, of a call that Kamailio has relayed without a decision. */
+const UNDECIDED = '-';
+
+/**
+ * The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they are found by our id. A relayed
+ * call whose decision came too late does not have that; its Call-ID and the number that was dialled name it, since an INVITE that comes
+ * for the same number twice is refused.
+ */
+export async function dialogsOf(rpc: Rpc, { id, routeMode, sipCallId, to }: CallName): Promise<Dialog[]> {
+  const own = await listed(rpc, id);
+  if (own.length > 0 || routeMode !== 'sip' || sipCallId === undefined) return own;
+  return (await undecided(rpc)).filter((dialog) => dialog.sipCallId === sipCallId && dialog.number === to);
+}
+
+/** The calls that a Kamailio has relayed without a decision. */
+export const undecided = (rpc: Rpc): Promise<Dialog[]> => listed(rpc, UNDECIDED);
+
+async function listed(rpc: Rpc, callId: string): Promise<Dialog[]> {
   const list = await rpc.call('dlg.profile_list', ['call', callId]);
   return Array.isArray(list) ? list.map(dialogOf) : [];
 }
@@ -130,9 +152,9 @@ interface Side {
 
 function dialogOf(item: unknown): Dialog {
   const { h_entry: entry = 0, h_id: id = 0, 'call-id': sipCallId = '', state = 0, start_ts: startedAt, caller = {}, callee = {}, variables = [] } = item as Listed;
-  const { transaction, rtp_id: rtpId, to_caller: toCaller, to_callee: toCallee } = Object.assign({}, ...variables) as Record<string, string | undefined>;
+  const { transaction, number, rtp_id: rtpId, to_caller: toCaller, to_callee: toCallee } = Object.assign({}, ...variables) as Record<string, string | undefined>;
   return {
-    entry, id, sipCallId, transaction, rtpId, state: state >= OVER ? 'over' : state >= ANSWERED ? 'answered' : 'ringing',
+    entry, id, sipCallId, transaction, number, rtpId, state: state >= OVER ? 'over' : state >= ANSWERED ? 'answered' : 'ringing',
     // Whole seconds, cut off: the next one is not too early.
     answeredAt: startedAt ? new Date((startedAt + 1) * 1000) : undefined,
     farEnds: toCaller === undefined || toCallee === undefined ? [] : sidesOf({

@@ -3,7 +3,7 @@ import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
 import { NODE_LOST } from '../media/media.ts';
 import type { CallEnder } from './call-ender.ts';
-import { dialogsOf, upSince, type Dialog, type Rpc } from './dialog.ts';
+import { dialogsOf, endDialog, undecided, upSince, type Dialog, type Rpc } from './dialog.ts';
 
 interface Options {
   rpcs: readonly Rpc[];
@@ -11,6 +11,8 @@ interface Options {
   ender: Pick<CallEnder, 'tryToEnd'>;
   /** Whether rtpengine has audio of a call; undefined where it cannot say: it is away, or was not up all the while. */
   audio: { knows(rtpId: string, since: Date): Promise<boolean | undefined> };
+  /** Whether a call to this number costs its owner something, and this is the process that Kamailio asks. */
+  isPaid: (number: string) => boolean;
   logger: Logger;
   now?: () => Date;
 }
@@ -96,7 +98,8 @@ export class Dialogs {
 
   /** Makes up for what was told of relayed calls while nobody listened: that they were answered, or that they have ended. */
   async sweep(): Promise<void> {
-    const relayed = this.#options.calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
+    await this.#endUnpaid();
+    const relayed = this.#relayed();
     if (relayed.length === 0) return;
     const { rpcs, logger } = this.#options;
     const since = await Promise.all(rpcs.map((rpc) => upSince(rpc, this.#now).catch((error: unknown) => {
@@ -109,9 +112,29 @@ export class Dialogs {
     });
   }
 
+  #relayed(): Call[] {
+    return this.#options.calls.live().filter((call) => call.routeMode === 'sip' && !isTerminal(call.status));
+  }
+
+  /** What Kamailio has relayed without a decision, and is not in the books, goes on only where it costs nothing. */
+  async #endUnpaid(): Promise<void> {
+    const { rpcs, isPaid, logger } = this.#options;
+    for (const rpc of rpcs) {
+      const dialogs = await undecided(rpc).catch(() => []);
+      const known = this.#relayed();
+      for (const dialog of dialogs) {
+        const { number, answeredAt, state } = dialog;
+        if (state !== 'answered' || number === undefined || !isPaid(number) || !answeredAt || this.#now().getTime() - answeredAt.getTime() < GRACE_MS) continue;
+        if (known.some(({ sipCallId, to }) => sipCallId === dialog.sipCallId && to === number)) continue;
+        logger.warn({ sip_call_id: dialog.sipCallId, to: number, kamailio: rpc.url }, 'a call was relayed without a decision, and nobody pays for it; it is ended');
+        await endDialog(rpc, dialog).catch((error: unknown) => logger.warn({ err: error }, 'it could not be ended; it is tried again'));
+      }
+    }
+  }
+
   /** Not to be listed says something only at a Kamailio that has been up since before the call. */
   async #heldOf(call: Call, since: readonly (Date | undefined)[]): Promise<Held> {
-    const lists = await Promise.all(this.#options.rpcs.map((rpc, index) => (since[index] === undefined ? Promise.resolve(undefined) : dialogsOf(rpc, call.id).catch(() => undefined))));
+    const lists = await Promise.all(this.#options.rpcs.map((rpc, index) => (since[index] === undefined ? Promise.resolve(undefined) : dialogsOf(rpc, call).catch(() => undefined))));
     return { dialogs: lists.flatMap((list) => list ?? []), certain: since.every((date, index) => date !== undefined && date < call.createdAt && lists[index] !== undefined) };
   }
 

@@ -23,11 +23,11 @@ describe('books and wire', function () {
   after(() => nothingLeft());
 
   /** A number that is relayed to a telephone, at a price. */
-  async function relaying({ credit = '100.00', price = '0.60' } = {}): Promise<void> {
+  async function relaying({ credit = '100.00', price = '0.60' as string | null } = {}): Promise<void> {
     ({ own, place } = await stage({}, { credit }));
     callee = await phoneAt('127.0.0.3');
     callee.listen('answer', { sound: () => tone(440) });
-    await done('POST', '/admin/v1/rates', { prefix: own.number, direction: 'inbound', price_per_minute: price, customer_id: own.customerId });
+    if (price !== null) await done('POST', '/admin/v1/rates', { prefix: own.number, direction: 'inbound', price_per_minute: price, customer_id: own.customerId });
     await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
   }
 
@@ -129,9 +129,33 @@ describe('books and wire', function () {
     expect(record.failure).to.include({ code: 'insufficient_balance' });
     const balance = await until(async () => {
       const found = await done('GET', '/v1/balance', undefined, own.key);
-      return Number(found.held) === 0 && found;
+      return found.held_amount === '0.00' && found;
     }, 'the money to be settled');
-    expect(Number(balance.available)).to.equal(0);
+    expect(balance.available_amount).to.equal('0.00');
+  });
+
+  it('the control plane hangs, and Kamailio relays a call without its decision: the call is in the books when it is back, and stays there', async () => {
+    await relaying({ price: null });
+    const control = await pidOf('control');
+    process.kill(control, 'SIGSTOP');
+    let call: Call;
+    try {
+      call = await place({ sound: tone(1000) });
+      await call.answered();
+    } finally {
+      process.kill(control, 'SIGCONT');
+    }
+    const there = await callee.incoming();
+    const { id } = await until(async () => {
+      const found = await callTo(own);
+      return found.status === 'in_progress' && found;
+    }, 'the call to be in progress', 30_000);
+    const since = Date.now();
+    await until(() => Date.now() - since > COMPARED_MS, 'books and dialogs to be compared', COMPARED_MS + 5000);
+    await heardAnew(call, there);
+    expect(await callTo(own)).to.include({ status: 'in_progress' });
+    await done('POST', `/v1/calls/${id}/hangup`, undefined, own.key);
+    for (const end of [call, there]) expect(await end.ended()).to.include({ by: 'remote', how: 'bye' });
   });
 
   it('Kamailio does not answer: a hang-up of a relayed call is 503, and may be tried again', async () => {

@@ -39,7 +39,7 @@ describe('a relayed call that costs something to take', () => {
   /** Kamailio's dialogs, of which this one is answered since then, if at all. */
   const dialogsOf = (process: ControlProcess, answeredAt?: Date): Dialogs => kamailioWith(process, [{ 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 }]);
   const kamailioWith = ({ calls }: ControlProcess, dialogs: unknown[]): Dialogs => new Dialogs({
-    calls, logger: createLogger('fatal'), now: rig.now, ender: { tryToEnd: () => Promise.resolve({ some: false, all: true }) }, audio: { knows: () => Promise.resolve(undefined) },
+    calls, logger: createLogger('fatal'), now: rig.now, ender: { tryToEnd: () => Promise.resolve({ some: false, all: true }) }, audio: { knows: () => Promise.resolve(undefined) }, isPaid: () => false,
     rpcs: [{ url: 'http://kamailio', call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : dialogs) }],
   });
   const arrives = (): Decision | Promise<Decision> => decisions.decide({ sip_call_id: SIP_CALL_ID, from_tag: 'x', from: '+15550000002', to: DID, trunk: 'trunk_1', source: '192.0.2.10' });

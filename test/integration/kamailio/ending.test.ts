@@ -75,7 +75,7 @@ describe('Ending calls of ours at the SIP edge', () => {
       await b.answered();
       expect(await ender.end(ours(`call_e${calls}`))).to.equal(true);
       expect(await b.ended()).to.include({ by: 'remote', how: 'bye' });
-      expect(await dialogsOf(rpc, `call_e${calls - 1}`)).to.have.lengthOf(1);
+      expect(await dialogsOf(rpc, { id: `call_e${calls - 1}` })).to.have.lengthOf(1);
       expect(await a.hangup()).to.equal(200);
       await second.close();
     });
@@ -94,7 +94,7 @@ describe('Ending calls of ours at the SIP edge', () => {
     expect(await ender.end(ours(`call_e${calls}`))).to.equal(true);
     expect((await b.final()).code).to.equal(487);
     expect((await there.ended()).how).to.equal('cancel');
-    expect(await dialogsOf(rpc, `call_e${calls - 1}`)).to.have.lengthOf(1);
+    expect(await dialogsOf(rpc, { id: `call_e${calls - 1}` })).to.have.lengthOf(1);
     await edge.until(async () => ((await edge.relayed()).includes(`call_e${calls}`) ? undefined : true), 'its audio to be forgotten');
     await a.cancel();
     await second.close();
@@ -105,13 +105,13 @@ describe('Ending calls of ours at the SIP edge', () => {
     const call = await dial(carrier, NUMBER.sip);
     const there = await customer.incoming();
     there.ring();
-    await edge.until(async () => ((await dialogsOf(rpc, `call_e${calls}`)).length > 0 ? true : undefined), 'the dialog');
+    await edge.until(async () => ((await dialogsOf(rpc, { id: `call_e${calls}` })).length > 0 ? true : undefined), 'the dialog');
     const ending = ender.end(ours(`call_e${calls}`));
     there.answer();
     expect(await ending).to.equal(true);
     expect(await there.ended()).to.include({ by: 'remote' });
     if ((await call.final()).code === 200) await call.ended();
-    await edge.until(async () => ((await dialogsOf(rpc, `call_e${calls}`)).some(({ state }) => state !== 'over') ? undefined : true), 'the end of the dialog');
+    await edge.until(async () => ((await dialogsOf(rpc, { id: `call_e${calls}` })).some(({ state }) => state !== 'over') ? undefined : true), 'the end of the dialog');
   });
 
   it('a call that a media node has placed ends on both sides, ringing or up', async () => {

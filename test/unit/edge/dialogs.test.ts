@@ -17,6 +17,7 @@ interface Listed {
   sipCallId: string;
   state: number;
   startedAt?: number;
+  number?: string;
 }
 
 /** A Kamailio with these dialogs, by call, that keeps what it was asked for. */
@@ -51,9 +52,9 @@ class FakeKamailio {
     if (method === 'core.sockets_list') return Promise.resolve([{ socket: { proto: 'udp', ipaddress: '192.0.2.1', port: '5060' } }]);
     if (method === 'tm.t_uac_wait') return Promise.resolve([this.byeCode, 'Said']);
     if (method === 'dlg.profile_list') {
-      return Promise.resolve((this.dialogs.get(String(params[1])) ?? []).map(({ id, sipCallId, state, startedAt }) => ({
+      return Promise.resolve((this.dialogs.get(String(params[1])) ?? []).map(({ id, sipCallId, state, startedAt, number }) => ({
         h_entry: 7, h_id: id, 'call-id': sipCallId, state, start_ts: startedAt ?? 0, caller: { tag: 'f' }, callee: { tag: state > 2 ? 't' : null },
-        variables: [{ kind: 'sip' }, { transaction: `${id}:9` }, { rtp_id: `rtp-${id}` }],
+        variables: [{ kind: 'sip' }, { transaction: `${id}:9` }, { rtp_id: `rtp-${id}` }, ...(number === undefined ? [] : [{ number }])],
       })));
     }
     const meant = method === 'dlg.end_dlg' ? Number(params[1]) : method === 'tm.reply' ? Number(String(params[2]).split(':')[0]) : undefined;
@@ -95,7 +96,7 @@ describe('the dialogs Kamailio holds', () => {
       audio: { knows: () => Promise.resolve(audio), forget: (id: string) => Promise.resolve(void forgotten.push(id)) },
     };
     ender = new CallEnder(options);
-    dialogs = new Dialogs({ ...options, ender });
+    dialogs = new Dialogs({ ...options, ender, isPaid: (number) => number === '+1777' });
     ends = new RelayedEnds({ calls, ender });
   });
   afterEach(() => {
@@ -270,6 +271,26 @@ describe('the dialogs Kamailio holds', () => {
       });
     }
 
+    it('a call that was relayed without its decision goes on: it has no id of ours there, and is known by its Call-ID and number', async () => {
+      const [call, other] = [relayed(), relayed()];
+      first.dialogs.set('-', [{ id: 1, sipCallId: 'shared', state: 4, number: '+1999' }, { id: 2, sipCallId: 'shared', state: 4, number: call.to }]);
+      await afterwards();
+      expect([call.status, other.status]).to.deep.equal(['in_progress', 'in_progress']);
+      expect(await ender.end(call)).to.equal(true);
+      expect(first.done).to.deep.equal(['dlg.end_dlg 7 2']);
+    });
+
+    it('a call that was relayed without its decision, and is in no books, goes on only where it costs nothing', async () => {
+      const startedAt = Math.floor(now / 1000);
+      first.dialogs.set('-', [
+        { id: 1, sipCallId: 'a', state: 4, startedAt, number: '+1777' }, { id: 2, sipCallId: 'b', state: 4, startedAt, number: '+1888' }, { id: 3, sipCallId: 'c', state: 2, number: '+1777' },
+      ]);
+      await dialogs.sweep();
+      expect(first.done, 'it may come to be in the books').to.be.empty;
+      await afterwards();
+      expect(first.done).to.deep.equal(['dlg.end_dlg 7 1']);
+    });
+
     it('a Kamailio that takes long to say how long it has been up was not up for longer', async () => {
       now = Date.now();
       const call = relayed();
@@ -281,7 +302,7 @@ describe('the dialogs Kamailio holds', () => {
         now += 30_000;
         return { uptime: 30 };
       } };
-      const slowly = new Dialogs({ calls, rpcs: [slow], ender, audio: { knows: () => Promise.resolve(true) }, logger: pino({ enabled: false }), now: () => new Date(now) });
+      const slowly = new Dialogs({ calls, rpcs: [slow], ender, audio: { knows: () => Promise.resolve(true) }, isPaid: () => false, logger: pino({ enabled: false }), now: () => new Date(now) });
       await slowly.sweep();
       expect(call.status).to.equal('in_progress');
     });
