@@ -11,6 +11,8 @@ rpc_ip=${RPC_IP:-127.0.0.1}
 export RPC_PORT="${RPC_PORT:-9060}"
 export ROUTE_URL="${CONTROL_URL:-http://127.0.0.1:8081}/route"
 export DIALOG_URL="${CONTROL_URL:-http://127.0.0.1:8081}/dialog"
+CONTROL_IPS=$(echo "${CONTROL_IPS:-127.0.0.1}" | tr -s ', ' ' ')
+export CONTROL_IPS
 export DISPATCHER_LIST="$run/dispatcher.list"
 : "${EDGE_TOKEN:?EDGE_TOKEN must be the secret shared with the control plane}"
 mkdir -p "$run"

@@ -21,6 +21,14 @@ export class RpcSilence extends Error {
   }
 }
 
+/** Kamailio does not talk to this control process. */
+export class RpcForbidden extends Error {
+  constructor(url: string) {
+    super(`${url} refuses this control process (403): its address is not in CONTROL_IPS of that Kamailio`);
+    this.name = 'RpcForbidden';
+  }
+}
+
 /** JSON-RPC to one Kamailio. Parameters are positional and typed: Kamailio refuses "1" where it wants 1. */
 export class KamailioRpc {
   readonly url: string;
@@ -37,7 +45,7 @@ export class KamailioRpc {
 
   /**
    * @param timeoutMs for what takes its time
-   * @throws RpcRefusal when Kamailio refuses, got's RequestError when it cannot be reached.
+   * @throws RpcRefusal when Kamailio refuses, RpcForbidden when it does not talk to us at all, got's RequestError when it cannot be reached.
    */
   async call(method: string, params: (string | number)[] = [], timeoutMs?: number): Promise<unknown> {
     let text: string;
@@ -45,6 +53,7 @@ export class KamailioRpc {
       const body = JSON.stringify(jsonrpc.request(++this.#id, method, params));
       text = await this.#got.post(this.url, { body, headers: { 'content-type': 'application/json' }, ...(timeoutMs !== undefined && { timeout: { request: timeoutMs } }) }).text();
     } catch (error) {
+      if (error instanceof HTTPError && error.response.statusCode === 403) throw new RpcForbidden(this.url);
       if (!(error instanceof HTTPError) || typeof error.response.body !== 'string') throw withoutBody(error);
       text = error.response.body; // Refusals come with an HTTP error status and a JSON-RPC body.
     }

@@ -32,8 +32,13 @@ describe('The JSON-RPC interface of the SIP edge', () => {
   it('serves the control plane\'s address alone', async () => {
     expect((await http(edge.rpcUrl, { body: version })).body).to.include('kamailio');
     for (const path of ['RPC', 'metrics', '', 'TABLES/check', 'TABLES/push', 'TABLES/entries']) {
-      expect(await http(edge.rpcUrl.replace('RPC', path), { body: version, from: '127.0.0.2' }), path).to.deep.equal({ status: 403, body: 'forbidden\n' });
+      expect(await http(edge.rpcUrl.replace('RPC', path), { body: version, from: '127.0.0.2' }), path).to.deep.equal({ status: 403, body: '127.0.0.2 is not in CONTROL_IPS of this Kamailio\n' });
     }
+  });
+
+  it('tells in the log whom it does not serve', async () => {
+    await http(edge.rpcUrl, { body: version, from: '127.0.0.2' });
+    await edge.until(() => Promise.resolve(edge.log.includes('JSON-RPC refused: 127.0.0.2 is not in CONTROL_IPS') || undefined), 'the line');
   });
 
   it('is not served on the port SIP is spoken on', async () => {
@@ -99,6 +104,19 @@ describe('The JSON-RPC interface of the SIP edge', () => {
     await edge.set('dids', NUMBER.unknown, 'r;cust_a;486');
     expect(JSON.stringify(await edge.rpc('htable.get', ['dids', NUMBER.unknown]))).to.include('r;cust_a;486');
     expect(Date.now() - started).to.be.lessThan(1000);
+  });
+
+  it('takes several addresses, with commas and with spaces', async () => {
+    for (const CONTROL_IPS of ['127.0.0.3,127.0.0.2,127.0.0.1', '127.0.0.3 127.0.0.2 127.0.0.1', ' 127.0.0.3, 127.0.0.2 ,127.0.0.1 ']) {
+      const other = await Edge.start({ synced: false, environment: { CONTROL_IPS } });
+      try {
+        for (const [from, status] of [['127.0.0.2', 200], ['127.0.0.3', 200], ['127.0.0.9', 403]] as const) {
+          expect((await http(other.rpcUrl, { body: version, from })).status, `${from} of ${CONTROL_IPS}`).to.equal(status);
+        }
+      } finally {
+        await other.stop();
+      }
+    }
   });
 
   it('leaves no other way in: no FIFO and no local socket', async () => {
