@@ -65,7 +65,7 @@ export class KamailioRpc {
 
   /**
    * One request to our own script beside JSON-RPC: there are hundreds of them at a time, and got takes longer for one than
-   * Kamailio. @throws RpcSilence, or node's error when it cannot be reached
+   * Kamailio. @throws RpcSilence, RpcForbidden, or node's error when it cannot be reached
    */
   tables(what: string, body: string): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -75,6 +75,7 @@ export class KamailioRpc {
         let text = '';
         response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('error', reject).on('end', () => {
           if (response.statusCode === 200) resolve(text);
+          else if (response.statusCode === 403) reject(new RpcForbidden(this.url));
           else reject(new RpcRefusal(`/TABLES/${what}`, response.statusCode ?? 0, text.slice(0, 200).trim()));
         });
       });

@@ -10,9 +10,11 @@ describe('JSON-RPC to a Kamailio', () => {
     await once(server, 'listening');
     const rpc = new KamailioRpc(`http://127.0.0.1:${(server.address() as AddressInfo).port}/RPC`);
     try {
-      const error = await rpc.call('htable.get', ['edge', 'synced']).then(() => undefined, (reason: unknown) => reason);
-      expect(error).to.be.instanceOf(RpcForbidden).and.not.be.instanceOf(RpcRefusal);
-      expect((error as Error).message).to.include('CONTROL_IPS');
+      for (const ask of [() => rpc.call('htable.get', ['edge', 'synced']), () => rpc.tables('check', '')]) {
+        const error = await ask().then(() => undefined, (reason: unknown) => reason);
+        expect(error).to.be.instanceOf(RpcForbidden).and.not.be.instanceOf(RpcRefusal);
+        expect((error as Error).message).to.include('CONTROL_IPS');
+      }
     } finally {
       rpc.close();
       server.close();
