@@ -3,8 +3,9 @@ import type { Call } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
+import { spoken } from '../support/voice.ts';
 import { Payer } from './payer.ts';
-import { audio, callTo, until } from './platform.ts';
+import { audio, callTo, done, until } from './platform.ts';
 import { closing, stage } from './stage.ts';
 
 const WAIT = { gather: { num_digits: 1, timeout_seconds: 30 } };
@@ -50,6 +51,36 @@ describe('audio and keys as other telephones send them', function () {
     await call.ended();
     await own.server.webhook(id, 'recording.completed');
     expect((await heardOf(own, `rec_${id}`, [700]))[0]).to.be.greaterThan(0.6);
+  });
+
+  it('a prompt is heard as well, and no louder, when the caller changes the codec in the middle of it', async () => {
+    const { dial } = await stage();
+    const call = await dial([{ say: { text: 'This is said before and after.', loop: 10 } }, WAIT]);
+    const words = await spoken('This is said before and after.');
+    await call.heard.waitUntilHears(words);
+    const loudest = call.heard.loudest();
+    for (const codec of ['PCMA', 'PCMU'] as const) {
+      await call.changeCodec(codec);
+      const sinceMs = call.heard.durationMs + 100;
+      await call.heard.waitUntilHears(words, { sinceMs });
+      expect(call.heard.loudest(sinceMs), codec).to.be.below(1.2 * loudest);
+    }
+    await call.hangup();
+  });
+
+  it('an offer in a call that nobody here can speak is refused, and the call goes on with audio and keys', async () => {
+    const { own, dial } = await stage();
+    const call = await dial([{ say: { text: 'This is said before and after.', loop: 10 } }, WAIT], { sound: tone(700) });
+    const { id } = await callTo(own);
+    const words = await spoken('This is said before and after.');
+    await call.heard.waitUntilHears(words);
+    const offer = ['v=0', 'o=phone 1 9 IN IP4 127.0.0.2', 's=-', 'c=IN IP4 127.0.0.2', 't=0 0', 'm=audio 40000 RTP/AVP 18', 'a=rtpmap:18 G729/8000', ''].join('\r\n');
+    for (const method of ['INVITE', 'UPDATE']) expect((await call.request(method, [['Content-Type', 'application/sdp']], offer)).code, method).to.equal(488);
+    await call.heard.waitUntilHears(words, { sinceMs: call.heard.durationMs });
+    await done('POST', `/v1/calls/${id}/actions`, { actions: [WAIT] }, own.key);
+    await call.press('7');
+    await call.ended();
+    expect((await own.server.webhook(id, 'call.gathered')).data).to.include({ digits: '7' });
   });
 
   const gathered = async (digits: string, press: (call: Call) => Promise<void>): Promise<void> => {

@@ -26,15 +26,15 @@ export class CallAudio {
     rtp.codec = settings.codecs[0] ?? 'PCMU';
   }
 
-  /** SDP of this side: all it can while nothing is known of the far end, then what both can. */
-  describe(direction: Direction): string {
+  /** SDP of this side: all it can while nothing is known of the far end, then what both can; or this one codec. */
+  describe(direction: Direction, only?: Codec): string {
     const { codecs, eventType } = this.#settings;
     const offered = this.remote?.payloadTypes;
     const common = offered ? codecs.filter((codec) => offered.some((type) => codecOf(type) === codec)) : codecs;
     const event = offered ? this.remote?.eventType : eventType;
     this.#version++;
     const sdp = writeSdp({ host: this.#rtp.address, port: this.#rtp.port }, {
-      codecs: common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
+      codecs: only ? [only] : common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
     });
     return this.#settings.rewrite?.(sdp) ?? sdp;
   }

@@ -1,4 +1,5 @@
 import { CallAudio, type AudioSettings } from './call-audio.ts';
+import type { Codec } from './codec.ts';
 import type { Heard } from './ear.ts';
 import type { KeyManner, RtpPort } from './rtp-port.ts';
 import { readSdp, type AudioDescription, type Direction } from './sdp.ts';
@@ -177,9 +178,14 @@ export class Call extends Watched {
     return this.reinvite('sendrecv');
   }
 
+  /** From now on the call is in this codec alone, by re-INVITE. */
+  async changeCodec(codec: Codec): Promise<AudioDescription> {
+    return this.reinvite('sendrecv', codec);
+  }
+
   /** @throws Error when the re-INVITE is refused. */
-  async reinvite(direction: Direction): Promise<AudioDescription> {
-    const body = this.#audio.describe(direction);
+  async reinvite(direction: Direction, only?: Codec): Promise<AudioDescription> {
+    const body = this.#audio.describe(direction, only);
     const reply = await this.request('INVITE', typeOf(body), body);
     if (reply.code >= 300) throw new Error(`the re-INVITE was refused with ${reply.code} ${reply.reason}`);
     this.dialog.refresh(reply.message);

@@ -1,5 +1,5 @@
 import { FRAME_SAMPLES, SAMPLES, SILENCE, type G711 } from '../rtp/g711.ts';
-import type { AudioSource, FrameFilter, RtpSession } from '../rtp/session.ts';
+import { readAs, type AudioSource, type FrameFilter, type RtpSession } from '../rtp/session.ts';
 import type { WavWriter } from '../media/wav-writer.ts';
 import { Player } from './player.ts';
 
@@ -95,7 +95,7 @@ export class ChannelAudio implements FrameFilter {
   pass(packet: Buffer, offset: number, frame: number): void {
     const silence = SILENCE[this.law];
     for (const [name, displacement] of this.#displacements) {
-      const written = displacement.source.read(packet, offset);
+      const written = readAs(this.law, displacement.source, packet, offset);
       if (written < FRAME_SAMPLES) packet.fill(silence, offset + written, offset + FRAME_SAMPLES);
       if (written > 0) continue;
       this.replace(name);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Channel } from '../channel/channel.ts';
 import { encodeFrame, FRAME_SAMPLES, SAMPLES } from '../rtp/g711.ts';
-import type { AudioSource } from '../rtp/session.ts';
+import { readAs, type AudioSource } from '../rtp/session.ts';
 
 /** Mean level from which somebody counts as talking in a list. */
 const TALKING = 100;
@@ -53,7 +53,7 @@ export class Member implements AudioSource {
 
   read(target: Buffer, offset: number): number {
     const { music } = this.options;
-    if (music && this.#room.size === 1) return music.read(target, offset);
+    if (music && this.#room.size === 1) return readAs(this.channel.audio.law, music, target, offset);
     encodeFrame(this.channel.audio.law, this.#room.heardBy(this), target, offset);
     return FRAME_SAMPLES;
   }

@@ -50,7 +50,7 @@ export class MediaLibrary {
     const start = /@@(\d+)$/.exec(source);
     if (start) source = source.slice(0, start.index);
     const stream = /^([a-z_]+):\/\/(.*)$/s.exec(source);
-    if (!stream) return new BufferSource(await this.#file(source, law), 1, Number(start?.[1] ?? 0));
+    if (!stream) return new BufferSource(await this.#file(source, law), law, 1, Number(start?.[1] ?? 0));
     const [, kind, rest = ''] = stream;
     if (kind === 'silence_stream') {
       const ms = parseInt(rest, 10);
@@ -60,10 +60,10 @@ export class MediaLibrary {
     if (kind === 'tone_stream') {
       const tone = this.#tone(rest, law);
       if (!tone) throw new SourceNotFound(name);
-      return new BufferSource(tone.audio, tone.loops);
+      return new BufferSource(tone.audio, law, tone.loops);
     }
-    if (kind === 'local_stream') return new BufferSource(this.#holdMusic(law), Infinity);
-    if (kind === 'file') return new BufferSource(await this.#file(rest, law));
+    if (kind === 'local_stream') return new BufferSource(this.#holdMusic(law), law, Infinity);
+    if (kind === 'file') return new BufferSource(await this.#file(rest, law), law);
     throw new SourceNotFound(name);
   }
 

@@ -8,6 +8,7 @@ export interface Rewindable extends AudioSource {
 
 /** Encoded audio in memory, played once or several times over. */
 export class BufferSource implements Rewindable {
+  readonly law: G711;
   readonly #audio: Buffer;
   readonly #start: number;
   readonly #times: number;
@@ -15,7 +16,8 @@ export class BufferSource implements Rewindable {
   #loops = 0;
 
   /** @param loops how often it plays; Infinity for ever */
-  constructor(audio: Buffer, loops: number = 1, start: number = 0) {
+  constructor(audio: Buffer, law: G711, loops: number = 1, start: number = 0) {
+    this.law = law;
     this.#audio = audio;
     this.#start = Math.min(start, audio.length);
     this.#times = audio.length === 0 ? 0 : loops;
@@ -44,12 +46,14 @@ export class BufferSource implements Rewindable {
 
 /** Silence of a given length. */
 export class SilenceSource implements Rewindable {
+  readonly law: G711;
   readonly #byte: number;
   readonly #length: number;
   #left = 0;
 
   /** @param samples Infinity for ever */
   constructor(law: G711, samples: number) {
+    this.law = law;
     this.#byte = SILENCE[law];
     this.#length = samples;
     this.rewind();
@@ -72,6 +76,10 @@ export class CountedSource implements AudioSource {
   readonly #source: AudioSource;
   samples = 0;
 
+  get law(): G711 | undefined {
+    return this.#source.law;
+  }
+
   constructor(source: AudioSource) {
     this.#source = source;
   }
@@ -86,6 +94,10 @@ export class CountedSource implements AudioSource {
 /** Plays a source again and again. */
 export class RepeatedSource implements AudioSource {
   readonly #source: Rewindable;
+
+  get law(): G711 | undefined {
+    return this.#source.law;
+  }
 
   constructor(source: Rewindable) {
     this.#source = source;

@@ -10,11 +10,21 @@ import { EventReceiver, EventSender, type Digit } from './telephone-event.ts';
 
 /** Audio to send, already encoded. */
 export interface AudioSource {
+  /** The law it writes, where it has one of its own; without one it writes what its reader has at the moment. */
+  readonly law?: G711 | undefined;
   /**
    * Writes the next frame at `offset`.
    * @returns how many bytes it wrote: fewer than a frame at the end of the audio, 0 behind it
    */
   read(target: Buffer, offset: number): number;
+}
+
+/** Reads the next frame of a source in this law: the call may have changed its codec since the source was opened. */
+export function readAs(law: G711, source: AudioSource, target: Buffer, offset: number): number {
+  const written = source.read(target, offset);
+  if (source.law === undefined || source.law === law || written === 0) return written;
+  transcodeInto(source.law, target.subarray(offset, offset + written), law, target, offset);
+  return written;
 }
 
 /** Looks at each frame before it is sent, and may change it. */
@@ -195,7 +205,7 @@ export class RtpSession implements Ticker {
     let written = 0;
     // An ended source may be followed by the next one at once, and then there is no gap.
     for (let i = 0; i < 2 && this.#source && written === 0; i++) {
-      written = this.#source.read(packet, HEADER);
+      written = readAs(this.#law, this.#source, packet, HEADER);
       if (written > 0) break;
       const ended = this.#onEnd;
       this.#source = undefined;

@@ -134,6 +134,29 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     expect(share(readStereo(path).left.slice(1600), 440)).to.be.above(0.5);
   });
 
+  it('goes on with what plays, in the new law, when a re-INVITE changes the codec in the middle of it', async () => {
+    const { call, uuid } = it1;
+    const music = await esl.api(`uuid_getvar ${uuid} hold_music`);
+    await esl.execute(uuid, 'playback', join(folder, '600.wav'), 'changed');
+    await call.heard.waitUntilTone(600);
+    /** What sounds next. Bytes of the wrong law are a tone as well, and several times as loud. */
+    const loudness = async (): Promise<number> => {
+      const sinceMs = call.heard.durationMs + 100;
+      await call.heard.until(() => call.heard.durationMs > sinceMs + 500 || undefined, 'more');
+      return call.heard.loudest(sinceMs);
+    };
+    const loud = await loudness();
+    for (const codec of ['PCMA', 'PCMU', 'PCMA'] as const) {
+      await call.changeCodec(codec);
+      expect(await loudness(), `the prompt in ${codec}`).to.be.within(0.8 * loud, 1.2 * loud);
+    }
+    expect(await esl.api(`uuid_displace ${uuid} start ${music} 0 l`)).to.equal('+OK Success\n');
+    const soft = await loudness();
+    await call.changeCodec('PCMU');
+    expect(await loudness(), 'the music').to.be.below(2 * soft);
+    await esl.api(`uuid_displace ${uuid} stop ${music}`);
+  });
+
   it('hears keys whose ends are stamped later than their beginning, or are lost, once each', async () => {
     const { call, uuid } = it1;
     const keys = (): string => esl.events.filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid).map((e) => e['DTMF-Digit']).join('');
