@@ -1,11 +1,15 @@
-/** How much of something may be done: so many a second, and so many at once after a while of doing nothing. */
+/**
+ * How much of something may be done: so many a second, and so many at once after a while of doing nothing.
+ */
 export interface Allowance {
   /** 0: no limit. */
   perSecond: number;
   atOnce: number;
 }
 
-/** More than this many are not remembered; who was heard of longest ago is forgotten first, and begins anew. */
+/**
+ * More than this many are not remembered; who was heard of longest ago is forgotten first, and begins anew.
+ */
 const MOST_REMEMBERED = 20_000;
 
 /** Token buckets by name, in the memory of this process. */
@@ -16,10 +20,10 @@ export class Buckets {
   readonly #buckets = new Map<string, { tokens: number; at: number }>();
 
   /** @param now milliseconds of any clock that does not go back */
-  constructor(allowance: Allowance, { now = () => performance.now(), most = MOST_REMEMBERED }: { now?: () => number; most?: number } = {}) {
+  constructor(allowance: Allowance, options: { now?: () => number; most?: number } = {}) {
     this.#allowance = allowance;
-    this.#now = now;
-    this.#most = most;
+    this.#now = options.now ?? (() => performance.now());
+    this.#most = options.most ?? MOST_REMEMBERED;
   }
 
   /** How many names are remembered. */

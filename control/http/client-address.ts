@@ -1,9 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
 
+type Request = Pick<IncomingMessage, 'headers' | 'socket'>;
 type Network = [ipaddr.IPv4 | ipaddr.IPv6, number];
 
-const parsed = (text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined => (ipaddr.isValid(text) ? ipaddr.process(text) : undefined);
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+const parsed = (text: string): Address | undefined => (ipaddr.isValid(text) ? ipaddr.process(text) : undefined);
 
 /** @throws Error for what is neither an address nor a network such as 10.0.0.0/8 */
 export function networkOf(text: string): Network {
@@ -13,13 +16,14 @@ export function networkOf(text: string): Network {
 }
 
 /**
- * Tells whose request it is: the address of the connection, or what proxies of ours say of it in X-Forwarded-For. What stands
- * there before the first address that is none of theirs is the client's own to write, and not read. Of IPv6 addresses the
- * network is named, as one household has 2^64 of them.
+ * Tells whose request it is: the address of the connection, or what proxies of ours say of it in
+ * X-Forwarded-For. What stands there before the first address that is none of theirs is the client's own to
+ * write, and not read. Of IPv6 addresses the network is named, as one household has 2^64 of them.
  */
-export function clientAddresses(proxies: readonly string[]): (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string {
+export function clientAddresses(proxies: readonly string[]): (request: Request) => string {
   const networks = proxies.map(networkOf);
-  const trusted = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean => networks.some(([network, bits]) => network.kind() === address.kind() && address.match([network, bits] as never));
+  const trusted = (address: Address): boolean =>
+    networks.some(([network, bits]) => network.kind() === address.kind() && address.match([network, bits] as never));
   return ({ headers, socket }) => {
     let address = parsed(socket.remoteAddress ?? '');
     const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
@@ -29,6 +33,7 @@ export function clientAddresses(proxies: readonly string[]): (request: Pick<Inco
       address = next;
     }
     if (!address) return 'unknown';
-    return address.kind() === 'ipv4' ? address.toString() : `${Buffer.from(address.toByteArray().slice(0, 8)).toString('hex')}::/64`;
+    if (address.kind() === 'ipv4') return address.toString();
+    return `${Buffer.from(address.toByteArray().slice(0, 8)).toString('hex')}::/64`;
   };
 }

@@ -3,8 +3,8 @@ import { ApiError } from '../lib/errors.ts';
 import { inspectJson } from '../lib/exact-json.ts';
 
 /**
- * The value of a JSON body. What would not be the same any more when it comes back, and what would take code that walks
- * through it too long or too deep, is refused with its place.
+ * The value of a JSON body. What would not be the same any more when it comes back, and what would take code
+ * that walks through it too long or too deep, is refused with its place.
  * @throws ApiError `invalid_json`, `invalid_request`
  */
 export function parseJsonBody(body: Buffer): unknown {
@@ -17,6 +17,9 @@ export function parseJsonBody(body: Buffer): unknown {
     throw new ApiError('invalid_json');
   }
   const problem = inspectJson(text);
-  if (problem) throw new ApiError('invalid_request', `${problem.path === '' ? 'the body' : problem.path} ${problem.message}`, { details: [problem] });
+  if (problem) {
+    const place = problem.path === '' ? 'the body' : problem.path;
+    throw new ApiError('invalid_request', `${place} ${problem.message}`, { details: [problem] });
+  }
   return value;
 }

@@ -4,7 +4,9 @@ import { Buckets } from './buckets.ts';
 import { clientAddresses } from './client-address.ts';
 
 export interface RequestLimitsOptions {
-  /** Requests a second with one key, and from one address; 0: no limit. Ten seconds' worth may come at once. */
+  /**
+   * Requests a second with one key, and from one address; 0: no limit. Ten seconds' worth may come at once.
+   */
   perKey: number;
   perAddress: number;
   /** Whose X-Forwarded-For is believed: addresses and networks. */
@@ -14,7 +16,10 @@ export interface RequestLimitsOptions {
 
 const AT_ONCE_SECONDS = 10;
 
-/** What clients may ask of the API in a while, in the memory of this process: each of several processes allows as much. */
+/**
+ * What clients may ask of the API in a while, in the memory of this process: each of several processes allows
+ * as much.
+ */
 export class RequestLimits {
   readonly addressOf: (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string;
   readonly #keys: Buckets;

@@ -2,9 +2,10 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /**
- * Serves a request as if it had offered no upgrade, as any server may (RFC 9110 §7.8): Java's HTTP client offers HTTP/2
- * (`h2c`) with whatever it sends. By the time node says that an upgrade is offered, its parser has let go of the connection
- * and would lose the body, so the request is put back on it without the offer and read once more.
+ * Serves a request as if it had offered no upgrade, as any server may (RFC 9110 §7.8): Java's HTTP client
+ * offers HTTP/2 (`h2c`) with whatever it sends. By the time node says that an upgrade is offered, its parser
+ * has let go of the connection and would lose the body, so the request is put back on it without the offer
+ * and read once more.
  * @param head what came behind the headers
  */
 export function declineUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {

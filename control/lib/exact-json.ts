@@ -17,9 +17,9 @@ interface Level {
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*|true|false|null|[{}[\],:]/g;
 
 /**
- * What of a valid JSON text would not be the same any more when it comes back, or would take code that walks through it too
- * long or too deep: the first problem with its place, if there is one. JSON.parse tells neither how a number was written nor
- * that a name is missing.
+ * What of a valid JSON text would not be the same any more when it comes back, or would take code that walks
+ * through it too long or too deep: the first problem with its place, if there is one. JSON.parse tells
+ * neither how a number was written nor that a name is missing.
  */
 export function inspectJson(text: string): ErrorDetail | undefined {
   const levels: Level[] = [];
@@ -70,7 +70,10 @@ const stringOf = (token: string): string => JSON.parse(token) as string;
 /** Half a surrogate pair is no character: neither the database nor the receiver of an event takes it. */
 const isWhole = (text: string): boolean => !/\p{Surrogate}/u.test(text);
 
-/** Whether a number has the same value after it was read as a double (RFC 8259 §6). Fifteen digits always have. */
+/**
+ * Whether a number has the same value after it was read as a double (RFC 8259 §6). Fifteen digits always
+ * have.
+ */
 function isExact(token: string): boolean {
   if (token.length <= 15 && !/e/i.test(token)) return true;
   const value = Number(token);

@@ -1,7 +1,10 @@
 import { Refusal } from './guarded-agent.ts';
 import { FetchError, type FetchErrorKind } from './guarded-url.ts';
 
-/** A kept connection that the server had closed: nothing came back, and the request may be sent again by who knows it is safe. */
+/**
+ * A kept connection that the server had closed: nothing came back, and the request may be sent again by who
+ * knows it is safe.
+ */
 export class StaleConnection extends FetchError {
   constructor(error: FetchError) {
     super(error.kind, error.message, error);

@@ -1,6 +1,9 @@
 import { constants, createGunzip } from 'node:zlib';
 
-/** A body that cannot be read as what it claims to be. The message names the cause for the developer whose server it is. */
+/**
+ * A body that cannot be read as what it claims to be. The message names the cause for the developer whose
+ * server it is.
+ */
 export class UnreadableBody extends Error {
   readonly kind: 'content_encoding' | 'charset' | 'too_large';
 
@@ -12,17 +15,20 @@ export class UnreadableBody extends Error {
 }
 
 /**
- * A body without its content coding (RFC 9110 §8.4). `identity` is asked for, but servers and the caches before them
- * compress all the same, so gzip is unpacked.
+ * A body without its content coding (RFC 9110 §8.4). `identity` is asked for, but servers and the caches
+ * before them compress all the same, so gzip is unpacked.
  * @param limit bytes of the unpacked body
- * @throws UnreadableBody for another coding, for what is not gzip, and beyond the limit: no more than that is unpacked
+ * @throws UnreadableBody for another coding, for what is not gzip, and beyond the limit: no more than that is
+ *   unpacked
  */
 export async function unpacked(body: Buffer, coding: string | undefined, limit: number): Promise<Buffer> {
-  const codings = (coding ?? '').split(',').map((name) => name.trim().toLowerCase()).filter((name) => name !== '' && name !== 'identity');
+  const codings = (coding ?? '').split(',').map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== '' && name !== 'identity');
   if (codings.length === 0 || body.length === 0) return body;
   const [name] = codings;
   if (codings.length > 1 || (name !== 'gzip' && name !== 'x-gzip')) {
-    throw new UnreadableBody('content_encoding', `the reply has Content-Encoding ${codings.join(', ').slice(0, 80)}: it may be plain or gzip`);
+    const named = codings.join(', ').slice(0, 80);
+    throw new UnreadableBody('content_encoding', `the reply has Content-Encoding ${named}: it may be plain or gzip`);
   }
   const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH });
   const chunks: Buffer[] = [];
@@ -43,11 +49,13 @@ export async function unpacked(body: Buffer, coding: string | undefined, limit: 
 }
 
 const MARKS = [
-  ['UTF-32', [0xff, 0xfe, 0, 0]], ['UTF-32', [0, 0, 0xfe, 0xff]], ['UTF-16', [0xff, 0xfe]], ['UTF-16', [0xfe, 0xff]],
+  ['UTF-32', [0xff, 0xfe, 0, 0]], ['UTF-32', [0, 0, 0xfe, 0xff]],
+  ['UTF-16', [0xff, 0xfe]], ['UTF-16', [0xfe, 0xff]],
 ] as const;
 
 /**
- * The text of a JSON reply: UTF-8, whatever its Content-Type says, with or without a byte order mark (RFC 8259 §8.1).
+ * The text of a JSON reply: UTF-8, whatever its Content-Type says, with or without a byte order mark (RFC
+ * 8259 §8.1).
  * @throws UnreadableBody naming what it is instead, as far as that can be told
  */
 export function utf8(body: Buffer, contentType = ''): string {
