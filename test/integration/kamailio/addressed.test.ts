@@ -77,6 +77,20 @@ describe('A peer that forgets our Contact within a call', () => {
       expect(await called.ended()).to.include({ by: 'remote', how: 'bye' });
     });
 
+    it(`has the ACK of a refusal taken, which names no dialog of ours, of a call ${what}`, async () => {
+      far().listen({ refuse: 486 });
+      const call = await carrier.call({ to: number, from: '+491711234567', via: edge.sip });
+      expect((await call.final()).code).to.equal(486);
+      const acknowledged = async (): Promise<boolean> => {
+        const { current, waiting } = await edge.rpc('tm.stats') as { current: number; waiting: number };
+        return current === waiting;
+      };
+      await edge.until(async () => (await acknowledged()) || undefined, 'all transactions to be over', 3000);
+      expect(edge.log).not.to.include('ERROR');
+      far().listen('answer');
+      await farOf();
+    });
+
     it(`is told 481 when the tags are another call's, or none of ours: of a call ${what}`, async () => {
       const { call, called } = await dial();
       const stranger = await carrier.call({ to: number, from: '+491711234567', via: edge.sip });
