@@ -1,6 +1,7 @@
 import type { Call } from '../calls/call.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import { ApiError } from '../lib/errors.ts';
+import { inboundRtpIdOf } from '../lib/rtp-id.ts';
 import type { Logger } from '../lib/logger.ts';
 import { dialogsOf, endDialog, sayBye, upSince, type CallName, type Rpc } from './dialog.ts';
 import { RpcRefusal } from './kamailio-rpc.ts';
@@ -76,7 +77,7 @@ export class CallEnder {
       return { some: some || codes.some(isSuccess), all: codes.every((code) => isSuccess(code) || GONE.has(code)) };
     }
     if (missed) return { some, all: false };
-    return { some, all: some || (await audio.knows(call.id, call.createdAt)) === false };
+    return { some, all: some || (await audio.knows(inboundRtpIdOf(call), call.createdAt)) === false };
   }
 
   async #endAt(rpc: Rpc, call: EndedCall): Promise<Look> {

@@ -44,6 +44,8 @@ export const DialogNotice = z.object({
   to_callee: z.string().optional(),
   caller_routes: z.string().optional(),
   callee_routes: z.string().optional(),
+  /** What rtpengine knows its audio by. */
+  rtp_id: z.string().optional(),
   /** As `TriesNotice` has them. */
   tries: z.string().max(8192).optional(),
 });
@@ -73,7 +75,7 @@ const UNDECIDED: CallEnding = {
 const TEMPORARILY: Decision = { action: 'reject', code: 480, reason: 'Temporarily Unavailable' };
 
 /** Kamailio waits 2 s for a decision (DECISION_MS in kamailio/site.cfg): what is let in by then has to be told in time. */
-const PATIENCE_MS = 1500;
+const PATIENCE_MS = 1000;
 
 /** A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are shorter). */
 const UNCLAIMED_MS = 20_000;
@@ -222,8 +224,8 @@ export class Decisions {
 }
 
 /** How both sides of a relayed call are reached, where Kamailio has said so. */
-function endsOf({ sip_call_id: sipCallId, from_tag: fromTag, to_tag: toTag, to_caller: toCaller, to_callee: toCallee, caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '' }: z.infer<typeof DialogNotice>): FarEnd[] {
-  return toTag && toCaller && toCallee ? sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes }) : [];
+function endsOf({ call, rtp_id: rtpId, sip_call_id: sipCallId, from_tag: fromTag, to_tag: toTag, to_caller: toCaller, to_callee: toCallee, caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '' }: z.infer<typeof DialogNotice>): FarEnd[] {
+  return toTag && toCaller && toCallee ? sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes, rtpId: call === '' ? rtpId : undefined }) : [];
 }
 
 /** Whose tag this is: of a relayed call the caller's side is known first, then the other one. */

@@ -83,8 +83,8 @@ export async function endDialog(rpc: Rpc, { state, entry, id, transaction }: Dia
 /** Since when a Kamailio has been up, by our clock: at the latest. */
 export async function upSince(rpc: Rpc, now: () => Date): Promise<Date> {
   const { uptime } = (await rpc.call('core.uptime')) as { uptime?: number };
-  // The reply may have taken its time, and the seconds are whole ones, cut off.
-  return new Date(now().getTime() - Number(uptime ?? 0) * 1000);
+  // The reply may have taken its time, and both ends of the time are cut to whole seconds.
+  return new Date(now().getTime() - (Number(uptime ?? 0) - 1) * 1000);
 }
 
 /**
@@ -159,6 +159,7 @@ function dialogOf(item: unknown): Dialog {
     answeredAt: startedAt ? new Date((startedAt + 1) * 1000) : undefined,
     farEnds: toCaller === undefined || toCallee === undefined ? [] : sidesOf({
       sipCallId, fromTag: caller.tag ?? '', toTag: callee.tag ?? '', toCaller, toCallee, callerRoutes: caller.route_set ?? '', calleeRoutes: callee.route_set ?? '',
+      rtpId: number === undefined ? undefined : rtpId,
     }),
   };
 }

@@ -1,6 +1,7 @@
 import { isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Logger } from '../lib/logger.ts';
+import { inboundRtpIdOf } from '../lib/rtp-id.ts';
 import { NODE_LOST } from '../media/media.ts';
 import type { CallEnder } from './call-ender.ts';
 import { dialogsOf, endDialog, undecided, upSince, type Dialog, type Rpc } from './dialog.ts';
@@ -148,7 +149,7 @@ export class Dialogs {
     }
     if (this.#now().getTime() - call.createdAt.getTime() <= GRACE_MS) return;
     // Kamailio has forgotten the call, or never had it. While there is audio it goes on; its end is told when a BYE passes.
-    if (!certain && (await audio.knows(call.id, call.createdAt)) !== false) return;
+    if (!certain && (await audio.knows(inboundRtpIdOf(call), call.createdAt)) !== false) return;
     if (isTerminal(call.status)) return;
     calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
     calls.end(call, { hangup: { by: 'platform', cause: UNSEEN } });

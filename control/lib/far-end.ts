@@ -11,15 +11,18 @@ export interface FarEnd {
   contact: string;
   /** What is between Kamailio and this side, as a Route header has it; "" for nothing. */
   routes: string;
+  /** What rtpengine knows the audio by where it is not our id of the call: that was not there yet when the call was relayed. */
+  rtpId?: string;
 }
 
 /** Both sides of a call that Kamailio relays itself, from what it says of it: the caller's, then the other one. */
-export function sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes }: {
-  sipCallId: string; fromTag: string; toTag: string; toCaller: string; toCallee: string; callerRoutes: string; calleeRoutes: string;
+export function sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes, rtpId }: {
+  sipCallId: string; fromTag: string; toTag: string; toCaller: string; toCallee: string; callerRoutes: string; calleeRoutes: string; rtpId?: string | undefined;
 }): FarEnd[] {
+  const both = { sipCallId, ...(rtpId !== undefined && { rtpId }) };
   return [
-    { sipCallId, fromTag: toTag, toTag: fromTag, contact: toCaller, routes: callerRoutes },
-    { sipCallId, fromTag, toTag, contact: toCallee, routes: calleeRoutes },
+    { ...both, fromTag: toTag, toTag: fromTag, contact: toCaller, routes: callerRoutes },
+    { ...both, fromTag, toTag, contact: toCallee, routes: calleeRoutes },
   ];
 }
 

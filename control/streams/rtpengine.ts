@@ -67,7 +67,7 @@ export class Rtpengine {
         return true;
       } catch (error) {
         const { totalstatistics } = error instanceof RtpengineRefusal ? Statistics.parse(await this.#ask(address, { command: 'statistics' }).catch(() => ({}))).statistics : NOTHING;
-        if (!totalstatistics || Date.now() - totalstatistics.uptime * 1000 > since.getTime()) certain = false;
+        if (!totalstatistics || Date.now() - (totalstatistics.uptime - 1) * 1000 > since.getTime()) certain = false;
       }
     }
     return certain ? false : undefined;

@@ -11,6 +11,7 @@ import { tablesOf } from '../../../control/edge/tables.ts';
 import type { Flows } from '../../../control/flow/flows.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
 import { Ids } from '../../../control/lib/ids.ts';
+import { rtpIdOf } from '../../../control/lib/rtp-id.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 
 const times = { createdAt: new Date(0), updatedAt: new Date(0) };
@@ -230,6 +231,19 @@ describe('route decisions', () => {
       decisions.notice({ event: 'ended', call: id, sip_call_id: 'x', from_tag: tag, by: 'side' });
       expect(calls.get(id)?.hangup?.by).to.equal(by);
     }
+  });
+
+  it('the audio of a call that kamailio has relayed without its decision is known by another id than its own', () => {
+    decide('+15550002');
+    const id = only()?.id ?? '';
+    const reached = { to_tag: 'b', to_caller: 'sip:mv.1@edge', to_callee: 'sip:mv.2@edge', rtp_id: 'edge-1' };
+    decisions.notice({ event: 'answered', call: '', ...request('+15550002'), ...reached });
+    const call = calls.get(id);
+    expect(call && rtpIdOf(call, '')).to.equal('edge-1');
+    decide('+15550002', { from_tag: 'other' });
+    const decided = calls.live().find((one) => one.id !== id);
+    decisions.notice({ event: 'answered', call: decided?.id ?? '', ...request('+15550002', { from_tag: 'other' }), ...reached, rtp_id: decided?.id });
+    expect(decided && rtpIdOf(decided, '')).to.equal(decided?.id);
   });
 
   it('a call that kamailio has refused because nothing was said in time is over in the books, whichever of the two is read first', () => {

@@ -300,7 +300,7 @@ describe('the dialogs Kamailio holds', () => {
         const reply = await rpc.call(method, params);
         if (method !== 'core.uptime') return reply;
         now += 30_000;
-        return { uptime: 30 };
+        return { uptime: 31 };
       } };
       const slowly = new Dialogs({ calls, rpcs: [slow], ender, audio: { knows: () => Promise.resolve(true) }, isPaid: () => false, logger: pino({ enabled: false }), now: () => new Date(now) });
       await slowly.sweep();
