@@ -11,6 +11,8 @@ const HEARTBEAT_MS = 1000;
 const PATROL = 32;
 /** Pieces, and entries in them, that are compared in one request, which takes Kamailio some 2 ms. */
 const BATCH = { pieces: 64, entries: 500 };
+/** Entries that are pushed before one looks whether something urgent has come up: about a request. */
+const PART = 120;
 /** Requests without a reply in a row that mean more than that a Kamailio is busy. */
 const SILENT = 3;
 /** How often a piece is tried anew at once when another process changes it at the same time. */
@@ -246,16 +248,35 @@ export class EdgeSync {
   }
 
   async #push(changes: readonly PieceChange[], tries = TRIES): Promise<void> {
-    for (const { piece } of changes) this.#states.pushed(piece);
-    const results = await this.#requests.push(changes);
     const others: number[] = [];
-    changes.forEach(({ piece, after }, i) => {
-      if (results[i] !== 'other') return this.#states.isHeld(piece, after);
-      this.#states.unknown(piece);
-      others.push(piece);
-    });
+    for (const some of inParts(changes)) {
+      // Pieces of these changes may be among the urgent ones: then they are held already, or something else is, and are compared.
+      if (this.#states.urgent > 0 && !this.#pushing) await this.#pushUrgent();
+      for (const { piece } of some) this.#states.pushed(piece);
+      const results = await this.#requests.push(some);
+      some.forEach(({ piece, after }, i) => {
+        if (results[i] !== 'other') return this.#states.isHeld(piece, after);
+        this.#states.unknown(piece);
+        others.push(piece);
+      });
+    }
     if (others.length === 0) return;
     if (tries > 1) await this.#compare(others, tries - 1);
     else this.#contended = true;
   }
+}
+
+/** Changes that make about one request each. */
+function inParts(changes: readonly PieceChange[]): PieceChange[][] {
+  const parts: PieceChange[][] = [];
+  let entries = PART;
+  for (const change of changes) {
+    if (entries >= PART) {
+      parts.push([]);
+      entries = 0;
+    }
+    parts.at(-1)?.push(change);
+    entries += change.entries.size;
+  }
+  return parts;
 }

@@ -66,9 +66,11 @@ async function cold(subjects: Subjects, total: number): Promise<void> {
   await subjects.startControl();
   const alive = performance.now() - started;
   const ready = since(await until(async () => (await subjects.edgeProblem()) === undefined, PATIENCE_MS, 50), alive);
+  const [control, kamailio] = [(await subjects.control?.cpuUs()) ?? 0, (await subjects.kamailio?.cpuUs()) ?? 0];
   line('cold: process alive', seconds(alive, PATIENCE_MS));
   line('cold: a number and its trunk there', seconds(await served, PATIENCE_MS));
   line('cold: ready', seconds(ready, PATIENCE_MS), total <= 100_000 ? `under ${LIMITS.coldMs / 1000} s ${verdict((ready ?? Infinity) < LIMITS.coldMs)}` : '');
+  line('cold: CPU of control/Kamailio until then', `${(control / 1e6).toFixed(1)}/${(kamailio / 1e6).toFixed(1)} s`);
 }
 
 async function memory(subjects: Subjects): Promise<void> {

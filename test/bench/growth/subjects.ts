@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { probeRtpengine } from '../../../cli/supervisor/probes.ts';
 import { createDatabase, type TestDatabase } from '../../integration/webhooks/database.ts';
 import { SOURCES } from '../edge/generators.ts';
 import { Program } from '../edge/processes.ts';
@@ -24,13 +25,15 @@ export class Subjects {
   readonly database: TestDatabase;
   readonly sipPort: number;
   readonly #folder: string;
+  readonly #rtpengine: Program;
   readonly #ports: Ports;
   kamailio: Program | undefined;
   control: Program | undefined;
 
-  private constructor(database: TestDatabase, folder: string, sipPort: number, ports: Ports) {
+  private constructor(database: TestDatabase, folder: string, rtpengine: Program, sipPort: number, ports: Ports) {
     this.database = database;
     this.#folder = folder;
+    this.#rtpengine = rtpengine;
     this.sipPort = sipPort;
     this.#ports = ports;
   }
@@ -39,12 +42,16 @@ export class Subjects {
     const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-bench-'));
     await mkdir(path.join(folder, 'media'));
     const ports = { rpc: await freePort(), http: await freePort(), edge: await freePort(), ng: await freePort(), esl: await freePort(), node: await freePort() };
-    return new Subjects(await createDatabase(), folder, await freePort(), ports);
+    const rtpengine = await Program.start('rtpengine', [path.join(REPOSITORY, 'rtpengine/start.sh')], {
+      RTPENGINE_LISTEN_NG: `127.0.0.1:${ports.ng}`, RTPENGINE_INTERFACE: '127.0.0.1', RTP_MIN: '42000', RTP_MAX: '42998',
+    }, () => probeRtpengine(ports.ng));
+    return new Subjects(await createDatabase(), folder, rtpengine, await freePort(), ports);
   }
 
   async close(): Promise<void> {
     await this.control?.stop();
     await this.kamailio?.stop();
+    await this.#rtpengine.stop();
     await this.database.drop();
     await rm(this.#folder, { recursive: true, force: true });
   }
@@ -60,11 +67,11 @@ export class Subjects {
 
   /** Alive when this resolves, ready or not. The media node it is told of is not there: a `webhook` call ends with 503. */
   async startControl(): Promise<void> {
-    const { rpc, http, edge, esl, node } = this.#ports;
+    const { rpc, http, edge, ng, esl, node } = this.#ports;
     this.control = await Program.start('control plane', [process.execPath, '--import', 'tsx', path.join(REPOSITORY, 'control/main.ts')], {
       MINIVOICE_PROFILE: 'development', LOG_LEVEL: 'warn', HTTP_HOST: '127.0.0.1', HTTP_PORT: String(http), EDGE_HOST: '127.0.0.1', EDGE_PORT: String(edge), EDGE_TOKEN, ADMIN_TOKEN,
       SECRET_KEY: '0'.repeat(64), DATABASE_URL: this.database.url, REDIS_URL: required('MINIVOICE_TEST_REDIS_URL'), KAMAILIO_RPC_URLS: `http://127.0.0.1:${rpc}/RPC`,
-      FREESWITCH_NODES: `127.0.0.1:${esl}:${node}`, FREESWITCH_ESL_PASSWORD: 'not-there-at-all', MEDIA_FILES_DIR: path.join(this.#folder, 'media'),
+      RTPENGINE_NG: `127.0.0.1:${ng}`, FREESWITCH_NODES: `127.0.0.1:${esl}:${node}`, FREESWITCH_ESL_PASSWORD: 'not-there-at-all', MEDIA_FILES_DIR: path.join(this.#folder, 'media'),
       // What is inserted is older than what is kept by default.
       WEBHOOK_RETENTION_DAYS: '3650',
     }, async () => {
@@ -98,7 +105,7 @@ export class Subjects {
 
   /** Whether all tables have been compared, and what differed has been pushed. */
   async reconciled(): Promise<boolean> {
-    const metrics = await (await fetch(`http://127.0.0.1:${this.#ports.http}/metrics`)).text();
+    const metrics = await (await fetch(`http://127.0.0.1:${this.#ports.edge}/metrics`)).text();
     return /^minivoice_edge_pieces_due 0$/m.test(metrics) && (await this.edgeProblem()) === undefined;
   }
 
