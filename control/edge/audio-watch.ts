@@ -14,7 +14,7 @@ interface NodeLeg {
 }
 
 interface Options {
-  rtpengine: Pick<Rtpengine, 'look' | 'list' | 'forget'>;
+  rtpengine: Pick<Rtpengine, 'look' | 'knows' | 'list' | 'forget'>;
   calls: Pick<Calls, 'live' | 'get' | 'note'>;
   /** Undefined for a call that no media node has. */
   legOf: (callId: string) => NodeLeg | undefined;
@@ -40,8 +40,10 @@ interface Watched {
   /** When the last packet came, by rtpengine's clock in s, and since when that has not changed, by ours in ms. */
   lastPacket: number;
   since: number;
-  /** It is being looked at, or asked whether anybody is there. */
+  /** It waits for its look, or is looked at. */
   busy: boolean;
+  /** Somebody is being asked whether they are there. */
+  asking: boolean;
   /** How often in a row rtpengine has not known it. */
   unknown: number;
 }
@@ -53,8 +55,9 @@ const LOOK_MS = 8000;
 const SILENT_MS = 15_000;
 /** After so many looks a call that rtpengine does not know, whatever is done about it, is given up. */
 const LOST_LOOKS = 4;
-/** Looks under way at once. */
+/** Looks under way at once, and calls in which somebody is asked: each of these keeps a connection to Kamailio. */
 const AT_ONCE = 32;
+const ASKED_AT_ONCE = 200;
 /** Between two looks for what rtpengine has and should not, and how old a call must be to be looked for there. */
 const LEFT_MS = 30_000;
 const LEFT_AGE_MS = 60_000;
@@ -67,8 +70,10 @@ export class AudioWatch {
   readonly #options: Options;
   readonly #now: () => Date;
   readonly #watched = new Map<string, Watched>();
+  readonly #due: { call: Call; watched: Watched }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #looking = 0;
+  #asking = 0;
   #leftAt = 0;
 
   constructor(options: Options) {
@@ -91,23 +96,34 @@ export class AudioWatch {
     for (const call of live) {
       if (call.status !== 'in_progress') continue;
       const watched = this.#watched.get(call.id) ?? this.#watch(call, now);
-      if (watched.busy || watched.nextAt > now || this.#looking >= AT_ONCE) continue;
-      this.#looking++;
+      if (watched.busy || watched.nextAt > now) continue;
       watched.busy = true;
-      void this.#look(call, watched).finally(() => {
-        this.#looking--;
-        watched.busy = false;
-        watched.nextAt = this.#now().getTime() + LOOK_MS;
-      });
+      this.#due.push({ call, watched });
     }
+    this.#work();
     if (this.#watched.size > live.length) this.#forgetEnded();
     if (now < this.#leftAt + LEFT_MS) return;
     this.#leftAt = now;
     void this.#clearLeft();
   }
 
+  #work(): void {
+    while (this.#looking < AT_ONCE) {
+      const next = this.#due.shift();
+      if (!next) return;
+      const { call, watched } = next;
+      this.#looking++;
+      void this.#look(call, watched).finally(() => {
+        this.#looking--;
+        watched.busy = false;
+        watched.nextAt = this.#now().getTime() + LOOK_MS;
+        this.#work();
+      });
+    }
+  }
+
   #watch(call: Call, now: number): Watched {
-    const watched = { nextAt: (call.answeredAt?.getTime() ?? now) + LOOK_MS, lastPacket: 0, since: now, busy: false, unknown: 0 };
+    const watched = { nextAt: (call.answeredAt?.getTime() ?? now) + LOOK_MS, lastPacket: 0, since: now, busy: false, asking: false, unknown: 0 };
     this.#watched.set(call.id, watched);
     return watched;
   }
@@ -127,25 +143,34 @@ export class AudioWatch {
       if (tags === 'unknown') return await this.#lost(call, leg, watched);
       if (watched.unknown > 0) this.#options.calls.note(call, 'audio.restored');
       watched.unknown = 0;
-      await this.#hear(call, leg, tags, watched);
+      this.#hear(call, leg, tags, watched);
     } catch (error) {
       // One side alone: the answer of a re-INVITE is on its way.
       if (!(error instanceof RtpengineError)) logger.warn({ err: error, call: call.id }, 'the audio of a call could not be looked at');
     }
   }
 
-  async #hear(call: Call, leg: NodeLeg | undefined, tags: Tags, watched: Watched): Promise<void> {
-    const { calls, isThere, end } = this.#options;
+  #hear(call: Call, leg: NodeLeg | undefined, tags: Tags, watched: Watched): void {
     const now = this.#now().getTime();
     // The media node has always something to say: of its calls the far end counts.
     const sides = leg ? [sidesOf(tags, leg.dialog, call.direction).far] : sideTags(tags);
     const lastPacket = Math.max(...sides.map((tag) => lastPacketOf(tags, tag)));
     if (lastPacket !== watched.lastPacket || isHeld(tags)) return void Object.assign(watched, { lastPacket, since: now });
-    if (now - watched.since < SILENT_MS) return;
+    if (now - watched.since < SILENT_MS || watched.asking || this.#asking >= ASKED_AT_ONCE) return;
     const dialog = leg?.dialog.callId ?? call.sipCallId;
     const ends = (call.farEnds ?? []).filter(({ sipCallId }) => sipCallId === dialog);
+    this.#asking++;
+    watched.asking = true;
+    void this.#ask(call, ends).finally(() => {
+      this.#asking--;
+      Object.assign(watched, { asking: false, since: this.#now().getTime() });
+    });
+  }
+
+  /** Never rejects. */
+  async #ask(call: Call, ends: readonly FarEnd[]): Promise<void> {
+    const { calls, isThere, end } = this.#options;
     const there = ends.length === 0 ? undefined : await isThere(ends);
-    watched.since = this.#now().getTime();
     if (there !== false || isTerminal(call.status)) return;
     calls.note(call, 'media.timeout', { message: 'no audio has come, and nobody answers: everybody is gone without having hung up' });
     end(call, { hangup: { by: 'platform', cause: ABANDONED } });
@@ -153,7 +178,9 @@ export class AudioWatch {
 
   /** rtpengine has been restarted, or has taken the call for over. The media node can offer it anew; of a relayed call nobody can. */
   async #lost(call: Call, leg: NodeLeg | undefined, watched: Watched): Promise<void> {
-    const { calls, end } = this.#options;
+    const { calls, end, rtpengine } = this.#options;
+    // An rtpengine that was there all the while was told that a relayed call is over, and we were not: Kamailio knows.
+    if (!leg && (await rtpengine.knows(call.id, call.answeredAt ?? call.createdAt)) === false) return;
     watched.unknown++;
     if (watched.unknown === 1) calls.note(call, 'audio.lost', { message: 'rtpengine does not have the audio of the call' });
     if (!leg || watched.unknown > LOST_LOOKS) return end(call, MUTE);

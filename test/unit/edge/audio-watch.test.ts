@@ -17,6 +17,7 @@ describe('the audio of calls in progress', () => {
   /** What rtpengine says of it. */
   let audio: Tags | 'unknown' | undefined;
   let listed: string[];
+  let restarted: boolean;
   let there: boolean | undefined;
   let told: string[];
   let leg: { dialog: { callId: string; fromTag: string; toTag: string }; renegotiate(): Promise<void> } | undefined;
@@ -30,10 +31,10 @@ describe('the audio of calls in progress', () => {
     } as unknown as Call;
     audio = { far: side('node', 1), node: side('far', 1) };
     [listed, told] = [[], []];
-    there = true;
+    [there, restarted] = [true, true];
     leg = { dialog: { callId: SIP_CALL_ID, fromTag: 'far', toTag: 'node' }, renegotiate: () => Promise.resolve(void told.push('renegotiated')) };
     watch = new AudioWatch({
-      rtpengine: { look: () => Promise.resolve(audio), list: () => Promise.resolve(listed), forget: (id) => Promise.resolve(void told.push(`${id} is deleted`)) },
+      rtpengine: { look: () => Promise.resolve(audio), knows: () => Promise.resolve(restarted ? undefined : false), list: () => Promise.resolve(listed), forget: (id) => Promise.resolve(void told.push(`${id} is deleted`)) },
       calls: { live: () => [call], get: (id) => (id === call.id ? call : undefined), note: (_call, kind) => void told.push(kind) },
       legOf: () => leg,
       isThere: (ends) => Promise.resolve(void told.push(`asked ${ends.map(({ toTag }) => toTag).join(' ')}`)).then(() => there),
@@ -124,10 +125,34 @@ describe('the audio of calls in progress', () => {
     expect(told).to.deep.equal(['audio.lost', 'ended NORMAL_TEMPORARY_FAILURE media_unavailable']);
   });
 
+  it('of a relayed call that rtpengine, up all the while, does not know is over: its end is told by others', async () => {
+    [leg, audio, restarted] = [undefined, 'unknown', false];
+    call = { ...call, routeMode: 'sip' } as Call;
+    await pass(60);
+    expect(told).to.deep.equal([]);
+  });
+
   it('is left alone while rtpengine does not answer', async () => {
     audio = undefined;
     await pass(120);
     expect(told).to.deep.equal([]);
+  });
+
+  it('are looked at in time, however many calls there are, and whoever is being asked', async () => {
+    const many = Array.from({ length: 500 }, (_, n) => ({ ...call, id: `call_20261130T120000.${String(n).padStart(6, '0')}300` }) as Call);
+    const looks = new Map<string, number>();
+    const crowd = new AudioWatch({
+      rtpengine: { look: (id) => Promise.resolve(audio).finally(() => looks.set(id, (looks.get(id) ?? 0) + 1)), knows: () => Promise.resolve(false), list: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      calls: { live: () => many, get: (id) => many.find((one) => one.id === id), note: () => undefined },
+      legOf: () => leg, isThere: () => new Promise(() => undefined), end: () => undefined, instance: 3, logger: pino({ enabled: false }), now: () => new Date(now),
+    });
+    for (let second = 1; second <= 60; second++) {
+      now += 1000;
+      crowd.tick();
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect([...looks.values()].every((times) => times >= 6), 'a look every eight seconds or so').to.equal(true);
+    expect(looks.size).to.equal(500);
   });
 
   it('of a call that is over is deleted where rtpengine still has it, but not that of living ones, of new ones and of others', async () => {
