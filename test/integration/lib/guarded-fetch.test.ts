@@ -228,7 +228,7 @@ describe('guarded fetch', () => {
         const fetch = guarded();
         const target = await raw(text);
         for (let i = 0; i < 2; i++) {
-          const reply = await fetch(target.url(), { method: 'POST', body: 'x', timeoutMs: 1000 }).catch((error: unknown) => error as FetchError);
+          const reply = await fetch(target.url(), { method: 'POST', body: 'x', timeoutMs: 1500 }).catch((error: unknown) => error as FetchError);
           if (reply instanceof FetchError) {
             // Only the first request on a connection is answered: so the first left its connection in order.
             expect([i, reply.kind], `${what}: ${reply.message}`).to.deep.equal([1, 'timeout']);
@@ -261,10 +261,10 @@ describe('guarded fetch', () => {
         ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello', 'the reply is not valid HTTP: it has two Content-Length headers (HPE_UNEXPECTED_CONTENT_LENGTH)'],
         ['ICY 200 OK\r\n\r\n', 'the reply is not valid HTTP: it does not begin with "HTTP/", or there is more than Content-Length says (HPE_INVALID_CONSTANT)'],
         ['HTTP/2 200 OK\r\n\r\n', 'the reply is not valid HTTP: its HTTP version is neither 1.0 nor 1.1 (HPE_INVALID_VERSION)'],
-        ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello', 'no complete reply within 200 ms: status 200 and 5 bytes had come (Content-Length: 9)'],
-        ['HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello', 'no complete reply within 200 ms: status 200 and 5 bytes had come (Transfer-Encoding: identity)'],
+        ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello', 'no complete reply within 1500 ms: status 200 and 5 bytes had come (Content-Length: 9)'],
+        ['HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello', 'no complete reply within 1500 ms: status 200 and 5 bytes had come (Transfer-Encoding: identity)'],
       ]) {
-        expect((await failure(guarded(), (await raw(text ?? '')).url(), { timeoutMs: 200 })).message).to.equal(message);
+        expect((await failure(guarded(), (await raw(text ?? '')).url(), { timeoutMs: 1500 })).message).to.equal(message);
       }
     });
 

@@ -110,12 +110,13 @@ describe('the API of webhooks', () => {
   });
 
   it('a test event can be asked for twenty times a minute, by each application', async () => {
-    const replies = await Promise.all(Array.from({ length: 25 }, () => post('/v1/webhooks/test')));
-    expect(replies.filter(({ status }) => status === 200)).to.have.length(20);
+    const replies = await Promise.all(Array.from({ length: 60 }, () => post('/v1/webhooks/test')));
+    const sent = replies.filter(({ status }) => status === 200).length;
+    expect(sent, 'twenty at once, and one more every three seconds').to.be.within(20, 40);
     const refused = replies.find(({ status }) => status === 429);
     expect(refused?.body.error).to.include({ code: 'rate_limited', message: 'this can be asked 20 times a minute' });
     expect(Number(refused?.headers.get('retry-after'))).to.be.within(1, 3);
-    expect(receiver.requests).to.have.length(20);
+    expect(receiver.requests).to.have.length(sent);
     expect((await post('/v1/webhooks/test', undefined, (await api.customer()).key)).status).to.equal(409);
   });
 
