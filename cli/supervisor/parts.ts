@@ -153,7 +153,7 @@ function kamailio(settings: Settings): PartSpec {
     title: 'Kamailio',
     command: [path.join(REPOSITORY, 'kamailio/start.sh')],
     env: {
-      KAMAILIO_BIN: tools.edge.kamailioBin, KAMAILIO_MODULES: tools.edge.modules, KAMAILIO_RUN_DIR: runDir, KAMAILIO_WORKERS: '2',
+      MINIVOICE_PROFILE: 'development', KAMAILIO_BIN: tools.edge.kamailioBin, KAMAILIO_MODULES: tools.edge.modules, KAMAILIO_RUN_DIR: runDir, KAMAILIO_WORKERS: '2',
       SIP_IP: '127.0.0.1', SIP_PORT: String(ports.sip), RPC_IP: '127.0.0.1', RPC_PORT: String(ports.rpc),
       CONTROL_URL: edge, CONTROL_IPS: '127.0.0.1', EDGE_TOKEN: edge_token, RTPENGINE_SOCK: `udp:127.0.0.1:${ports.rtpengine}`,
       MEDIA_NODES: media_nodes.map((node) => node.replace(/:\d+:/, ':')).join(','),

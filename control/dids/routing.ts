@@ -1,6 +1,5 @@
 import { invalid } from '../http/endpoint.ts';
-import { isAddress, isPublicAddress } from '../lib/addresses.ts';
-import { sipHost } from '../lib/sip-uri.ts';
+import { pointsInside, sipHost } from '../lib/sip-uri.ts';
 import type { Did, RouteTarget } from './schema.ts';
 
 /** A `route_target` as a request gives it. */
@@ -30,8 +29,7 @@ export function targetFor(mode: Did['routeMode'], given: GivenTarget | null | un
 export function refusePrivateTargets(given: GivenTarget | null | undefined): void {
   const uris = [given?.sip_uri ?? []].flat();
   uris.forEach((uri, index) => {
-    const host = (sipHost(uri) ?? '').replace(/^\[|\]$/g, '').toLowerCase();
-    if (isAddress(host) ? isPublicAddress(host) : host !== 'localhost' && !host.endsWith('.localhost')) return;
+    if (!pointsInside(sipHost(uri) ?? '')) return;
     const path = typeof given?.sip_uri === 'string' ? 'route_target.sip_uri' : `route_target.sip_uri[${index}]`;
     throw invalid(path, 'must not point to a private or local address');
   });

@@ -1,6 +1,4 @@
-import { isIP } from 'node:net';
-import { isPublicAddress } from '../lib/addresses.ts';
-import { sipHost } from '../lib/sip-uri.ts';
+import { pointsInside, sipHost } from '../lib/sip-uri.ts';
 import { ANONYMOUS, type Call } from '../calls/call.ts';
 import type { LegRoute } from '../calls/second-legs.ts';
 import type { Trunk } from '../trunks/schema.ts';
@@ -69,8 +67,8 @@ export class Legs {
 
   /** The way to a SIP URI, which no trunk has a part in. @returns undefined where the address is not public. */
   sipUri(call: Caller, uri: string, from?: string): LegRoute | undefined {
-    const host = sipHost(uri)?.replace(/^\[|\]$/g, '');
-    if (host === undefined || (!this.#allowPrivate && isIP(host) !== 0 && !isPublicAddress(host))) return undefined;
+    const host = sipHost(uri);
+    if (host === undefined || (!this.#allowPrivate && pointsInside(host))) return undefined;
     return { uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } };
   }
 }

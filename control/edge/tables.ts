@@ -57,7 +57,7 @@ function addTrunk(tables: Tables, trunk: Trunk, token: string): void {
   const { id, username, password } = trunk;
   const origin = `${id};${trunk.customerId ?? '*'};${callingCodeOf(trunk.country)}`;
   const where = `${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;
-  tables.carriers.set(id, `${trunk.fromDomain ?? ''};${trunk.maxConcurrent ?? ''};${trunk.maxCps ?? ''};${trunk.retryOn404 ? 1 : ''}`);
+  tables.carriers.set(id, `${trunk.fromDomain ?? ''};${trunk.maxConcurrent ?? ''};${trunk.maxCps ?? ''};${trunk.retryOn404 ? 1 : ''};${trunk.customerId === undefined ? '' : 1}`);
   if (trunk.probe) tables.probes.set(id, `sip:${where}`);
   // An address may belong to trunks of several customers, and so may a username.
   if (trunk.inboundIp) append(tables.trunks, trunk.inboundIp, origin);

@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { isAddress, isPublicAddress } from './addresses.ts';
 
 /**
  * The SIP URIs a call may be sent to: the part of RFC 3261 §25.1 that names a user at a host and how to get there.
@@ -26,3 +27,16 @@ export function sipHost(uri: string): string | undefined {
 }
 
 export const isSipTarget = (uri: string): boolean => sipHost(uri) !== undefined;
+
+/**
+ * Whether a host, as a customer writes it, is a part of a private network or of this machine by its looks: a private
+ * address in any notation, `localhost`, or a name of one label, which only a search list or a local name server knows. What
+ * other names lead to is seen when they are connected to (kamailio/routes/guard.cfg).
+ */
+export function pointsInside(host: string): boolean {
+  const name = host.replace(/^\[|\]$/g, '').replace(/\.$/, '').toLowerCase();
+  if (isAddress(name)) return !isPublicAddress(name);
+  const last = name.split('.').at(-1) ?? '';
+  // The last label of a name is no number (RFC 3696 §2): resolvers read such a thing as an address.
+  return !name.includes('.') || /^(?:\d+|0x[0-9a-f]*)$/.test(last) || ['localhost', 'local', 'internal', 'home', 'lan'].includes(last);
+}

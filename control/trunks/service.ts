@@ -7,7 +7,7 @@ import { duplicateKey } from '../lib/duplicate-key.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Ids } from '../lib/ids.ts';
 import { patched } from '../lib/patch.ts';
-import { isHost } from '../lib/sip-uri.ts';
+import { isHost, pointsInside } from '../lib/sip-uri.ts';
 import type { Trunk, trunkAdminCreate, trunkPatch } from './schema.ts';
 import type { TrunkStore } from './store.ts';
 
@@ -136,8 +136,7 @@ export class TrunkService {
   #checkAddresses(by: TrunkOwner, { proxy, inbound_ip: inboundIp }: { proxy?: string; inbound_ip?: string | null }): void {
     const publicOnly = by !== 'operator' && !this.#deps.allowPrivate;
     if (proxy !== undefined && !isHost(proxy)) throw invalid('proxy', 'must be a host name or an IP address (IPv6 in brackets)');
-    const host = (proxy ?? '').replace(/^\[|\]$/g, '');
-    if (publicOnly && isAddress(host) && !isPublicAddress(host)) throw invalid('proxy', 'must not be a private or local address');
+    if (publicOnly && proxy !== undefined && pointsInside(proxy)) throw invalid('proxy', 'must not be a private or local address');
     if (typeof inboundIp !== 'string') return;
     const address = canonical(inboundIp);
     if (address === undefined) throw invalid('inbound_ip', 'must be the IP address of one host');

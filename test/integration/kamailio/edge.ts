@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -20,6 +20,8 @@ export interface EdgeOptions {
   /** `host:port` of the media nodes. */
   media?: string[];
   environment?: Record<string, string>;
+  /** A name server to be asked instead of the machine's: wants root, and `unshare` for a file system of Kamailio's own. */
+  nameServer?: string;
   /** False: nothing is pushed, as after a start of Kamailio alone. */
   synced?: boolean;
 }
@@ -31,11 +33,13 @@ export class Edge {
   readonly control: StubControl;
   readonly #folder: string;
   readonly #environment: Record<string, string>;
+  readonly #nameServer: string | undefined;
   #kamailio: ChildProcess | undefined;
   #rtpengine: ChildProcess | undefined;
   #log = '';
 
-  private constructor(control: StubControl, folder: string, environment: Record<string, string>, sip: HostPort, rpcPort: number) {
+  private constructor(control: StubControl, folder: string, environment: Record<string, string>, sip: HostPort, rpcPort: number, nameServer?: string) {
+    this.#nameServer = nameServer;
     this.control = control;
     this.#folder = folder;
     this.#environment = environment;
@@ -55,7 +59,7 @@ export class Edge {
       CONTROL_URL: control.url, EDGE_TOKEN: TOKEN, MEDIA_NODES: (options.media ?? []).join(','), KAMAILIO_RUN_DIR: folder, KAMAILIO_WORKERS: '2',
       RTPENGINE_SOCK: `udp:127.0.0.1:${ng}`, RTPENGINE_LISTEN_NG: `127.0.0.1:${ng}`, RTPENGINE_INTERFACE: ADDRESS.rtp,
       RTP_MIN: '33000', RTP_MAX: '33998', ...options.environment,
-    }, { host: ADDRESS.edge, port: sip }, rpc);
+    }, { host: ADDRESS.edge, port: sip }, rpc, options.nameServer);
     try {
       await edge.startRtpengine();
       await edge.startKamailio();
@@ -79,7 +83,8 @@ export class Edge {
   }
 
   async startKamailio(): Promise<void> {
-    this.#kamailio = this.#spawn('kamailio/start.sh');
+    if (this.#nameServer !== undefined) await writeFile(path.join(this.#folder, 'resolv.conf'), `nameserver ${this.#nameServer}\n`);
+    this.#kamailio = this.#spawn('kamailio/start.sh', this.#nameServer === undefined ? [] : ['unshare', '--mount', 'sh', '-c', `mount --bind ${this.#folder}/resolv.conf /etc/resolv.conf && exec "$0"`]);
     await this.#ready(this.#kamailio, 'Kamailio', async () => void (await this.rpc('core.version')));
   }
 
@@ -132,8 +137,8 @@ export class Edge {
   }
 
   /** A trunk calls go out to, as the control plane pushes it. */
-  async carrier(id: string, { fromDomain = '', maxConcurrent = '', maxCps = '', retryOn404 = false, ...credentials }: Carrier): Promise<void> {
-    await this.set('carriers', id, `${fromDomain};${maxConcurrent};${maxCps};${retryOn404 ? 1 : ''}`);
+  async carrier(id: string, { fromDomain = '', maxConcurrent = '', maxCps = '', retryOn404 = false, ofCustomer = false, ...credentials }: Carrier): Promise<void> {
+    await this.set('carriers', id, `${fromDomain};${maxConcurrent};${maxCps};${retryOn404 ? 1 : ''};${ofCustomer ? 1 : ''}`);
     for (const [name, value] of Object.entries(credentials)) await this.set('credentials', `${id}::${name}`, Buffer.from(value).toString('base64'));
   }
 
@@ -164,8 +169,9 @@ export class Edge {
     return listRtpengine(this.ng);
   }
 
-  #spawn(script: string): ChildProcess {
-    const child = spawn(path.join(REPOSITORY, script), { env: { ...process.env, ...this.#environment }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  #spawn(script: string, through: string[] = []): ChildProcess {
+    const [program = '', ...args] = [...through, path.join(REPOSITORY, script)];
+    const child = spawn(program, args, { env: { ...process.env, ...this.#environment }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     // A test run that is interrupted takes its processes with it.
     const follow = (): void => void (child.pid && child.exitCode === null && child.signalCode === null && process.kill(-child.pid, 'SIGKILL'));
     process.once('exit', follow);
@@ -193,6 +199,7 @@ interface Carrier {
   maxConcurrent?: number | '';
   maxCps?: number | '';
   retryOn404?: boolean;
+  ofCustomer?: boolean;
   username?: string;
   password?: string;
   realm?: string;

@@ -18,7 +18,7 @@ describe('trunks in kamailio\'s tables', () => {
   it('a trunk is where calls go, by its own rules, and is probed unless it is not to be', async () => {
     const { carriers, probes } = await tables(
       trunk('a', { fromDomain: 'x.example', maxConcurrent: 5, maxCps: 2, retryOn404: true, port: 5070, transport: 'tls' }), trunk('b', { probe: false }), trunk('off', { isActive: false }));
-    expect(carriers).to.deep.equal({ a: 'x.example;5;2;1', b: ';;;' });
+    expect(carriers).to.deep.equal({ a: 'x.example;5;2;1;', b: ';;;;' });
     expect(probes).to.deep.equal({ a: 'sip:a.example:5070;transport=tls' });
   });
 
