@@ -40,7 +40,9 @@ export class EdgeSync {
   #reachable: boolean | undefined;
   /** Since when all pieces are being compared, and how many requests and entries there had been. */
   #begun: { at: number; requests: number; entries: number } | undefined;
+  /** Those who wait for what is urgent, and for everything. */
   #waiting: (() => void)[] = [];
+  #waitingForAll: (() => void)[] = [];
   #pushing = false;
   /** Another process pushes something else at the same time: for that one's news there is time until the next heartbeat. */
   #contended = false;
@@ -98,8 +100,9 @@ export class EdgeSync {
       this.#states.forget();
     }
     if (!this.#running || this.#stopped) return Promise.resolve();
-    if (touched && touched.numbers.length <= MANY && this.#states.urgent === 0 && !this.#pushing) return Promise.resolve();
-    const done = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const few = touched && touched.numbers.length <= MANY;
+    if (few && this.#states.urgent === 0 && !this.#pushing) return Promise.resolve();
+    const done = new Promise<void>((resolve) => (few ? this.#waiting : this.#waitingForAll).push(resolve));
     this.#wake();
     return done;
   }
@@ -166,7 +169,7 @@ export class EdgeSync {
   }
 
   #release(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const resolve of [...this.#waiting.splice(0), ...this.#waitingForAll.splice(0)]) resolve();
   }
 
   /** The heartbeat: whether it is still the one that was filled, and whether some pieces are still as they were. */
