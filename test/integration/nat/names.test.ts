@@ -97,12 +97,14 @@ describe('A trunk whose name leads to several servers, the first of which is dea
     await far.answered();
     await site.status(id, 'in_progress');
     const late = await first.incoming();
-    const invite = first.messages.find(({ received, text }) => received && text.startsWith('INVITE'));
+    const invite = first.messages.findLast(({ received, text }) => received && text.startsWith('INVITE'));
     if (!invite || !late) throw new Error('the first server was not tried');
     const head = invite.text.split('\r\n').filter((line) => /^(Via|From|Call-ID|CSeq|Record-Route):/i.test(line)).join('\r\n');
     const to = /^To: .*$/m.exec(invite.text)?.[0].trim() ?? '';
     first.send(`SIP/2.0 200 OK\r\n${head}\r\n${to};tag=late\r\nContact: <sip:late@${HOST.carrier2}:5066>\r\nContent-Length: 0\r\n\r\n`, SIP);
     await first.message((text) => text.startsWith('BYE ') && text.includes('tag=late'));
+    const heard = far.heard.packets;
+    await far.heard.until(() => far.heard.packets > heard + 10 || undefined, 'audio after that', 5000);
     expect((await site.api('GET', `/v1/calls/${id}`)).status).to.equal('in_progress');
     expect(await far.hangup()).to.equal(200);
     await site.status(id, 'completed');
