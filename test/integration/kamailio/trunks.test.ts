@@ -166,7 +166,7 @@ describe('A call of a media node to a trunk', () => {
     expect(final.headers).to.include({ 'x-mv-trunk': 'trunk_2' });
   });
 
-  it('each try that fails is told, with what the trunk said: before the next one, and the last as such; none where the first one answers', async () => {
+  it('each try that fails is told, with what the trunk said: when another rings, or with the last; none where the first one answers', async () => {
     first.script((invite, n) => (n === 1 ? guarded(401, 'mini', 'x')(invite, n) : ['403 Go "away|;"\\']));
     second.script(() => ['486 Busy Here']);
     const call = await dial({ id: 'call_tried', trunks: 'trunk_1|trunk_1|trunk_2', uris: [first.uri(), `sip:1@${first.at};transport=tls`, second.uri()] });
@@ -176,10 +176,14 @@ describe('A call of a media node to a trunk', () => {
       return notices.some(({ last }) => last === 1) ? notices : undefined;
     }, 'the last try');
     expect(told.map(({ tries, last }) => ({ tries, last }))).to.deep.equal([
-      { tries: 'credentials;403;Go away;trunk_1|', last: 0 },
-      { tries: 'unreachable;;;trunk_1|', last: 0 },
-      { tries: '4xx;486;Busy Here;trunk_2|', last: 1 },
+      { tries: 'credentials;403;Go away;trunk_1|unreachable;;;trunk_1|4xx;486;Busy Here;trunk_2|', last: 1 },
     ]);
+    second.script(() => ['180 Ringing', '200 OK']);
+    first.script(() => ['503 Full']);
+    const moved = await dial({ id: 'call_moved' });
+    await moved.answered();
+    await moved.hangup();
+    expect(await edge.control.until(() => edge.control.notices.find(({ call: tried }) => tried === 'call_moved'), 'the try')).to.include({ event: 'tried', tries: '5xx;503;Full;trunk_1|', last: 0 });
     first.script(() => ['200 OK']);
     const good = await dial({ id: 'call_good' });
     await good.answered();
