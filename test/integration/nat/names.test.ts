@@ -97,7 +97,7 @@ describe('A trunk whose name leads to several servers, the first of which is dea
     await far.answered();
     await site.status(id, 'in_progress');
     const late = await first.incoming();
-    const invite = first.messages.findLast(({ received, text }) => received && text.startsWith('INVITE'));
+    const invite = first.messages.find(({ received, text }) => received && text.startsWith('INVITE'));
     if (!invite || !late) throw new Error('the first server was not tried');
     const head = invite.text.split('\r\n').filter((line) => /^(Via|From|Call-ID|CSeq|Record-Route):/i.test(line)).join('\r\n');
     const to = /^To: .*$/m.exec(invite.text)?.[0].trim() ?? '';
