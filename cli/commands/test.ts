@@ -34,7 +34,7 @@ export async function test(args: string[]): Promise<number> {
   try {
     const database = databaseFrom(process.env);
     const integration = !named || named === 'integration';
-    const tools = await setUp({ mysql: database === 'mysql' || integration });
+    const tools = await setUp({ mysql: database === 'mysql' || integration, networks: integration });
     const onInstance = (suite: string, media?: Media): Run => ({
       title: media ? `${suite} on the ${media.kind} media node` : suite,
       start: (say) => runOnInstance([suite], { tools, media, database, options, interrupted: () => interrupted, say }),

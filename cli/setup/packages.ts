@@ -23,6 +23,8 @@ const TOOLS: Record<string, Tool> = {
   redis: { title: 'Redis', programs: ['redis-server|redis-check-rdb'], package: /^redis-tools$/ },
   espeak: { title: 'espeak-ng', programs: ['espeak-ng'], package: /^espeak-ng$/ },
   sipp: { title: 'SIPp', programs: ['sipp'], package: /^sip-tester$/ },
+  iproute: { title: 'iproute2', programs: ['ip'], package: /^iproute2$/ },
+  iptables: { title: 'iptables', programs: ['iptables'], package: /^iptables$/ },
   mmdebstrap: { title: 'mmdebstrap', programs: ['mmdebstrap'], package: /^mmdebstrap$/ },
   keyring: { title: 'Debian\'s keys', programs: [], package: /^debian-archive-keyring$/ },
 };

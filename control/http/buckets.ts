@@ -19,7 +19,7 @@ export class Buckets {
   readonly #most: number;
   readonly #buckets = new Map<string, { tokens: number; at: number }>();
 
-  /** @param now milliseconds of any clock that does not go back */
+  /** @param now milliseconds of any clock */
   constructor(allowance: Allowance, options: { now?: () => number; most?: number } = {}) {
     this.#allowance = allowance;
     this.#now = options.now ?? (() => performance.now());
@@ -53,6 +53,7 @@ export class Buckets {
   #tokens(name: string): number {
     const { perSecond, atOnce } = this.#allowance;
     const bucket = this.#buckets.get(name);
-    return bucket ? Math.min(atOnce, bucket.tokens + ((this.#now() - bucket.at) / 1000) * perSecond) : atOnce;
+    // A clock that was set back takes nothing away.
+    return bucket ? Math.min(atOnce, bucket.tokens + (Math.max(0, this.#now() - bucket.at) / 1000) * perSecond) : atOnce;
   }
 }

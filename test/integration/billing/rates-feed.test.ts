@@ -42,6 +42,7 @@ describe('rates in several control processes', () => {
       redis: connect(), subscriber, self: name, logger: pino({ enabled: false }),
     });
     feeds.push(feed);
+    await feed.listen();
     feed.start();
     const subscribed = new RegExp(`name=${run}${name} .* sub=1 `);
     while (!subscribed.test(String(await connections[0]?.client('LIST')))) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -16,8 +16,11 @@ export const HOST = {
   media: '10.9.0.2',
 } as const;
 
-/** Addresses of a second network, over which control commands the others: as real as a cable for operators. */
-export const CONTROL = { here: '192.0.2.1', edge: '192.0.2.2', thereToMedia: '192.0.2.5', media: '192.0.2.6' } as const;
+/**
+ * Addresses of a second network, over which control commands the others: as real as a cable for operators. They are of the
+ * range for tests between networks (RFC 2544), since a sandbox may itself be at one of those for documentation.
+ */
+export const CONTROL = { here: '198.18.77.1', edge: '198.18.77.2', thereToMedia: '198.18.77.5', media: '198.18.77.6' } as const;
 
 /** Why this machine cannot have such a network, or undefined. */
 export async function missing(): Promise<string | undefined> {
