@@ -96,6 +96,30 @@ describe('Who is calling, at the SIP edge', () => {
     }
   });
 
+  it('a number that is withheld is shown to no customer\'s PBX after a restart of the edge either', async () => {
+    for (const end of ['caller', 'callee']) {
+      const call = await relayed([['Privacy', 'user;id']]);
+      await call.answered();
+      await edge.stopKamailio('SIGKILL');
+      await edge.startKamailio();
+      await edge.push();
+      await edge.carrier('trunk_1', { fromDomain: 'customer.example' });
+      // Twice: the side called is given another Contact with the first one.
+      await call.hold();
+      await call.resume();
+      if (end === 'caller') expect(await call.hangup()).to.equal(200);
+      else expect(await customer.bye(call.callId)).to.equal(200);
+      await call.ended();
+      if (end === 'caller') await customer.wire.until(() => customer.got('BYE').find((bye) => header(bye, 'call-id') === call.callId), 'the BYE');
+      const seen = customer.requests.filter((request) => header(request, 'call-id') === call.callId);
+      expect(seen.filter(({ method }) => method === 'INVITE')).to.have.length(3);
+      for (const request of seen) {
+        expect(request.text, end).not.to.include(SECRET_DIGITS);
+        expect(header(request, 'from')).to.match(/<sip:anonymous@anonymous\.invalid>;tag=/);
+      }
+    }
+  });
+
   it('a withheld number is not in a CANCEL either', async () => {
     customer.script(() => ['180 Ringing']);
     customer.answerOther = (request) => {
