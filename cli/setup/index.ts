@@ -18,13 +18,16 @@ export interface Tools {
 
 /**
  * Makes everything there that an instance and the tests need; shows a step only for what has to be done.
- * @param needs `mysql`: MySQL's own server too, beside MariaDB; `networks`: what tests make hosts and routers with
+ * @param needs `mysql`: MySQL's own server too, beside MariaDB;
+ *   `networks`: the programs with which tests make network namespaces and routers
  */
 export async function setUp(needs: { mysql?: boolean; networks?: boolean } = {}): Promise<Tools> {
   let edge = await findEdge();
   let mysql = needs.mysql ? await findMySql() : undefined;
   const download = !edge || (needs.mysql && !mysql);
-  const wanted: ToolName[] = ['mariadb', 'mariadbClient', 'redis', 'espeak', 'sipp', ...(needs.networks ? ['iproute', 'iptables'] : []), ...(download ? ['mmdebstrap', 'keyring'] : [])];
+  const wanted: ToolName[] = ['mariadb', 'mariadbClient', 'redis', 'espeak', 'sipp'];
+  if (needs.networks) wanted.push('iproute', 'iptables');
+  if (download) wanted.push('mmdebstrap', 'keyring');
   const missing = await missingTools(wanted);
   if (missing.length > 0) await step(`${titleOf(missing)} from Debian packages`, () => installTools(missing), { long: true });
   if (!edge) {

@@ -53,7 +53,9 @@ export class Buckets {
   #tokens(name: string): number {
     const { perSecond, atOnce } = this.#allowance;
     const bucket = this.#buckets.get(name);
+    if (!bucket) return atOnce;
     // A clock that was set back takes nothing away.
-    return bucket ? Math.min(atOnce, bucket.tokens + (Math.max(0, this.#now() - bucket.at) / 1000) * perSecond) : atOnce;
+    const elapsedMs = Math.max(0, this.#now() - bucket.at);
+    return Math.min(atOnce, bucket.tokens + (elapsedMs / 1000) * perSecond);
   }
 }

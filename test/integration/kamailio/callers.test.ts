@@ -37,6 +37,9 @@ describe('Who is calling, at the SIP edge', () => {
     await customer?.close();
   });
 
+  const gotBye = (callId: string): Promise<unknown> =>
+    customer.wire.until(() => customer.got('BYE').find((bye) => header(bye, 'call-id') === callId), 'the BYE');
+
   const PAI = `P-Asserted-Identity: "Karl" <sip:${SECRET}@carrier.example>`;
   const callers: [from: string, headers: string[], told: string][] = [
     [`<sip:${SECRET}@c.example>;tag=1`, [], SECRET],
@@ -82,7 +85,7 @@ describe('Who is calling, at the SIP edge', () => {
       else if (end === 'callee') expect(await customer.bye(call.callId)).to.equal(200);
       else await edge.rpc('dlg.terminate_dlg', [call.callId, call.dialog.localTag, call.dialog.remoteTag]);
       await call.ended();
-      if (end !== 'callee') await customer.wire.until(() => customer.got('BYE').find((bye) => header(bye, 'call-id') === call.callId), 'the BYE');
+      if (end !== 'callee') await gotBye(call.callId);
       const seen = customer.requests.filter((request) => header(request, 'call-id') === call.callId);
       expect(seen.map(({ method }) => method)).to.include.members(['INVITE', 'ACK']);
       for (const request of seen) {
@@ -96,7 +99,7 @@ describe('Who is calling, at the SIP edge', () => {
     }
   });
 
-  it('a number that is withheld is shown to no customer\'s PBX after a restart of the edge either', async () => {
+  it('a withheld number is shown to no customer after a restart of the edge either', async () => {
     for (const end of ['caller', 'callee']) {
       const call = await relayed([['Privacy', 'user;id']]);
       await call.answered();
@@ -110,7 +113,7 @@ describe('Who is calling, at the SIP edge', () => {
       if (end === 'caller') expect(await call.hangup()).to.equal(200);
       else expect(await customer.bye(call.callId)).to.equal(200);
       await call.ended();
-      if (end === 'caller') await customer.wire.until(() => customer.got('BYE').find((bye) => header(bye, 'call-id') === call.callId), 'the BYE');
+      if (end === 'caller') await gotBye(call.callId);
       const seen = customer.requests.filter((request) => header(request, 'call-id') === call.callId);
       expect(seen.filter(({ method }) => method === 'INVITE')).to.have.length(3);
       for (const request of seen) {

@@ -17,10 +17,15 @@ export const HOST = {
 } as const;
 
 /**
- * Addresses of a second network, over which control commands the others: as real as a cable for operators. They are of the
- * range for tests between networks (RFC 2544), since a sandbox may itself be at one of those for documentation.
+ * Addresses of a second network, over which control commands the others: as real as a cable for operators. They are
+ * of the range for tests between networks (RFC 2544): the host itself may be at one of those for documentation.
  */
-export const CONTROL = { here: '198.18.77.1', edge: '198.18.77.2', thereToMedia: '198.18.77.5', media: '198.18.77.6' } as const;
+export const CONTROL = {
+  here: '198.18.77.1',
+  edge: '198.18.77.2',
+  thereToMedia: '198.18.77.5',
+  media: '198.18.77.6',
+} as const;
 
 /** Why this machine cannot have such a network, or undefined. */
 export async function missing(): Promise<string | undefined> {

@@ -37,7 +37,8 @@ describe('a receiver at its worst', () => {
         case 1: return void response.destroy();
         case 2: // the status is a success, whatever becomes of the body
           take();
-          return void response.writeHead(200, { 'content-length': '100' }).write('half', () => response.destroy());
+          response.writeHead(200, { 'content-length': '100' });
+          return void response.write('half', () => response.destroy());
         case 3: return void response.writeHead(503, { 'retry-after': '30' }).end();
         case 4: // taken, but the sender never hears of it
           take();
