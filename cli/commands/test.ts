@@ -35,13 +35,15 @@ export async function test(args: string[]): Promise<number> {
     const database = databaseFrom(process.env);
     const integration = !named || named === 'integration';
     const tools = await setUp({ mysql: database === 'mysql' || integration, networks: integration });
+    // A CI machine may stall for seconds. A test that fails there is tried once more, and named at the end as a fault either way.
+    const withParts = process.env['CI'] ? ['--retries', '1', ...options] : options;
     const onInstance = (suite: string, media?: Media): Run => ({
       title: media ? `${suite} on the ${media.kind} media node` : suite,
-      start: (say) => runOnInstance([suite], { tools, media, database, options, interrupted: () => interrupted, say }),
+      start: (say) => runOnInstance([suite], { tools, media, database, options: withParts, interrupted: () => interrupted, say }),
     });
     const onMySql: Run = {
       title: 'the database suites of integration on MySQL',
-      start: (say) => runOnInstance(DATABASE_ROOMS, { tools, database: 'mysql', options, interrupted: () => interrupted, say }),
+      start: (say) => runOnInstance(DATABASE_ROOMS, { tools, database: 'mysql', options: withParts, interrupted: () => interrupted, say }),
     };
     const unit: Run = {
       title: 'unit',
@@ -68,7 +70,7 @@ export async function test(args: string[]): Promise<number> {
     throw error;
   }
   const total = sum(counts);
-  console.log(`\n${interrupted ? 'Interrupted.\n' : ''}${closingLine(total)}`);
+  console.log(['', ...(total.problems ?? []), ...(interrupted ? ['Interrupted.'] : []), closingLine(total)].join('\n'));
   return interrupted ? 130 : total.failed > 0 || total.passed === 0 ? 1 : 0;
 }
 

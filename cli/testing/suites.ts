@@ -10,12 +10,15 @@ export interface Count {
   passed: number;
   failed: number;
   skipped: number;
+  /** A line for each test that failed, or passed only when it was tried again. */
+  problems?: string[];
 }
 
 export const NONE: Count = { passed: 0, failed: 0, skipped: 0 };
 
 export const sum = (counts: Count[]): Count => counts.reduce((a, b) => ({
   passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped,
+  problems: [...(a.problems ?? []), ...(b.problems ?? [])],
 }), NONE);
 
 /** The closing line, alone on its line, that people and CI read. */
@@ -36,7 +39,7 @@ export async function runChecks(say?: Say): Promise<Count> {
       if (result.code !== 0) throw new Error(title);
     }, { long: true, say }).then(() => true, () => false);
     if (!passed) (say ?? aloud)(`${output}\n`);
-    return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0 };
+    return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0, problems: passed ? [] : [`Failed: ${title}`] };
   };
   return sum([
     await check('Types (tsc)', [module('typescript/bin/tsc'), '-p', '.']),
