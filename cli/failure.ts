@@ -1,4 +1,7 @@
-/** A refusal a person can act on: printed as one sentence, without a stack. `log` is what the failing part said last. */
+/**
+ * A refusal a person can act on: printed as one sentence, without a stack. `log` is what the failing part
+ * said last.
+ */
 export class Failure extends Error {
   readonly log: string | undefined;
 

@@ -30,20 +30,31 @@ const LONGEST = 85;
 
 export function homeAt(folder: string): Home {
   const root = path.resolve(folder);
-  if (Buffer.byteLength(root) > LONGEST) throw new Failure(`The path of MINIVOICE_HOME is too long for the sockets in it: at most ${LONGEST} bytes, and ${root} has ${Buffer.byteLength(root)}.`);
+  if (Buffer.byteLength(root) > LONGEST)
+    throw new Failure(
+      `The path of MINIVOICE_HOME is too long for the sockets in it: at most ${LONGEST} bytes, and ${root} has ${Buffer.byteLength(root)}.`,
+    );
   const at = (name: string): string => path.join(root, name);
   return {
-    root, logs: at('logs'), run: at('run'), data: at('data'), mediaFiles: at('media-files'),
-    socket: at('run/supervisor.sock'), config: at('run/instance.json'), processes: at('run/processes.json'),
+    root,
+    logs: at('logs'),
+    run: at('run'),
+    data: at('data'),
+    mediaFiles: at('media-files'),
+    socket: at('run/supervisor.sock'),
+    config: at('run/instance.json'),
+    processes: at('run/processes.json'),
   };
 }
 
 /** `$MINIVOICE_HOME`, or `.minivoice` in the repository. */
-export const defaultHome = (): Home => homeAt(process.env['MINIVOICE_HOME'] || path.join(REPOSITORY, '.minivoice'));
+export const defaultHome = (): Home =>
+  homeAt(process.env['MINIVOICE_HOME'] || path.join(REPOSITORY, '.minivoice'));
 
 export async function makeFolders(home: Home): Promise<void> {
   await mkdir(home.root, { recursive: true, mode: 0o700 });
-  for (const folder of [home.logs, home.run, home.data, home.mediaFiles]) await mkdir(folder, { recursive: true });
+  for (const folder of [home.logs, home.run, home.data, home.mediaFiles])
+    await mkdir(folder, { recursive: true });
 }
 
 export interface Secrets {
@@ -71,7 +82,12 @@ export async function secretsOf(home: Home): Promise<Secrets> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text !== undefined) return JSON.parse(text) as Secrets;
   const secrets: Secrets = {
-    adminToken: `mv_admin_${hex(20)}`, edgeToken: hex(24), databasePassword: hex(16), redisPassword: hex(16), eslPassword: hex(16), secretKey: hex(32),
+    adminToken: `mv_admin_${hex(20)}`,
+    edgeToken: hex(24),
+    databasePassword: hex(16),
+    redisPassword: hex(16),
+    eslPassword: hex(16),
+    secretKey: hex(32),
   };
   await writePrivate(file, JSON.stringify(secrets, null, 2));
   return secrets;

@@ -13,7 +13,12 @@ import { ask, type Request, type Status } from './supervisor/protocol.ts';
 
 /** What each part needs of the ports, for instances of some parts only. */
 const PORTS_OF: Record<string, (keyof Ports)[]> = {
-  database: ['database'], redis: ['redis'], rtpengine: ['rtpengine'], media: ['mediaSip', 'mediaEsl'], kamailio: ['sip', 'rpc'], control: ['api', 'edge'],
+  database: ['database'],
+  redis: ['redis'],
+  rtpengine: ['rtpengine'],
+  media: ['mediaSip', 'mediaEsl'],
+  kamailio: ['sip', 'rpc'],
+  control: ['api', 'edge'],
 };
 
 /** One instance, seen from outside: whoever knows its home can ask and command its supervisor. */
@@ -65,12 +70,17 @@ export class Instance {
     await makeFolders(this.home);
     await this.#endLeftovers();
     const media = 'nodes' in settings.media;
-    await assertFree(settings.ports, settings.parts.filter((part) => !(media && part === 'media')).flatMap((part) => PORTS_OF[part] ?? []));
+    await assertFree(
+      settings.ports,
+      settings.parts.filter((part) => !(media && part === 'media')).flatMap((part) => PORTS_OF[part] ?? []),
+    );
     await writePrivate(this.home.config, JSON.stringify(settings, null, 2));
     const log = openSync(path.join(this.home.logs, 'supervisor.log'), 'a', 0o600);
     const [node, ...options] = NODE;
     const child = spawn(node, [...options, path.join(REPOSITORY, 'cli/supervisor/main.ts'), this.home.root], {
-      cwd: '/', detached: true, stdio: ['ignore', log, log],
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', log, log],
     });
     closeSync(log);
     let ended = false;
@@ -79,13 +89,20 @@ export class Instance {
     let patience = 100;
     while (!(await this.status())) {
       // It also ends when another `up` was quicker: then the other one answers in a moment.
-      if (ended && patience-- === 0) throw new Failure('The supervisor ended at once.', lastLines(await readFile(path.join(this.home.logs, 'supervisor.log'), 'utf8'), 15));
+      if (ended && patience-- === 0)
+        throw new Failure(
+          'The supervisor ended at once.',
+          lastLines(await readFile(path.join(this.home.logs, 'supervisor.log'), 'utf8'), 15),
+        );
       await sleep(20);
     }
     return !ended;
   }
 
-  /** Returns when everything is up. @throws Failure with the sentence and last log lines of the part that is not. */
+  /**
+   * Returns when everything is up.
+   * @throws Failure with the sentence and last log lines of the part that is not.
+   */
   async whenReady(): Promise<Status> {
     for (;;) {
       const status = await this.status();
@@ -97,7 +114,8 @@ export class Instance {
   }
 
   throwIfFailed(status: Status): void {
-    if (status.state === 'failed') throw new Failure(status.failure?.sentence ?? 'A part did not come up.', status.failure?.log);
+    if (status.state === 'failed')
+      throw new Failure(status.failure?.sentence ?? 'A part did not come up.', status.failure?.log);
     if (status.state === 'stopping') throw new Failure('It is being stopped.');
   }
 

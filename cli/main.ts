@@ -9,19 +9,52 @@ interface Command {
 
 // Loaded when they are asked for: `status` should not wait for what only `test` needs.
 const COMMANDS: Record<string, Command> = {
-  demo: { usage: 'demo', what: 'set up what is missing, start everything, place a call and print its story', run: async () => (await import('./commands/demo.ts')).demo() },
-  test: { usage: 'test [unit|integration|e2e]', what: 'set up what is missing and run the tests, on instances of their own', run: async (args) => (await import('./commands/test.ts')).test(args) },
-  up: { usage: 'up', what: 'start everything in the background; return when it is ready', run: async () => (await import('./commands/up.ts')).upCommand() },
-  down: { usage: 'down', what: 'stop everything', run: async () => (await import('./commands/down.ts')).down() },
-  status: { usage: 'status [--json]', what: 'what runs, its versions and health', run: async (args) => (await import('./commands/status.ts')).status(args) },
-  logs: { usage: 'logs [component] [-f]', what: 'what the parts said last; -f goes on', run: async (args) => (await import('./commands/logs.ts')).logs(args) },
-  bench: { usage: 'bench <name>', what: 'run a benchmark of test/bench on an instance of its own', run: async (args) => (await import('./commands/bench.ts')).bench(args) },
+  demo: {
+    usage: 'demo',
+    what: 'set up what is missing, start everything, place a call and print its story',
+    run: async () => (await import('./commands/demo.ts')).demo(),
+  },
+  test: {
+    usage: 'test [unit|integration|e2e]',
+    what: 'set up what is missing and run the tests, on instances of their own',
+    run: async (args) => (await import('./commands/test.ts')).test(args),
+  },
+  up: {
+    usage: 'up',
+    what: 'start everything in the background; return when it is ready',
+    run: async () => (await import('./commands/up.ts')).upCommand(),
+  },
+  down: {
+    usage: 'down',
+    what: 'stop everything',
+    run: async () => (await import('./commands/down.ts')).down(),
+  },
+  status: {
+    usage: 'status [--json]',
+    what: 'what runs, its versions and health',
+    run: async (args) => (await import('./commands/status.ts')).status(args),
+  },
+  logs: {
+    usage: 'logs [component] [-f]',
+    what: 'what the parts said last; -f goes on',
+    run: async (args) => (await import('./commands/logs.ts')).logs(args),
+  },
+  bench: {
+    usage: 'bench <name>',
+    what: 'run a benchmark of test/bench on an instance of its own',
+    run: async (args) => (await import('./commands/bench.ts')).bench(args),
+  },
 };
 
 function help(): string {
-  const rows = Object.values(COMMANDS).map((command) => `  ./minivoice ${command.usage.padEnd(30)} ${command.what}`);
+  const rows = Object.values(COMMANDS).map(
+    (command) => `  ./minivoice ${command.usage.padEnd(30)} ${command.what}`,
+  );
   return [
-    'MiniVoice: an open voice platform a company runs itself.', '', ...rows, '',
+    'MiniVoice: an open voice platform a company runs itself.',
+    '',
+    ...rows,
+    '',
     'Environment:',
     '  MINIVOICE_HOME        where the state lives (.minivoice)',
     '  MINIVOICE_PORT_BASE   ports from here on instead of 8080, 5060 and 20000…: with another home, a second instance',

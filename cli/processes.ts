@@ -21,7 +21,8 @@ export async function refOf(pid: number): Promise<ProcessRef | undefined> {
   return startTime === undefined ? undefined : { pid, startTime };
 }
 
-export const isAlive = async (ref: ProcessRef): Promise<boolean> => (await startTimeOf(ref.pid)) === ref.startTime;
+export const isAlive = async (ref: ProcessRef): Promise<boolean> =>
+  (await startTimeOf(ref.pid)) === ref.startTime;
 
 function signal(target: number, name: NodeJS.Signals): void {
   try {

@@ -37,19 +37,36 @@ const MOST_NODES = 4;
 export async function mediaFrom(env: NodeJS.ProcessEnv): Promise<Media> {
   const kind = env['MINIVOICE_MEDIA'] || 'embedded';
   const count = Number(env['MINIVOICE_MEDIA_NODES'] || 1);
-  if (!Number.isInteger(count) || count < 1 || count > MOST_NODES) throw new Failure(`MINIVOICE_MEDIA_NODES must be a number from 1 to ${MOST_NODES}, and is ${JSON.stringify(env['MINIVOICE_MEDIA_NODES'])}.`);
+  if (!Number.isInteger(count) || count < 1 || count > MOST_NODES)
+    throw new Failure(
+      `MINIVOICE_MEDIA_NODES must be a number from 1 to ${MOST_NODES}, and is ${JSON.stringify(env['MINIVOICE_MEDIA_NODES'])}.`,
+    );
   if (kind === 'embedded') return { kind, count };
-  if (kind !== 'freeswitch') throw new Failure(`MINIVOICE_MEDIA must be embedded or freeswitch, and is ${JSON.stringify(kind)}.`);
-  const nodes = env['FREESWITCH_NODES']?.split(',').map((node) => node.trim()).filter(Boolean) ?? [];
+  if (kind !== 'freeswitch')
+    throw new Failure(`MINIVOICE_MEDIA must be embedded or freeswitch, and is ${JSON.stringify(kind)}.`);
+  const nodes =
+    env['FREESWITCH_NODES']
+      ?.split(',')
+      .map((node) => node.trim())
+      .filter(Boolean) ?? [];
   if (nodes.length > 0) {
     const odd = nodes.find((node) => !/^[^:]+:\d+:\d+$/.test(node));
-    if (odd) throw new Failure(`FREESWITCH_NODES must be host:esl-port:sip-port, comma-separated, and has ${JSON.stringify(odd)}.`);
+    if (odd)
+      throw new Failure(
+        `FREESWITCH_NODES must be host:esl-port:sip-port, comma-separated, and has ${JSON.stringify(odd)}.`,
+      );
     const eslPassword = env['FREESWITCH_ESL_PASSWORD'];
-    if (!eslPassword) throw new Failure('FREESWITCH_NODES needs FREESWITCH_ESL_PASSWORD, the password of their event sockets.');
+    if (!eslPassword)
+      throw new Failure(
+        'FREESWITCH_NODES needs FREESWITCH_ESL_PASSWORD, the password of their event sockets.',
+      );
     return { kind, nodes, eslPassword };
   }
   const binary = await which(env['FREESWITCH_BIN'] || 'freeswitch');
-  if (!binary) throw new Failure('MINIVOICE_MEDIA=freeswitch needs FREESWITCH_BIN=<path of freeswitch> or FREESWITCH_NODES=host:esl-port:sip-port,…');
+  if (!binary)
+    throw new Failure(
+      'MINIVOICE_MEDIA=freeswitch needs FREESWITCH_BIN=<path of freeswitch> or FREESWITCH_NODES=host:esl-port:sip-port,…',
+    );
   return { kind, binary, count };
 }
 
@@ -62,13 +79,18 @@ export function databaseFrom(env: NodeJS.ProcessEnv): DatabaseKind {
   return kind;
 }
 
-/** What of the control plane's environment table the person has set, except what the instance itself decides. */
+/**
+ * What of the control plane's environment table the person has set, except what the instance itself decides.
+ */
 function ownEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const set = Object.keys(environment.shape).map((name) => [name, env[name]] as const);
   return Object.fromEntries(set.filter((pair): pair is [string, string] => Boolean(pair[1])));
 }
 
-/** What of an instance differs from the usual: every part, the embedded media node, MariaDB, the well-known ports. */
+/**
+ * What of an instance differs from the usual: every part, the embedded media node, MariaDB, the well-known
+ * ports.
+ */
 export interface InstanceOptions {
   base?: number | undefined;
   media?: Media;
@@ -76,7 +98,11 @@ export interface InstanceOptions {
   parts?: Part[];
 }
 
-export async function settingsFor(home: Home, tools: Tools, options: InstanceOptions = {}): Promise<Settings> {
+export async function settingsFor(
+  home: Home,
+  tools: Tools,
+  options: InstanceOptions = {},
+): Promise<Settings> {
   return {
     home: home.root,
     parts: options.parts ?? [...PARTS],
@@ -92,7 +118,10 @@ export async function settingsFor(home: Home, tools: Tools, options: InstanceOpt
 /** Where everything of an instance is reached: what tests and `status --json` are made of. */
 export function coordinatesOf(settings: Settings) {
   const { ports, secrets, media } = settings;
-  const nodes = 'nodes' in media ? media.nodes : mediaPorts(ports, media.count).map(({ esl, sip }) => `127.0.0.1:${esl}:${sip}`);
+  const nodes =
+    'nodes' in media
+      ? media.nodes
+      : mediaPorts(ports, media.count).map(({ esl, sip }) => `127.0.0.1:${esl}:${sip}`);
   return {
     api: `http://127.0.0.1:${ports.api}`,
     admin_token: secrets.adminToken,
@@ -105,7 +134,11 @@ export function coordinatesOf(settings: Settings) {
     database_url: `mysql://minivoice:${secrets.databasePassword}@127.0.0.1:${ports.database}/minivoice`,
     redis_url: `redis://:${secrets.redisPassword}@127.0.0.1:${ports.redis}/0`,
     media_nodes: nodes,
-    esl: { host: '127.0.0.1', port: ports.mediaEsl, password: 'eslPassword' in media ? media.eslPassword : secrets.eslPassword },
+    esl: {
+      host: '127.0.0.1',
+      port: ports.mediaEsl,
+      password: 'eslPassword' in media ? media.eslPassword : secrets.eslPassword,
+    },
     media_sip: `127.0.0.1:${ports.mediaSip}`,
     rtpengine_ng: `127.0.0.1:${ports.rtpengine}`,
     media_files_dir: `${settings.home}/media-files`,

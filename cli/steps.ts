@@ -1,6 +1,8 @@
 import { performance } from 'node:perf_hooks';
 
-const color = process.stdout.isTTY ? { ok: '\x1b[32m', bad: '\x1b[31m', dim: '\x1b[2m', off: '\x1b[0m' } : { ok: '', bad: '', dim: '', off: '' };
+const color = process.stdout.isTTY
+  ? { ok: '\x1b[32m', bad: '\x1b[31m', dim: '\x1b[2m', off: '\x1b[0m' }
+  : { ok: '', bad: '', dim: '', off: '' };
 
 /** Takes text for people, with its line ends. */
 export type Say = (text: string) => void;
@@ -19,7 +21,11 @@ const line = (mark: string, title: string, since: number): string =>
  * @param work may return another title, for what was found out while working.
  * @param options.say where lines go to instead, when others are on the terminal too
  */
-export async function step(title: string, work: () => Promise<string | void>, options: { long?: boolean; say?: Say | undefined } = {}): Promise<void> {
+export async function step(
+  title: string,
+  work: () => Promise<string | void>,
+  options: { long?: boolean; say?: Say | undefined } = {},
+): Promise<void> {
   const since = performance.now();
   const { say = aloud } = options;
   const draw = (): void => void process.stdout.write(`\r\x1b[K${line('…', title, since)}`);

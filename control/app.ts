@@ -112,7 +112,10 @@ import { DeliveryWorker } from './webhooks/worker.ts';
 
 export interface App {
   start(): Promise<void>;
-  /** Stops taking work and finishes what runs, for at most so many milliseconds. Calls in progress go on without us. */
+  /**
+   * Stops taking work and finishes what runs, for at most so many milliseconds. Calls in progress go on
+   * without us.
+   */
   stop(ms: number): Promise<void>;
 }
 
@@ -136,14 +139,34 @@ export function createApp(config: Config, logger: Logger): App {
   const registry = createRegistry();
 
   // What a call needs to know, in memory.
-  const stores = { customers: new CustomerStore(db), applications: new ApplicationStore(db, secrets), dids: new DidStore(db), trunks: new TrunkStore(db, secrets) };
+  const stores = {
+    customers: new CustomerStore(db),
+    applications: new ApplicationStore(db, secrets),
+    dids: new DidStore(db),
+    trunks: new TrunkStore(db, secrets),
+  };
   const directory = new Directory(stores);
-  const syncs = config.KAMAILIO_RPC_URLS.map((url) => new EdgeSync(new KamailioRpc(url), directory, config.EDGE_TOKEN, logger));
+  const syncs = config.KAMAILIO_RPC_URLS.map(
+    (url) => new EdgeSync(new KamailioRpc(url), directory, config.EDGE_TOKEN, logger),
+  );
   const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
-  const requestLimits = new RequestLimits({ perKey: config.API_REQUESTS_PER_KEY, perAddress: config.API_REQUESTS_PER_ADDRESS, proxies: config.TRUSTED_PROXIES });
+  const requestLimits = new RequestLimits({
+    perKey: config.API_REQUESTS_PER_KEY,
+    perAddress: config.API_REQUESTS_PER_ADDRESS,
+    proxies: config.TRUSTED_PROXIES,
+  });
   const rateStore = new RateStore(db);
   const rates = new Rates(rateStore);
-  const changes = new ChangeFeed({ directory, syncs, forget: (change) => authenticator.forget(change), rates, redis, subscriber, self: ids.next('req'), logger });
+  const changes = new ChangeFeed({
+    directory,
+    syncs,
+    forget: (change) => authenticator.forget(change),
+    rates,
+    redis,
+    subscriber,
+    self: ids.next('req'),
+    logger,
+  });
   const peers = new Peers({ instance: config.INSTANCE_ID, redis, subscriber, logger });
   const onChange = (change: Change): Promise<void> => changes.announce(change);
 
@@ -153,7 +176,13 @@ export function createApp(config: Config, logger: Logger): App {
   const endpointOf = (id: string): Endpoint | undefined => {
     if (!directory.loaded) throw new Error('the directory is not loaded yet');
     const application = directory.application(id);
-    return application?.webhookUrl === undefined ? undefined : { url: application.webhookUrl, secrets: application.webhookSecrets, disabled: application.webhookDisabled !== undefined };
+    return application?.webhookUrl === undefined
+      ? undefined
+      : {
+          url: application.webhookUrl,
+          secrets: application.webhookSecrets,
+          disabled: application.webhookDisabled !== undefined,
+        };
   };
   const worker = new DeliveryWorker({
     store: webhookStore,
@@ -164,7 +193,14 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const streamStore = new StreamStore(db);
   const tail = new Tail({ store: streamStore, logger });
-  const stream = new EventStream({ store: streamStore, tail, authenticator, limits: requestLimits, requestId: () => ids.next('req'), logger });
+  const stream = new EventStream({
+    store: streamStore,
+    tail,
+    authenticator,
+    limits: requestLimits,
+    requestId: () => ids.next('req'),
+    logger,
+  });
   const commits = new CommitSignal({ redis, subscriber, onCommit: () => tail.wake(), logger });
   const wakeWebhooks = (due = true): void => {
     if (due) worker.wake();
@@ -172,25 +208,44 @@ export function createApp(config: Config, logger: Logger): App {
   };
   const callStore = new CallStore(db, lists);
   const journal = new Journal({ store: callStore, enqueue, wake: wakeWebhooks, logger });
-  const calls = new Calls({ ids, journal, hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined });
+  const calls = new Calls({
+    ids,
+    journal,
+    hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined,
+  });
 
   const holdStore = new HoldStore(db, ids);
   const billing = new Billing({
     rates,
     store: holdStore,
     customerOf: (id) => directory.customer(id),
-    costs: { settled: (trx, leg, cost) => callStore.settled(trx, leg, cost, { n: ids.number(), at: new Date() }) },
+    costs: {
+      settled: (trx, leg, cost) => callStore.settled(trx, leg, cost, { n: ids.number(), at: new Date() }),
+    },
     holdSeconds: config.HOLD_SECONDS,
     logger,
   });
   const limits = new Limits({ redis, instance: config.INSTANCE_ID, logger });
 
   // The flow and the media nodes it drives.
-  const media = new FreeSwitchMedia({ nodes: config.FREESWITCH_NODES, password: config.FREESWITCH_ESL_PASSWORD, kamailio: config.KAMAILIO_SIP, owner: String(config.INSTANCE_ID), logger });
+  const media = new FreeSwitchMedia({
+    nodes: config.FREESWITCH_NODES,
+    password: config.FREESWITCH_ESL_PASSWORD,
+    kamailio: config.KAMAILIO_SIP,
+    owner: String(config.INSTANCE_ID),
+    logger,
+  });
   const files = { folder: config.MEDIA_FILES_DIR, maxBytes: config.SPEECH_CACHE_MB * 1024 * 1024, logger };
-  const prompts = new Prompts({ engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }), ...files });
+  const prompts = new Prompts({
+    engine: new EspeakEngine({ command: config.SPEECH_COMMAND, logger }),
+    ...files,
+  });
   const audioFiles = new AudioFiles({ fetch: guardedFetch.fetch, ...files });
-  const answerUrl = new AnswerUrl({ calls, fetch: guardedFetch, applicationOf: (id) => directory.application(id) });
+  const answerUrl = new AnswerUrl({
+    calls,
+    fetch: guardedFetch,
+    applicationOf: (id) => directory.application(id),
+  });
   const recordingStore = new RecordingStore(db);
   const recordings = new RecordingService({
     store: recordingStore,
@@ -205,7 +260,10 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const legs = new Legs({ directory, allowPrivate: guarded.allowPrivate });
   const admission = new Admission({
-    calls, billing, limits, logger,
+    calls,
+    billing,
+    limits,
+    logger,
     customerOf: (id) => directory.customer(id),
     applicationOf: (id) => directory.application(id),
     trunksFor: (customerId, trunkId) => legs.trunksFor(customerId, trunkId),
@@ -214,7 +272,10 @@ export function createApp(config: Config, logger: Logger): App {
   redis.on('ready', () => conferences.announce());
   const rtpengine = new Rtpengine(addressesOf(config.RTPENGINE_NG));
   const streams = new StreamService({
-    calls, ids, rtpengine, logger,
+    calls,
+    ids,
+    rtpengine,
+    logger,
     running: new RunningStreams(redis, logger),
     secretsOf: (id) => directory.application(id)?.webhookSecrets ?? [],
     allowPrivate: guarded.allowPrivate,
@@ -223,16 +284,25 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const tries = new Tries({ calls, trunkOf: (id) => directory.trunk(id) });
   const flows = new Flows({
-    calls, tries,
+    calls,
+    tries,
     conferences,
     streamer: streams,
     states: new FlowStates(redis, logger),
     ask: (question) => answerUrl.ask(question),
-    answerMethodOf: (call) => (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
-    speak: (text, options) => prompts.file(text, options).catch((error: Error) => Promise.reject(new FlowFailure('media_unavailable', error.message))),
+    answerMethodOf: (call) =>
+      (call.applicationId && directory.application(call.applicationId)?.answerMethod) || 'GET',
+    speak: (text, options) =>
+      prompts
+        .file(text, options)
+        .catch((error: Error) => Promise.reject(new FlowFailure('media_unavailable', error.message))),
     // Ahead of its turn only while the engine has little to do: whoever is listening now comes first.
-    prepare: (text, options) => void (prompts.making < PREPARED && prompts.file(text, options).catch(() => undefined)),
-    fetchAudio: (url) => audioFiles.file(url).catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
+    prepare: (text, options) =>
+      void (prompts.making < PREPARED && prompts.file(text, options).catch(() => undefined)),
+    fetchAudio: (url) =>
+      audioFiles
+        .file(url)
+        .catch((error: Error) => Promise.reject(new FlowFailure('answer_url_error', error.message))),
     recorder: {
       start: async (call, channel) => void (await recordings.start(call, channel)),
       stop: async (call, channel) => void (await recordings.stop(call, channel)),
@@ -247,7 +317,12 @@ export function createApp(config: Config, logger: Logger): App {
   const audioState = new AudioState(rpcs);
   const givenUp = new GivenUpCalls({ rpcs, calls, logger });
   const outbound = new Outbound({
-    ids, calls, admission, flows, media, logger,
+    ids,
+    calls,
+    admission,
+    flows,
+    media,
+    logger,
     audioAvailable: () => audioState.available,
     forbid: (id) => givenUp.add(id),
     ways: legs,
@@ -259,7 +334,15 @@ export function createApp(config: Config, logger: Logger): App {
   // Kamailio's counterpart.
   const ender = new CallEnder({ rpcs, audio: rtpengine, logger });
   const relayedEnds = new RelayedEnds({ calls, ender });
-  const decisions = new Decisions({ directory, calls, flows, admission, endAsked: (id) => relayedEnds.asked(id), instance: config.INSTANCE_ID, mediaReady: () => media.nodes().some((node) => node.connected) });
+  const decisions = new Decisions({
+    directory,
+    calls,
+    flows,
+    admission,
+    endAsked: (id) => relayedEnds.asked(id),
+    instance: config.INSTANCE_ID,
+    mediaReady: () => media.nodes().some((node) => node.connected),
+  });
   const decisionSeconds = new Histogram({
     name: 'minivoice_route_decision_duration_seconds',
     help: 'Time from a decision request of Kamailio to the end of its reply',
@@ -267,24 +350,39 @@ export function createApp(config: Config, logger: Logger): App {
     registers: [registry],
   });
   const dialogs = new Dialogs({
-    rpcs, calls, ender, audio: rtpengine, logger,
+    rpcs,
+    calls,
+    ender,
+    audio: rtpengine,
+    logger,
     isPaid: (to) => {
       const did = decisions.asked ? directory.didByNumber(to) : undefined;
       return did !== undefined && admission.costsToTake({ customerId: did.customerId, to });
     },
   });
   const intake = new Intake({
-    calls, stored: callStore, flows, media, logger,
+    calls,
+    stored: callStore,
+    flows,
+    media,
+    logger,
     instance: config.INSTANCE_ID,
     answerUrlOf: (id) => directory.application(id)?.answerUrl,
     adopt: (call) => admission.adopt(call),
     claim: (id) => decisions.claim(id),
   });
 
-  followMoney({ billing, calls, flows, endUntilOver: (call, ending) => relayedEnds.endUntilOver(call, ending) });
+  followMoney({
+    billing,
+    calls,
+    flows,
+    endUntilOver: (call, ending) => relayedEnds.endUntilOver(call, ending),
+  });
 
   const audioWatch = new AudioWatch({
-    rtpengine, calls, logger,
+    rtpengine,
+    calls,
+    logger,
     instance: config.INSTANCE_ID,
     legOf: (id) => flows.get(id)?.answeredLeg,
     isThere: (ends) => isThere(rpcs, ends),
@@ -306,57 +404,134 @@ export function createApp(config: Config, logger: Logger): App {
       await flow.hangup();
       return true;
     }
-    return relayedEnds.end(call, { hangup: { by: 'api', ...(call.answeredAt ? { cause: 'NORMAL_CLEARING' } : { cause: 'ORIGINATOR_CANCEL', sip_code: 487 }) } });
+    return relayedEnds.end(call, {
+      hangup: {
+        by: 'api',
+        ...(call.answeredAt ? { cause: 'NORMAL_CLEARING' } : { cause: 'ORIGINATOR_CANCEL', sip_code: 487 }),
+      },
+    });
   });
   const noteTries = owners.everywhere('tries', { body: triesBody, reply: z.boolean() }, tries.note);
   const listener = new EdgeListener({
-    decisions, logger,
+    decisions,
+    logger,
     metrics: registry,
     token: config.EDGE_TOKEN,
     observe: (seconds) => decisionSeconds.observe(seconds),
-    tried: ({ call: id, ...body }) => void noteTries({ id } as Call, body).catch((error: unknown) => logger.debug({ err: error, call: id }, 'what Kamailio tried for a call could not be noted')),
+    tried: ({ call: id, ...body }) =>
+      void noteTries({ id } as Call, body).catch((error: unknown) =>
+        logger.debug({ err: error, call: id }, 'what Kamailio tried for a call could not be noted'),
+      ),
   });
-  const replaceActions = owners.everywhere('actions', { body: actionsBody, reply: z.boolean() }, async (call, body) => (await flows.get(call.id)?.replace(stepsOf(body))) ?? false);
-  const controlRecording = owners.everywhere('recording', { body: recordingAction, reply: recordingReply, timeoutMs: 4000 }, recordingControl({
-    service: recordings, channelOf: (id) => flows.get(id)?.channel,
-  }));
+  const replaceActions = owners.everywhere(
+    'actions',
+    { body: actionsBody, reply: z.boolean() },
+    async (call, body) => (await flows.get(call.id)?.replace(stepsOf(body))) ?? false,
+  );
+  const controlRecording = owners.everywhere(
+    'recording',
+    { body: recordingAction, reply: recordingReply, timeoutMs: 4000 },
+    recordingControl({
+      service: recordings,
+      channelOf: (id) => flows.get(id)?.channel,
+    }),
+  );
 
   /** What dead media nodes had left when an earlier life of this process ended may not be ended yet. */
   const leftBehind = async (): Promise<void> => {
-    for (const call of await callStore.endedBy(NODE_LOST, new Date(Date.now() - LEFT_BEHIND_MS))) if (instanceOf(call.id) === config.INSTANCE_ID) dialogs.forsake(call);
+    for (const call of await callStore.endedBy(NODE_LOST, new Date(Date.now() - LEFT_BEHIND_MS)))
+      if (instanceOf(call.id) === config.INSTANCE_ID) dialogs.forsake(call);
   };
 
   const callService = new CallService({
     calls,
     store: callStore,
-    attemptsOf: async (id) => (await webhookStore.attemptsOfCall(id)).map(({ at, ...attempt }) => ({
-      at, kind: 'webhook.attempted', detail: { event: attempt.event, delivery_id: attempt.deliveryId, attempt: attempt.attempt, status: attempt.status, took_ms: attempt.tookMs, error: attempt.error },
-    })),
+    attemptsOf: async (id) =>
+      (await webhookStore.attemptsOfCall(id)).map(({ at, ...attempt }) => ({
+        at,
+        kind: 'webhook.attempted',
+        detail: {
+          event: attempt.event,
+          delivery_id: attempt.deliveryId,
+          attempt: attempt.attempt,
+          status: attempt.status,
+          took_ms: attempt.tookMs,
+          error: attempt.error,
+        },
+      })),
     // Kamailio can end a call whose process is away, too. Its record is finished when that process is back.
-    hangup: (call) => hangUp(call, {}).catch(async (error: unknown) => {
-      if (error instanceof ApiError && error.code === 'service_unavailable' && (await ender.end(call))) return true;
-      throw error;
-    }),
+    hangup: (call) =>
+      hangUp(call, {}).catch(async (error: unknown) => {
+        if (error instanceof ApiError && error.code === 'service_unavailable' && (await ender.end(call)))
+          return true;
+        throw error;
+      }),
   });
 
-  registerGauges(registry, { calls, admission, flows, decisions, dialogs, relayedEnds, journal, media, conferences, peers, limits, streams, rtpengine, recordings, billing, events: stream, webhooks: worker, authenticator, requests: requestLimits, syncs });
+  registerGauges(registry, {
+    calls,
+    admission,
+    flows,
+    decisions,
+    dialogs,
+    relayedEnds,
+    journal,
+    media,
+    conferences,
+    peers,
+    limits,
+    streams,
+    rtpengine,
+    recordings,
+    billing,
+    events: stream,
+    webhooks: worker,
+    authenticator,
+    requests: requestLimits,
+    syncs,
+  });
 
   const services = {
-    ids, onChange,
+    ids,
+    onChange,
     allowPrivate: guarded.allowPrivate,
     customerExists: async (id: string) => (await stores.customers.get(id)) !== undefined,
     applicationOwner: async (id: string) => (await stores.applications.get(id))?.customerId,
   };
-  const applications = new ApplicationService({ store: stores.applications, webhooks: deliveryLog, ...services });
-  const webhooks = new WebhookService({ store: deliveryLog, endpointOf, enable: (id) => applications.enableWebhook(id), wake: wakeWebhooks, fetch: guardedFetch.fetch, ids });
+  const applications = new ApplicationService({
+    store: stores.applications,
+    webhooks: deliveryLog,
+    ...services,
+  });
+  const webhooks = new WebhookService({
+    store: deliveryLog,
+    endpointOf,
+    enable: (id) => applications.enableWebhook(id),
+    wake: wakeWebhooks,
+    fetch: guardedFetch.fetch,
+    ids,
+  });
   const trunks = new TrunkService({ store: stores.trunks, ...services });
-  const trunkStates = new TrunkStates({ rpcs, directory, note: (id, status) => trunks.noteStatus(id, status), logger });
+  const trunkStates = new TrunkStates({
+    rpcs,
+    directory,
+    note: (id, status) => trunks.noteStatus(id, status),
+    logger,
+  });
   const idempotency = createIdempotency(db, secrets);
   const dayMs = 24 * 3600 * 1000;
-  const callRetention = new CallRetention({ store: callStore, keepers: [holdStore, recordingStore], days: config.CALL_RETENTION_DAYS });
+  const callRetention = new CallRetention({
+    store: callStore,
+    keepers: [holdStore, recordingStore],
+    days: config.CALL_RETENTION_DAYS,
+  });
   const retention = new Retention({
     kept: [
-      { name: 'webhook deliveries', purge: (limit) => deliveryLog.purge(new Date(Date.now() - config.WEBHOOK_RETENTION_DAYS * dayMs), limit) },
+      {
+        name: 'webhook deliveries',
+        purge: (limit) =>
+          deliveryLog.purge(new Date(Date.now() - config.WEBHOOK_RETENTION_DAYS * dayMs), limit),
+      },
       { name: 'calls', purge: (limit) => callRetention.purge(limit) },
       { name: 'idempotency keys', purge: (limit) => idempotency.purge(limit) },
     ],
@@ -366,32 +541,75 @@ export function createApp(config: Config, logger: Logger): App {
     endpoints: [
       ...callRoutes(callService),
       ...flowRoutes({ calls: callService, outbound, replace: replaceActions }),
-      ...recordingRoutes({ service: recordings, call: (id, scope) => callService.get(id, scope), control: controlRecording }),
+      ...recordingRoutes({
+        service: recordings,
+        call: (id, scope) => callService.get(id, scope),
+        control: controlRecording,
+      }),
       ...customerRoutes(new CustomerService({ store: stores.customers, ...services })),
       ...applicationRoutes(applications),
       ...webhookRoutes(webhooks),
       ...streamRoutes(),
       ...didRoutes(new DidService({ store: stores.dids, ...services })),
       ...trunkRoutes(trunks),
-      ...rateRoutes(new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange })),
+      ...rateRoutes(
+        new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange }),
+      ),
       ...edgeRoutes({
-        kamailios: syncs.map((sync) => ({ rpc: rpcs.find(({ url }) => url === sync.url) ?? new KamailioRpc(sync.url), synced: () => sync.synced })),
+        kamailios: syncs.map((sync) => ({
+          rpc: rpcs.find(({ url }) => url === sync.url) ?? new KamailioRpc(sync.url),
+          synced: () => sync.synced,
+        })),
         rtpengines: () => rtpengine.status(),
         mediaNodes: () => media.nodes(),
       }),
-      ...ledgerRoutes(new LedgerService({ store: new LedgerStore(db, lists), customer: (id) => stores.customers.get(id), ids })),
+      ...ledgerRoutes(
+        new LedgerService({
+          store: new LedgerStore(db, lists),
+          customer: (id) => stores.customers.get(id),
+          ids,
+        }),
+      ),
     ],
-    events: Object.values({ ...({ ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents } satisfies Record<CallEvent, EventDoc>), ...testEvent }),
+    events: Object.values({
+      ...({ ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents } satisfies Record<
+        CallEvent,
+        EventDoc
+      >),
+      ...testEvent,
+    }),
     authenticator,
     limits: requestLimits,
     idempotency,
     readiness: [
-      { name: 'database', check: () => db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')) },
+      {
+        name: 'database',
+        check: () =>
+          db.raw('SELECT 1').then(() => (journal.accepting ? undefined : 'calls cannot be written')),
+      },
       { name: 'redis', check: () => redis.ping().then(() => undefined) },
-      { name: 'limits', check: () => Promise.resolve(limits.open ? undefined : 'calls in progress are being counted') },
-      { name: 'media', check: () => Promise.resolve(media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected') },
-      { name: 'rtpengine', check: async () => ((await rtpengine.answers()) ? undefined : 'no rtpengine answers') },
-      { name: 'kamailio', check: () => Promise.resolve(syncs.some((sync) => sync.synced) ? undefined : `no kamailio has its tables${filled(syncs)}`) },
+      {
+        name: 'limits',
+        check: () => Promise.resolve(limits.open ? undefined : 'calls in progress are being counted'),
+      },
+      {
+        name: 'media',
+        check: () =>
+          Promise.resolve(
+            media.nodes().some((node) => node.connected) ? undefined : 'no media node is connected',
+          ),
+      },
+      {
+        name: 'rtpengine',
+        check: async () => ((await rtpengine.answers()) ? undefined : 'no rtpengine answers'),
+      },
+      {
+        name: 'kamailio',
+        check: () =>
+          Promise.resolve(
+            syncs.some((sync) => sync.synced) ? undefined : `no kamailio has its tables${filled(syncs)}`,
+          ),
+      },
     ],
     registry,
     logger,
@@ -417,8 +635,14 @@ export function createApp(config: Config, logger: Logger): App {
         await recordings.recover();
         const going = calls.live().filter(isLive);
         // A call's second legs are remembered by Redis alone.
-        await limits.start((id) => isLive(calls.get(id)), going.flatMap(({ id, direction, customerId, applicationId, trunkId }) =>
-          (direction === 'outbound' && applicationId ? [{ callId: id, leg: 0, customerId, applicationId, trunkId }] : [])));
+        await limits.start(
+          (id) => isLive(calls.get(id)),
+          going.flatMap(({ id, direction, customerId, applicationId, trunkId }) =>
+            direction === 'outbound' && applicationId
+              ? [{ callId: id, leg: 0, customerId, applicationId, trunkId }]
+              : [],
+          ),
+        );
       });
       changes.start();
       commits.start();
@@ -430,43 +654,75 @@ export function createApp(config: Config, logger: Logger): App {
       dialogs.start();
       audioState.start();
       audioWatch.start();
-      void leftBehind().catch((error: unknown) => logger.warn({ err: error }, 'calls whose media node has died could not be looked for'));
+      void leftBehind().catch((error: unknown) =>
+        logger.warn({ err: error }, 'calls whose media node has died could not be looked for'),
+      );
       worker.start();
       retention.start();
     },
     stop(ms) {
       decisions.drain();
       outbound.drain();
-      for (const part of [changes, stream, peers, conferences, dialogs, relayedEnds, audioState, audioWatch, trunkStates]) part.stop();
-      return stopInOrder([
-        { name: 'retention', share: 0.05, stop: () => retention.stop() },
-        { name: 'api', share: 0.25, stop: (patience) => closeServer(server, patience) },
-        { name: 'edge sync', share: 0.1, stop: () => Promise.all(syncs.map((sync) => sync.stop())) },
-        { name: 'route decisions', share: 0.05, stop: () => listener.close().then(() => decisions.stop()) },
-        { name: 'media', share: 0.05, stop: () => media.stop() },
-        { name: 'limits', share: 0.05, stop: () => limits.stop() },
-        { name: 'streams', share: 0.05, stop: () => streams.close().then(() => rtpengine.close()) },
-        // It waits for commits, so before the journal.
-        { name: 'recordings', share: 0.1, stop: (patience) => recordings.close(patience * GRACE) },
-        // It settles what has just ended.
-        { name: 'billing', share: 0.1, stop: () => billing.stop() },
-        { name: 'journal', share: 0.1, stop: async (patience) => {
-          const left = await journal.close(patience * GRACE);
-          if (left > 0) logger.error({ left }, 'changes of calls are lost: the database did not take them before the end');
-        } },
-        { name: 'webhooks', share: 0.05, stop: (patience) => worker.stop(patience * GRACE) },
-        { name: 'connections', share: 0.05, stop: () => {
-          guardedFetch.close();
-          redis.disconnect();
-          subscriber.disconnect();
-          return Promise.all([db.destroy(), lists.destroy()]);
-        } },
-      ], ms, logger);
+      for (const part of [
+        changes,
+        stream,
+        peers,
+        conferences,
+        dialogs,
+        relayedEnds,
+        audioState,
+        audioWatch,
+        trunkStates,
+      ])
+        part.stop();
+      return stopInOrder(
+        [
+          { name: 'retention', share: 0.05, stop: () => retention.stop() },
+          { name: 'api', share: 0.25, stop: (patience) => closeServer(server, patience) },
+          { name: 'edge sync', share: 0.1, stop: () => Promise.all(syncs.map((sync) => sync.stop())) },
+          { name: 'route decisions', share: 0.05, stop: () => listener.close().then(() => decisions.stop()) },
+          { name: 'media', share: 0.05, stop: () => media.stop() },
+          { name: 'limits', share: 0.05, stop: () => limits.stop() },
+          { name: 'streams', share: 0.05, stop: () => streams.close().then(() => rtpengine.close()) },
+          // It waits for commits, so before the journal.
+          { name: 'recordings', share: 0.1, stop: (patience) => recordings.close(patience * GRACE) },
+          // It settles what has just ended.
+          { name: 'billing', share: 0.1, stop: () => billing.stop() },
+          {
+            name: 'journal',
+            share: 0.1,
+            stop: async (patience) => {
+              const left = await journal.close(patience * GRACE);
+              if (left > 0)
+                logger.error(
+                  { left },
+                  'changes of calls are lost: the database did not take them before the end',
+                );
+            },
+          },
+          { name: 'webhooks', share: 0.05, stop: (patience) => worker.stop(patience * GRACE) },
+          {
+            name: 'connections',
+            share: 0.05,
+            stop: () => {
+              guardedFetch.close();
+              redis.disconnect();
+              subscriber.disconnect();
+              return Promise.all([db.destroy(), lists.destroy()]);
+            },
+          },
+        ],
+        ms,
+        logger,
+      );
     },
   };
 }
 
-/** Those that keep their own time get so much of what there is: they shall say themselves what they have not done. */
+/**
+ * Those that keep their own time get so much of what there is: they shall say themselves what they have not
+ * done.
+ */
 const GRACE = 0.9;
 
 /** Finishes what is being answered; connections that are still open after half of the time are cut. */

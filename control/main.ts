@@ -3,7 +3,8 @@ import { readConfig } from './config.ts';
 import { createLogger } from './lib/logger.ts';
 
 /**
- * Calls in progress survive the end of this process; what is waited for is the work that would otherwise be redone. Docker
+ * Calls in progress survive the end of this process; what is waited for is the work that would otherwise be
+ * redone. Docker
  * waits for longer: `stop_grace_period` in docker-compose.yml.
  */
 const DRAIN_MS = 10_000;
@@ -17,21 +18,33 @@ const stop = (signal: string): void => {
   if (stopping) return;
   stopping = true;
   logger.info({ signal }, 'stopping');
-  app.stop(DRAIN_MS).then(() => process.exit(0), (error: unknown) => {
-    logger.error({ err: error }, 'could not stop in order');
-    process.exit(1);
-  });
+  app.stop(DRAIN_MS).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      logger.error({ err: error }, 'could not stop in order');
+      process.exit(1);
+    },
+  );
 };
 process.on('SIGTERM', () => stop('SIGTERM'));
 process.on('SIGINT', () => stop('SIGINT'));
-process.on('unhandledRejection', (error) => logger.error({ err: error }, 'a promise was rejected and nobody listened'));
+process.on('unhandledRejection', (error) =>
+  logger.error({ err: error }, 'a promise was rejected and nobody listened'),
+);
 process.on('uncaughtException', (error) => {
   // The state of this process is not known any more. Its calls go on; the next life takes them over.
   logger.fatal({ err: error }, 'an error was not caught; leaving');
   process.exit(1);
 });
 
-app.start().then(() => logger.info({ http: `${config.HTTP_HOST}:${config.HTTP_PORT}`, edge: `${config.EDGE_HOST}:${config.EDGE_PORT}` }, 'ready'), (error: unknown) => {
-  logger.fatal({ err: error }, 'could not start');
-  process.exit(1);
-});
+app.start().then(
+  () =>
+    logger.info(
+      { http: `${config.HTTP_HOST}:${config.HTTP_PORT}`, edge: `${config.EDGE_HOST}:${config.EDGE_PORT}` },
+      'ready',
+    ),
+  (error: unknown) => {
+    logger.fatal({ err: error }, 'could not start');
+    process.exit(1);
+  },
+);

@@ -26,7 +26,10 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** The actions for a question of MiniVoice: its query has `call_id`, `from`, `to`, and after a gather `digits`. */
+/**
+ * The actions for a question of MiniVoice: its query has `call_id`, `from`, `to`, and after a gather
+ * `digits`.
+ */
 type Answer = (query: URLSearchParams, url: string) => unknown[];
 
 /** Keeps no more than so many ids of webhooks, to know repeated ones by. */
@@ -34,17 +37,23 @@ const REMEMBERED = 10_000;
 const LARGEST = 256 * 1024;
 
 /**
- * What the small examples have in common: an HTTP server that answers MiniVoice's questions, one function a path, and
- * takes its webhooks at `/webhooks`. The application's `answer_method` is GET, the default. Port 0 or none: a free one.
+ * What the small examples have in common: an HTTP server that answers MiniVoice's questions, one function a
+ * path, and
+ * takes its webhooks at `/webhooks`. The application's `answer_method` is GET, the default. Port 0 or none: a
+ * free one.
  */
-export async function serve(answers: Record<string, Answer>, { secret, port = 0, host = '127.0.0.1', publicUrl, onWebhook }: ServeOptions): Promise<Served> {
+export async function serve(
+  answers: Record<string, Answer>,
+  { secret, port = 0, host = '127.0.0.1', publicUrl, onWebhook }: ServeOptions,
+): Promise<Served> {
   const seen = new Set<string>();
   let url = publicUrl ?? '';
 
   const reply = async (request: IncomingMessage): Promise<[status: number, body: unknown]> => {
     const [path = '', query = ''] = (request.url ?? '').split('?', 2);
     const body = await read(request);
-    if (!verify(secret, request.headers, request.method === 'GET' ? query : body)) return [401, { error: 'bad signature' }];
+    if (!verify(secret, request.headers, request.method === 'GET' ? query : body))
+      return [401, { error: 'bad signature' }];
     if (path === '/webhooks') {
       // Deliveries may repeat: what was handled before is acknowledged and no more.
       const id = String(request.headers['x-minivoice-event-id']);
@@ -54,22 +63,30 @@ export async function serve(answers: Record<string, Answer>, { secret, port = 0,
       return [200, { ok: true }];
     }
     const answer = answers[path];
-    return answer ? [200, { actions: answer(new URLSearchParams(query), url) }] : [404, { error: 'not found' }];
+    return answer
+      ? [200, { actions: answer(new URLSearchParams(query), url) }]
+      : [404, { error: 'not found' }];
   };
 
   const server = createServer((request, response) => {
-    reply(request).catch((): [number, unknown] => [400, { error: 'bad request' }]).then(([status, body]) => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    }, () => response.destroy());
+    reply(request)
+      .catch((): [number, unknown] => [400, { error: 'bad request' }])
+      .then(
+        ([status, body]) => {
+          response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+        },
+        () => response.destroy(),
+      );
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve));
   url ||= `http://${host}:${(server.address() as AddressInfo).port}`;
   return {
     url,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 
@@ -78,8 +95,12 @@ export async function serveFromShell(start: (options: ServeOptions) => Promise<S
   const { PORT = '3000', HOST, WEBHOOK_SECRET, PUBLIC_URL } = process.env;
   if (!WEBHOOK_SECRET) throw new Error('WEBHOOK_SECRET is not set');
   const { url } = await start({
-    secret: WEBHOOK_SECRET, port: Number(PORT), host: HOST, publicUrl: PUBLIC_URL,
-    onWebhook: ({ created_at, event, call, data }) => console.log(created_at, call.id, event, JSON.stringify(data)),
+    secret: WEBHOOK_SECRET,
+    port: Number(PORT),
+    host: HOST,
+    publicUrl: PUBLIC_URL,
+    onWebhook: ({ created_at, event, call, data }) =>
+      console.log(created_at, call.id, event, JSON.stringify(data)),
   });
   console.log(`listening; answer_url ${url}/answer, webhook_url ${url}/webhooks`);
 }

@@ -4,6 +4,8 @@ import { step } from '../steps.ts';
 
 export async function down(): Promise<number> {
   const instance = new Instance(defaultHome());
-  await step('Stopping everything', async () => ((await instance.down()) ? 'Everything is stopped' : 'Nothing was running'));
+  await step('Stopping everything', async () =>
+    (await instance.down()) ? 'Everything is stopped' : 'Nothing was running',
+  );
   return 0;
 }

@@ -23,7 +23,9 @@ export async function up(): Promise<Status> {
     const running = (await instance.status())?.coordinates;
     const sip = `127.0.0.1:${settings.ports.sip}`;
     if (running && (running.sip !== sip || running.media.kind !== media.kind)) {
-      throw new Failure(`It runs already, with SIP on ${running.sip} and ${running.media.kind} media: say ./minivoice down first, or use another MINIVOICE_HOME.`);
+      throw new Failure(
+        `It runs already, with SIP on ${running.sip} and ${running.media.kind} media: say ./minivoice down first, or use another MINIVOICE_HOME.`,
+      );
     }
     return instance.whenReady();
   }
@@ -54,6 +56,8 @@ async function showParts(instance: Instance): Promise<void> {
 
 export async function upCommand(): Promise<number> {
   const { coordinates } = await up();
-  console.log(`\nMiniVoice is up: the API at ${coordinates.api}, SIP at ${coordinates.sip}. ./minivoice status tells more, ./minivoice down stops it.`);
+  console.log(
+    `\nMiniVoice is up: the API at ${coordinates.api}, SIP at ${coordinates.sip}. ./minivoice status tells more, ./minivoice down stops it.`,
+  );
   return 0;
 }

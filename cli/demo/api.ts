@@ -27,17 +27,32 @@ export class Api {
   async call<T>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: unknown): Promise<T> {
     const response = await fetch(this.#base + path, {
       method,
-      headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(10_000),
     });
-    const reply = (await response.json().catch(() => ({}))) as T & { error?: { code?: string; message?: string } };
-    if (!response.ok) throw new Refused(response.status, reply.error?.code ?? '', `${method} ${path}: ${reply.error?.message ?? response.status}`);
+    const reply = (await response.json().catch(() => ({}))) as T & {
+      error?: { code?: string; message?: string };
+    };
+    if (!response.ok)
+      throw new Refused(
+        response.status,
+        reply.error?.code ?? '',
+        `${method} ${path}: ${reply.error?.message ?? response.status}`,
+      );
     return reply;
   }
 
   /** As `call`, and undefined where the refusal has one of these codes. */
-  async unless<T>(codes: readonly string[], method: 'GET' | 'POST' | 'PATCH', path: string, body?: unknown): Promise<T | undefined> {
+  async unless<T>(
+    codes: readonly string[],
+    method: 'GET' | 'POST' | 'PATCH',
+    path: string,
+    body?: unknown,
+  ): Promise<T | undefined> {
     return this.call<T>(method, path, body).catch((error: unknown) => {
       if (error instanceof Refused && codes.includes(error.code)) return undefined;
       throw error;
@@ -46,7 +61,11 @@ export class Api {
 }
 
 /** Asks again and again until there is an answer. @throws Failure with `otherwise` after `limitMs`. */
-export async function eventually<T>(question: () => Promise<T | undefined>, limitMs: number, otherwise: string): Promise<T> {
+export async function eventually<T>(
+  question: () => Promise<T | undefined>,
+  limitMs: number,
+  otherwise: string,
+): Promise<T> {
   const until = Date.now() + limitMs;
   for (;;) {
     const answer = await question();

@@ -4,7 +4,8 @@ import { Failure } from '../failure.ts';
 import { commandIn, exists, folderOf, libraries, makeDebianRoot, type DebianRoot } from './debian-root.ts';
 
 /**
- * Kamailio and rtpengine. Debian 12 and 13 have a Kamailio without http_async_client, or one whose module spins
+ * Kamailio and rtpengine. Debian 12 and 13 have a Kamailio without http_async_client, or one whose module
+ * spins
  * (before 6.0.7), so both come from Debian forky.
  */
 export interface Edge {
@@ -18,7 +19,13 @@ const ROOT: DebianRoot = {
   title: 'Kamailio and rtpengine',
   name: 'edge-forky-1',
   suite: 'forky',
-  packages: ['kamailio', 'kamailio-extra-modules', 'kamailio-json-modules', 'kamailio-tls-modules', 'rtpengine-daemon'],
+  packages: [
+    'kamailio',
+    'kamailio-extra-modules',
+    'kamailio-json-modules',
+    'kamailio-tls-modules',
+    'rtpengine-daemon',
+  ],
   programs: ['usr/sbin/kamailio', 'usr/bin/rtpengine'],
   libraryFolders: ['kamailio'],
 };
@@ -40,26 +47,40 @@ export function isRecent(version: string): boolean {
 }
 
 async function usable(kamailioBin: string, modules: string, rtpengineBin: string): Promise<Edge | undefined> {
-  if (!(await exists(path.join(modules, 'http_async_client.so'))) || !(await exists(rtpengineBin))) return undefined;
+  if (!(await exists(path.join(modules, 'http_async_client.so'))) || !(await exists(rtpengineBin)))
+    return undefined;
   const version = kamailioVersion((await run(kamailioBin, ['-v'])).stdout);
-  return version && isRecent(version) ? { kamailioBin, modules, rtpengineBin, kamailioVersion: version } : undefined;
+  return version && isRecent(version)
+    ? { kamailioBin, modules, rtpengineBin, kamailioVersion: version }
+    : undefined;
 }
 
 async function inRoot(): Promise<Edge | undefined> {
   const lib = await libraries(folderOf(ROOT));
   if (!lib) return undefined;
-  return usable(commandIn(ROOT, 'kamailio'), path.join(lib, 'kamailio/modules'), commandIn(ROOT, 'rtpengine'));
+  return usable(
+    commandIn(ROOT, 'kamailio'),
+    path.join(lib, 'kamailio/modules'),
+    commandIn(ROOT, 'rtpengine'),
+  );
 }
 
 async function ofSystem(): Promise<Edge | undefined> {
-  const [kamailio, rtpengine, lib] = await Promise.all([which('kamailio'), which('rtpengine'), libraries('/')]);
-  return kamailio && rtpengine && lib ? usable(kamailio, path.join(lib, 'kamailio/modules'), rtpengine) : undefined;
+  const [kamailio, rtpengine, lib] = await Promise.all([
+    which('kamailio'),
+    which('rtpengine'),
+    libraries('/'),
+  ]);
+  return kamailio && rtpengine && lib
+    ? usable(kamailio, path.join(lib, 'kamailio/modules'), rtpengine)
+    : undefined;
 }
 
 /** What is there already: named by the environment, the machine's own, or the root in the cache folder. */
 export async function findEdge(): Promise<Edge | undefined> {
   const { KAMAILIO_BIN, KAMAILIO_MODULES, RTPENGINE_BIN } = process.env;
-  if (KAMAILIO_BIN && KAMAILIO_MODULES && RTPENGINE_BIN) return usable(KAMAILIO_BIN, KAMAILIO_MODULES, RTPENGINE_BIN);
+  if (KAMAILIO_BIN && KAMAILIO_MODULES && RTPENGINE_BIN)
+    return usable(KAMAILIO_BIN, KAMAILIO_MODULES, RTPENGINE_BIN);
   return (await ofSystem()) ?? inRoot();
 }
 
@@ -67,6 +88,9 @@ export async function findEdge(): Promise<Edge | undefined> {
 export async function makeEdgeRoot(): Promise<Edge> {
   await makeDebianRoot(ROOT, async () => (await inRoot()) !== undefined);
   const edge = await inRoot();
-  if (!edge) throw new Failure(`Debian forky has no Kamailio of version ${OLDEST.join('.')} or later with http_async_client.`);
+  if (!edge)
+    throw new Failure(
+      `Debian forky has no Kamailio of version ${OLDEST.join('.')} or later with http_async_client.`,
+    );
   return edge;
 }

@@ -29,19 +29,28 @@ export async function setUp(needs: { mysql?: boolean; networks?: boolean } = {})
   if (needs.networks) wanted.push('iproute', 'iptables');
   if (download) wanted.push('mmdebstrap', 'keyring');
   const missing = await missingTools(wanted);
-  if (missing.length > 0) await step(`${titleOf(missing)} from Debian packages`, () => installTools(missing), { long: true });
+  if (missing.length > 0)
+    await step(`${titleOf(missing)} from Debian packages`, () => installTools(missing), { long: true });
   if (!edge) {
-    await step('Kamailio and rtpengine from Debian forky, once', async () => {
-      edge = await makeEdgeRoot();
-      return `Kamailio ${edge.kamailioVersion} and rtpengine from Debian forky`;
-    }, { long: true });
+    await step(
+      'Kamailio and rtpengine from Debian forky, once',
+      async () => {
+        edge = await makeEdgeRoot();
+        return `Kamailio ${edge.kamailioVersion} and rtpengine from Debian forky`;
+      },
+      { long: true },
+    );
   }
   if (!edge) throw new Failure('Kamailio is not there.');
   if (needs.mysql && !mysql) {
-    await step('MySQL from Debian sid, once', async () => {
-      mysql = await makeMySqlRoot();
-      return `MySQL ${mysql.version} from Debian sid`;
-    }, { long: true });
+    await step(
+      'MySQL from Debian sid, once',
+      async () => {
+        mysql = await makeMySqlRoot();
+        return `MySQL ${mysql.version} from Debian sid`;
+      },
+      { long: true },
+    );
   }
   return { edge, redisServer: await redisServer(), ...(mysql ? { mysql } : {}) };
 }
@@ -52,12 +61,18 @@ async function redisServer(): Promise<string> {
   if (own) return own;
   const program = await which('redis-check-rdb');
   if (!program) throw new Failure('Redis is not there.');
-  const folder = path.join(cacheFolder(), `redis-${createHash('sha256').update(program).digest('hex').slice(0, 8)}`);
+  const folder = path.join(
+    cacheFolder(),
+    `redis-${createHash('sha256').update(program).digest('hex').slice(0, 8)}`,
+  );
   const link = path.join(folder, 'redis-server');
   await mkdir(folder, { recursive: true });
   await symlink(program, link).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  if (!(await run(link, ['--version'])).stdout.startsWith('Redis server')) throw new Failure('The Redis of this machine is packaged in a way that is not understood: install redis-server.');
+  if (!(await run(link, ['--version'])).stdout.startsWith('Redis server'))
+    throw new Failure(
+      'The Redis of this machine is packaged in a way that is not understood: install redis-server.',
+    );
   return link;
 }

@@ -59,8 +59,14 @@ export class Component {
 
   status(): ComponentStatus {
     return {
-      name: this.spec.name, title: this.spec.title, version: this.#version, pid: this.#ref?.pid ?? null,
-      healthy: this.#healthy, state: this.#state, restarts: this.#restarts, ...(this.#problem && !this.#healthy ? { problem: this.#problem } : {}),
+      name: this.spec.name,
+      title: this.spec.title,
+      version: this.#version,
+      pid: this.#ref?.pid ?? null,
+      healthy: this.#healthy,
+      state: this.#state,
+      restarts: this.#restarts,
+      ...(this.#problem && !this.#healthy ? { problem: this.#problem } : {}),
     };
   }
 
@@ -68,7 +74,10 @@ export class Component {
     return this.#log.tail(lines);
   }
 
-  /** Returns when it answers. @throws Failure when it ends first, or does not answer in time; it is then stopped. */
+  /**
+   * Returns when it answers.
+   * @throws Failure when it ends first, or does not answer in time; it is then stopped.
+   */
   async start(): Promise<void> {
     if (this.#wanted) return;
     this.#wanted = true;
@@ -82,15 +91,26 @@ export class Component {
       let progress: string | undefined;
       while (!(await this.#check())) {
         if (signal.aborted) throw new Failure(`${this.spec.title} was stopped before it was ready.`);
-        if (this.spec.command && !this.#child) throw new Failure(`${this.spec.title} did not start: ${this.#problem ?? 'it ended'}.`, this.tail(15));
+        if (this.spec.command && !this.#child)
+          throw new Failure(
+            `${this.spec.title} did not start: ${this.#problem ?? 'it ended'}.`,
+            this.tail(15),
+          );
         const now = this.spec.progress?.exec(this.#problem ?? '')?.[0];
         if (now !== undefined && now !== progress) until = Date.now() + this.spec.readyWithinMs;
         progress = now ?? progress;
-        if (Date.now() > until) throw new Failure(`${this.spec.title} was not ready after ${this.spec.readyWithinMs / 1000} s: ${this.#problem ?? 'no answer'}.`, this.tail(15));
+        if (Date.now() > until)
+          throw new Failure(
+            `${this.spec.title} was not ready after ${this.spec.readyWithinMs / 1000} s: ${this.#problem ?? 'no answer'}.`,
+            this.tail(15),
+          );
         await sleep(50, undefined, { signal }).catch(() => undefined);
       }
     } catch (error) {
-      const failure = error instanceof Failure ? error : new Failure(`${this.spec.title} did not start: ${(error as Error).message}.`, this.tail(15));
+      const failure =
+        error instanceof Failure
+          ? error
+          : new Failure(`${this.spec.title} did not start: ${(error as Error).message}.`, this.tail(15));
       await this.stop();
       throw failure;
     }
@@ -123,9 +143,15 @@ export class Component {
     if (!file) throw new Failure(`${program} is not there or cannot be run.`);
     const setpriv = await which('setpriv');
     if (signal.aborted) return;
-    // setpriv has the kernel end the part when the supervisor is killed; a group of its own lets us end what it leaves.
+    // setpriv has the kernel end the part when the supervisor is killed; a group of its own lets us end what
+    // it leaves.
     const command = setpriv ? [setpriv, '--pdeathsig', 'TERM', '--', file, ...args] : [file, ...args];
-    const child = spawn(command[0] ?? '', command.slice(1), { env: { ...inherited, ...this.spec.env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true, cwd: '/' });
+    const child = spawn(command[0] ?? '', command.slice(1), {
+      env: { ...inherited, ...this.spec.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      cwd: '/',
+    });
     this.#child = child;
     this.#startedAt = Date.now();
     child.stdout.setEncoding('utf8').on('data', (text: string) => this.#log.write(text));
@@ -134,7 +160,9 @@ export class Component {
       this.#problem = error.message;
       this.#ended(child, error.message);
     });
-    child.on('exit', (code, signal) => this.#ended(child, signal ? `ended by ${signal}` : `ended with code ${code}`));
+    child.on('exit', (code, signal) =>
+      this.#ended(child, signal ? `ended by ${signal}` : `ended with code ${code}`),
+    );
     if (child.pid !== undefined) this.#ref = await refOf(child.pid);
     this.#changed();
   }
@@ -169,7 +197,8 @@ export class Component {
       return;
     }
     const child = this.#child;
-    while (!signal.aborted && this.#child === child && !(await this.#check())) await sleep(100, undefined, { signal }).catch(() => undefined);
+    while (!signal.aborted && this.#child === child && !(await this.#check()))
+      await sleep(100, undefined, { signal }).catch(() => undefined);
   }
 
   /** Asks once. A part that answers is up, whatever it was before. */

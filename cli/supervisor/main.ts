@@ -3,7 +3,8 @@ import { homeAt } from '../home.ts';
 import type { Settings } from '../settings.ts';
 import { Supervisor } from './supervisor.ts';
 
-// Started in the background by `minivoice up` with the instance's home; its own output goes to logs/supervisor.log.
+// Started in the background by `minivoice up` with the instance's home; its own output goes to
+// logs/supervisor.log.
 const home = homeAt(process.argv[2] ?? '');
 const settings = JSON.parse(await readFile(home.config, 'utf8')) as Settings;
 const supervisor = new Supervisor(home, settings, () => process.exit(0));

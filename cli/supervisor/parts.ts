@@ -27,7 +27,8 @@ export interface PartSpec {
 
 /** The version of what comes from this repository. */
 async function ownVersion(): Promise<string> {
-  return (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }).version;
+  return (JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as { version: string })
+    .version;
 }
 
 /** The parts of an instance with their commands and environments, in the order of `settings.parts`. */
@@ -51,11 +52,22 @@ function redis(settings: Settings): PartSpec {
     title: 'Redis',
     command: [settings.tools.redisServer, file],
     async prepare() {
-      // In a file, since a command line can be read by everybody. Nothing is kept on disk: Redis holds what can be rebuilt.
-      await writePrivate(file, [
-        'bind 127.0.0.1', `port ${settings.ports.redis}`, `requirepass ${settings.secrets.redisPassword}`,
-        `dir "${home.data}"`, 'save ""', 'appendonly no', 'daemonize no', 'loglevel notice', '',
-      ].join('\n'));
+      // In a file, since a command line can be read by everybody. Nothing is kept on disk: Redis holds what
+      // can be rebuilt.
+      await writePrivate(
+        file,
+        [
+          'bind 127.0.0.1',
+          `port ${settings.ports.redis}`,
+          `requirepass ${settings.secrets.redisPassword}`,
+          `dir "${home.data}"`,
+          'save ""',
+          'appendonly no',
+          'daemonize no',
+          'loglevel notice',
+          '',
+        ].join('\n'),
+      );
     },
     probe: () => probeRedis(settings.ports.redis, settings.secrets.redisPassword),
     readyWithinMs: 15_000,
@@ -106,10 +118,16 @@ function media(settings: Settings): PartSpec[] {
     const suffix = i === 0 ? '' : `-${i + 1}`;
     const title = i === 0 ? '' : ` ${i + 1}`;
     const env = {
-      FREESWITCH_SIP_IP: '127.0.0.1', FREESWITCH_SIP_PORT: String(sip), FREESWITCH_SIP_ACL: '127.0.0.0/8',
-      FREESWITCH_RTP_START: String(rtp.first), FREESWITCH_RTP_END: String(rtp.last),
-      FREESWITCH_ESL_IP: '127.0.0.1', FREESWITCH_ESL_PORT: String(esl), FREESWITCH_ESL_ACL: '127.0.0.0/8',
-      FREESWITCH_ESL_PASSWORD: secrets.eslPassword, FREESWITCH_MAX_SESSIONS: '1000',
+      FREESWITCH_SIP_IP: '127.0.0.1',
+      FREESWITCH_SIP_PORT: String(sip),
+      FREESWITCH_SIP_ACL: '127.0.0.0/8',
+      FREESWITCH_RTP_START: String(rtp.first),
+      FREESWITCH_RTP_END: String(rtp.last),
+      FREESWITCH_ESL_IP: '127.0.0.1',
+      FREESWITCH_ESL_PORT: String(esl),
+      FREESWITCH_ESL_ACL: '127.0.0.0/8',
+      FREESWITCH_ESL_PASSWORD: secrets.eslPassword,
+      FREESWITCH_MAX_SESSIONS: '1000',
     };
     const probe = (): Promise<string> => probeMedia(esl, secrets.eslPassword);
     if (choice.kind === 'embedded') {
@@ -124,18 +142,41 @@ function media(settings: Settings): PartSpec[] {
         stopWithinMs: 5_000,
       };
     }
-    const folders = ['log', 'run', 'db', 'temp', 'scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
+    const folders = [
+      'log',
+      'run',
+      'db',
+      'temp',
+      'scripts',
+      'htdocs',
+      'grammar',
+      'certs',
+      'sounds',
+      'storage',
+      'cache',
+      'recordings',
+    ];
     const at = (name: string): string => path.join(home.data, `freeswitch${suffix}`, name);
     return {
       name: `media${suffix}`,
       title: `FreeSWITCH${title}`,
-      command: [choice.binary, '-nf', '-nc', '-nonat', '-conf', path.join(REPOSITORY, 'freeswitch/conf'), ...folders.flatMap((name) => [`-${name}`, at(name)])],
+      command: [
+        choice.binary,
+        '-nf',
+        '-nc',
+        '-nonat',
+        '-conf',
+        path.join(REPOSITORY, 'freeswitch/conf'),
+        ...folders.flatMap((name) => [`-${name}`, at(name)]),
+      ],
       env,
       async prepare() {
-        // Private, because FreeSWITCH writes its expanded configuration, password included, into its log folder.
+        // Private, because FreeSWITCH writes its expanded configuration, password included, into its log
+        // folder.
         for (const name of folders) await mkdir(at(name), { recursive: true, mode: 0o700 });
         const shown = path.join(home.logs, `freeswitch${suffix}.log`);
-        if (!(await exists(shown))) await rm(shown, { force: true }).then(() => symlink(at('log/freeswitch.log'), shown));
+        if (!(await exists(shown)))
+          await rm(shown, { force: true }).then(() => symlink(at('log/freeswitch.log'), shown));
       },
       probe,
       readyWithinMs: 60_000,
@@ -153,9 +194,19 @@ function kamailio(settings: Settings): PartSpec {
     title: 'Kamailio',
     command: [path.join(REPOSITORY, 'kamailio/start.sh')],
     env: {
-      MINIVOICE_PROFILE: 'development', KAMAILIO_BIN: tools.edge.kamailioBin, KAMAILIO_MODULES: tools.edge.modules, KAMAILIO_RUN_DIR: runDir, KAMAILIO_WORKERS: '2',
-      SIP_IP: '127.0.0.1', SIP_PORT: String(ports.sip), RPC_IP: '127.0.0.1', RPC_PORT: String(ports.rpc),
-      CONTROL_URL: edge, CONTROL_IPS: '127.0.0.1', EDGE_TOKEN: edge_token, RTPENGINE_SOCK: `udp:127.0.0.1:${ports.rtpengine}`,
+      MINIVOICE_PROFILE: 'development',
+      KAMAILIO_BIN: tools.edge.kamailioBin,
+      KAMAILIO_MODULES: tools.edge.modules,
+      KAMAILIO_RUN_DIR: runDir,
+      KAMAILIO_WORKERS: '2',
+      SIP_IP: '127.0.0.1',
+      SIP_PORT: String(ports.sip),
+      RPC_IP: '127.0.0.1',
+      RPC_PORT: String(ports.rpc),
+      CONTROL_URL: edge,
+      CONTROL_IPS: '127.0.0.1',
+      EDGE_TOKEN: edge_token,
+      RTPENGINE_SOCK: `udp:127.0.0.1:${ports.rtpengine}`,
       MEDIA_NODES: media_nodes.map((node) => node.replace(/:\d+:/, ':')).join(','),
     },
     prepare: async () => void (await mkdir(runDir, { recursive: true })),
@@ -177,10 +228,23 @@ export function control(settings: Settings): PartSpec {
     env: {
       MINIVOICE_PROFILE: 'development',
       ...settings.environment,
-      HTTP_HOST: '127.0.0.1', HTTP_PORT: String(ports.api), ADMIN_TOKEN: at.admin_token, SECRET_KEY: secrets.secretKey,
-      DATABASE_URL: at.database_url, REDIS_URL: at.redis_url, EDGE_HOST: '127.0.0.1', EDGE_PORT: String(ports.edge), EDGE_TOKEN: at.edge_token,
-      KAMAILIO_RPC_URLS: at.rpc, KAMAILIO_SIP: at.sip, FREESWITCH_NODES: at.media_nodes.join(','), FREESWITCH_ESL_PASSWORD: at.esl.password, MEDIA_FILES_DIR: at.media_files_dir,
-      RTPENGINE_NG: at.rtpengine_ng, STREAM_RTP_HOST: '127.0.0.1', STREAM_RTP_PORTS: `${ports.streams.first}-${ports.streams.last}`,
+      HTTP_HOST: '127.0.0.1',
+      HTTP_PORT: String(ports.api),
+      ADMIN_TOKEN: at.admin_token,
+      SECRET_KEY: secrets.secretKey,
+      DATABASE_URL: at.database_url,
+      REDIS_URL: at.redis_url,
+      EDGE_HOST: '127.0.0.1',
+      EDGE_PORT: String(ports.edge),
+      EDGE_TOKEN: at.edge_token,
+      KAMAILIO_RPC_URLS: at.rpc,
+      KAMAILIO_SIP: at.sip,
+      FREESWITCH_NODES: at.media_nodes.join(','),
+      FREESWITCH_ESL_PASSWORD: at.esl.password,
+      MEDIA_FILES_DIR: at.media_files_dir,
+      RTPENGINE_NG: at.rtpengine_ng,
+      STREAM_RTP_HOST: '127.0.0.1',
+      STREAM_RTP_PORTS: `${ports.streams.first}-${ports.streams.last}`,
     },
     async prepare() {
       await makeFolders(homeAt(settings.home));

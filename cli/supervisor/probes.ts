@@ -20,7 +20,11 @@ export async function probeDatabase(url: string): Promise<string> {
 }
 
 /** Talks over TCP until `enough` finds what it looks for in all that was received. */
-function converse(port: number, first: string, enough: (received: string, say: (text: string) => void) => string | undefined): Promise<string> {
+function converse(
+  port: number,
+  first: string,
+  enough: (received: string, say: (text: string) => void) => string | undefined,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', timeout: LIMIT_MS });
     let received = '';
@@ -72,7 +76,9 @@ export function probeRtpengine(port: number): Promise<string> {
     };
     const timer = setTimeout(() => end(new Error('no answer')), LIMIT_MS);
     socket.on('error', end);
-    socket.on('message', (message) => end(message.toString().includes('4:pong') ? undefined : new Error('not a pong')));
+    socket.on('message', (message) =>
+      end(message.toString().includes('4:pong') ? undefined : new Error('not a pong')),
+    );
     ask();
   });
 }
@@ -86,7 +92,8 @@ export function probeMedia(port: number, password: string, host = '127.0.0.1'): 
       asked = true;
       say(`auth ${password}\n\napi version\n\n`);
     }
-    if (/-ERR invalid|rude-rejection/.test(received)) throw new Error('the password or the address was refused');
+    if (/-ERR invalid|rude-rejection/.test(received))
+      throw new Error('the password or the address was refused');
     const version = /Content-Type: api\/response\n(?:.*\n)*?\n(.+)/.exec(received)?.[1];
     return version && (/Version (\d[\w.]*)/i.exec(version)?.[1] ?? version.trim());
   });
@@ -94,9 +101,17 @@ export function probeMedia(port: number, password: string, host = '127.0.0.1'): 
 
 export async function probeKamailio(rpcUrl: string): Promise<string> {
   const body = JSON.stringify({ jsonrpc: '2.0', method: 'core.version', id: 1 });
-  const response = await fetch(rpcUrl, { method: 'POST', body, headers: { 'content-type': 'application/json' }, signal: AbortSignal.timeout(LIMIT_MS) });
+  const response = await fetch(rpcUrl, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json' },
+    signal: AbortSignal.timeout(LIMIT_MS),
+  });
   const text = await response.text();
-  return /kamailio \(?(\d+\.\d+\.\d+)/.exec(text)?.[1] ?? Promise.reject(new Error(`unexpected reply: ${text.slice(0, 200)}`));
+  return (
+    /kamailio \(?(\d+\.\d+\.\d+)/.exec(text)?.[1] ??
+    Promise.reject(new Error(`unexpected reply: ${text.slice(0, 200)}`))
+  );
 }
 
 /** /readyz says in its body what is missing. */

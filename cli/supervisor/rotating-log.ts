@@ -29,7 +29,7 @@ export class RotatingLog {
     const lines = (this.#rest + chunk).split('\n');
     this.#rest = lines.pop() ?? '';
     // A part that never ends its line must not fill the memory.
-    if (this.#rest.length > 65536) lines.push(this.#rest.slice(0, 65536)), (this.#rest = '');
+    if (this.#rest.length > 65536) (lines.push(this.#rest.slice(0, 65536)), (this.#rest = ''));
     if (lines.length === 0) return;
     this.#tail.push(...lines.filter((line) => line.trim() !== ''));
     this.#tail.splice(0, this.#tail.length - 50);

@@ -10,7 +10,10 @@ import { partsOf } from './parts.ts';
 import type { Reply, Request, Status, SupervisorState } from './protocol.ts';
 import { RotatingLog } from './rotating-log.ts';
 
-/** Starts the parts of one instance in order, keeps them running, tells about them, and stops them in the opposite order. */
+/**
+ * Starts the parts of one instance in order, keeps them running, tells about them, and stops them in the
+ * opposite order.
+ */
 export class Supervisor {
   readonly #home: Home;
   readonly #settings: Settings;
@@ -80,16 +83,30 @@ export class Supervisor {
       pid: process.pid,
       coordinates: coordinatesOf(this.#settings),
       components: this.#components.map((component) => component.status()),
-      ...(this.#failure ? { failure: { sentence: this.#failure.message, ...(this.#failure.log ? { log: this.#failure.log } : {}) } } : {}),
+      ...(this.#failure
+        ? {
+            failure: {
+              sentence: this.#failure.message,
+              ...(this.#failure.log ? { log: this.#failure.log } : {}),
+            },
+          }
+        : {}),
     };
   }
 
   /** Writes down who runs, one write at a time and the newest state last. */
   #record(): Promise<void> {
-    this.#writing = this.#writing.then(async () => {
-      const parts = this.#components.map((component) => component.process).filter((ref) => ref !== undefined);
-      await writePrivate(this.#home.processes, JSON.stringify({ supervisor: await refOf(process.pid), parts }));
-    }).catch((error: Error) => console.error(error.message));
+    this.#writing = this.#writing
+      .then(async () => {
+        const parts = this.#components
+          .map((component) => component.process)
+          .filter((ref) => ref !== undefined);
+        await writePrivate(
+          this.#home.processes,
+          JSON.stringify({ supervisor: await refOf(process.pid), parts }),
+        );
+      })
+      .catch((error: Error) => console.error(error.message));
     return this.#writing;
   }
 
@@ -107,10 +124,15 @@ export class Supervisor {
       socket.on('error', () => undefined);
     });
     this.#server = server;
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(this.#home.socket, resolve));
+    await new Promise<void>((resolve, reject) =>
+      server.once('error', reject).listen(this.#home.socket, resolve),
+    );
   }
 
-  /** A name in the abstract namespace (unix(7)) belongs to one process, and goes with it however it ends. @throws Error when taken. */
+  /**
+   * A name in the abstract namespace (unix(7)) belongs to one process, and goes with it however it ends.
+   * @throws Error when taken.
+   */
   #takeLock(): Promise<void> {
     const lock = createServer((socket) => socket.destroy());
     lock.unref();

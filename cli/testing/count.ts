@@ -5,15 +5,24 @@ import type { Count } from './suites.ts';
 const PATIENCE_MS = 5000;
 
 // Without this there are no `exit` events, by which tests end the programs they have started.
-for (const [signal, code] of [['SIGTERM', 143], ['SIGHUP', 129]] as const) process.once(signal, () => process.exit(code));
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const)
+  process.once(signal, () => process.exit(code));
 
 const failed = new Map<string, string>();
 const triedAgain = new Map<string, string>();
 
-/** Required by mocha beside the tests: notes by name which tests and hooks fail. Mocha passes the runner as `this`. */
+/**
+ * Required by mocha beside the tests: notes by name which tests and hooks fail. Mocha passes the runner as
+ * `this`.
+ */
 export function mochaGlobalSetup(this: Runner): void {
-  const noteIn = (notes: Map<string, string>) => (test: Pick<Test, 'fullTitle'>, error: Error): void =>
-    void notes.set(test.fullTitle(), String(error.message).split('\n', 1)[0] ?? '');
+  const noteIn =
+    (notes: Map<string, string>) =>
+    (test: Pick<Test, 'fullTitle'>, error: Error): void =>
+      void notes.set(test.fullTitle(), String(error.message).split('\n', 1)[0] ?? '');
   this.on('fail', noteIn(failed));
   this.on('retry', noteIn(triedAgain));
 }
@@ -25,13 +34,18 @@ export function mochaGlobalTeardown(this: Runner): void {
   for (const title of failed.keys()) triedAgain.delete(title);
   const problems = [
     ...[...failed].map(([title, error]) => `Failed: ${title}: ${error}`),
-    ...[...triedAgain].map(([title, error]) => `Passed only when it was tried again, which is a fault too: ${title}: ${error}`),
+    ...[...triedAgain].map(
+      ([title, error]) => `Passed only when it was tried again, which is a fault too: ${title}: ${error}`,
+    ),
   ];
   const count: Count = { passed: passes, failed: failures, skipped: pending, problems };
   if (file) writeFileSync(file, JSON.stringify(count));
-  // A test that leaves something open must not hold up the suites behind it. Mocha sets the exit code itself on the way out.
+  // A test that leaves something open must not hold up the suites behind it. Mocha sets the exit code itself
+  // on the way out.
   setTimeout(() => {
-    console.error(`The tests are done, but they left something open: ${process.getActiveResourcesInfo().join(', ')}.`);
+    console.error(
+      `The tests are done, but they left something open: ${process.getActiveResourcesInfo().join(', ')}.`,
+    );
     process.exit();
   }, PATIENCE_MS).unref();
 }

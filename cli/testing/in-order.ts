@@ -5,7 +5,10 @@ export interface Voice {
   end(): void;
 }
 
-/** Shows what goes on at the same time one after the other: the first at once, each other one when those before it have ended. */
+/**
+ * Shows what goes on at the same time one after the other: the first at once, each other one when those
+ * before it have ended.
+ */
 export function inOrder(count: number, show: (text: string) => void): Voice[] {
   const kept = Array.from({ length: count }, () => '');
   const over = kept.map(() => false);

@@ -8,7 +8,9 @@ import { freeBase } from '../ports.ts';
 import { coordinatesOf, settingsFor, type Coordinates, type InstanceOptions } from '../settings.ts';
 import type { Tools } from '../setup/index.ts';
 
-/** Out of the way of the default instance (20000…) and of the ports the kernel gives to clients (32768…60999). */
+/**
+ * Out of the way of the default instance (20000…) and of the ports the kernel gives to clients (32768…60999).
+ */
 const BASES = [23000, 26000, 29000, 17000, 14000, 61000];
 
 /** One after the other: ports are free until somebody listens on them. */
@@ -19,11 +21,18 @@ export interface PrivateInstance {
   coordinates: Coordinates;
   /** A JSON file of the coordinates and components. */
   statusFile: string;
-  /** Ends it and removes its folder. @param keepLogsAs a name under .minivoice/test-logs. @returns where the logs are then. */
+  /**
+   * Ends it and removes its folder.
+   * @param keepLogsAs a name under .minivoice/test-logs.
+   * @returns where the logs are then.
+   */
   end: (keepLogsAs?: string) => Promise<string | undefined>;
 }
 
-export async function privateInstance(tools: Tools, options: Omit<InstanceOptions, 'base'> = {}): Promise<PrivateInstance> {
+export async function privateInstance(
+  tools: Tools,
+  options: Omit<InstanceOptions, 'base'> = {},
+): Promise<PrivateInstance> {
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-'));
   const home = homeAt(folder);
   const instance = new Instance(home);
@@ -68,7 +77,11 @@ async function createTestDatabase(url: string): Promise<void> {
 /** What tests and benchmarks see of it, and of the programs an instance is made of. */
 export function environmentFor(tools: Tools, instance?: PrivateInstance): Record<string, string> {
   const { edge } = tools;
-  const programs = { KAMAILIO_BIN: edge.kamailioBin, KAMAILIO_MODULES: edge.modules, RTPENGINE_BIN: edge.rtpengineBin };
+  const programs = {
+    KAMAILIO_BIN: edge.kamailioBin,
+    KAMAILIO_MODULES: edge.modules,
+    RTPENGINE_BIN: edge.rtpengineBin,
+  };
   if (!instance) return programs;
   const { database_url, redis_url } = instance.coordinates;
   return {

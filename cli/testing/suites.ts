@@ -16,30 +16,52 @@ export interface Count {
 
 export const NONE: Count = { passed: 0, failed: 0, skipped: 0 };
 
-export const sum = (counts: Count[]): Count => counts.reduce((a, b) => ({
-  passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped,
-  problems: [...(a.problems ?? []), ...(b.problems ?? [])],
-}), NONE);
+export const sum = (counts: Count[]): Count =>
+  counts.reduce(
+    (a, b) => ({
+      passed: a.passed + b.passed,
+      failed: a.failed + b.failed,
+      skipped: a.skipped + b.skipped,
+      problems: [...(a.problems ?? []), ...(b.problems ?? [])],
+    }),
+    NONE,
+  );
 
 /** The closing line, alone on its line, that people and CI read. */
-export const closingLine = ({ passed, failed, skipped }: Count): string => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+export const closingLine = ({ passed, failed, skipped }: Count): string =>
+  `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 
 /** A suite that hangs is ended, and has failed. */
 const LIMIT_MS = 40 * 60_000;
 
 const module = (name: string): string => path.join(REPOSITORY, 'node_modules', name);
 
-/** The type checker and the linter; each counts as one test. @param say where what they say goes, instead of this terminal */
+/**
+ * The type checker and the linter; each counts as one test.
+ * @param say where what they say goes, instead of this terminal
+ */
 export async function runChecks(say?: Say): Promise<Count> {
   const check = async (title: string, args: string[]): Promise<Count> => {
     let output = '';
-    const passed = await step(title, async () => {
-      const result = await run(process.execPath, args, { cwd: REPOSITORY });
-      output = result.stdout + result.stderr;
-      if (result.code !== 0) throw new Error(title);
-    }, { long: true, say }).then(() => true, () => false);
+    const passed = await step(
+      title,
+      async () => {
+        const result = await run(process.execPath, args, { cwd: REPOSITORY });
+        output = result.stdout + result.stderr;
+        if (result.code !== 0) throw new Error(title);
+      },
+      { long: true, say },
+    ).then(
+      () => true,
+      () => false,
+    );
     if (!passed) (say ?? aloud)(`${output}\n`);
-    return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0, problems: passed ? [] : [`Failed: ${title}`] };
+    return {
+      passed: passed ? 1 : 0,
+      failed: passed ? 0 : 1,
+      skipped: 0,
+      problems: passed ? [] : [`Failed: ${title}`],
+    };
   };
   return sum([
     await check('Types (tsc)', [module('typescript/bin/tsc'), '-p', '.']),
@@ -51,7 +73,12 @@ export async function runChecks(say?: Say): Promise<Count> {
  * Runs mocha on folders of `test/`, such as `unit` or `integration/billing`.
  * @param say where what it says goes, instead of this terminal
  */
-export async function runSuite(suites: readonly string[], env: Record<string, string>, args: string[], say?: Say): Promise<Count> {
+export async function runSuite(
+  suites: readonly string[],
+  env: Record<string, string>,
+  args: string[],
+  say?: Say,
+): Promise<Count> {
   for (const suite of suites) {
     const files = await readdir(path.join(REPOSITORY, 'test', suite), { recursive: true }).catch(() => []);
     if (files.some((name) => name.endsWith('.test.ts'))) continue;
@@ -62,9 +89,21 @@ export async function runSuite(suites: readonly string[], env: Record<string, st
   const report = path.join(folder, 'count.json');
   try {
     const colors = say && process.stdout.isTTY ? ['--color'] : [];
-    const code = await foreground([module('mocha/bin/mocha.js'), '--require', './cli/testing/count.ts', ...colors, ...args, ...suites.map((suite) => `test/${suite}/**/*.test.ts`)], {
-      ...env, MINIVOICE_TEST_COUNT: report,
-    }, say);
+    const code = await foreground(
+      [
+        module('mocha/bin/mocha.js'),
+        '--require',
+        './cli/testing/count.ts',
+        ...colors,
+        ...args,
+        ...suites.map((suite) => `test/${suite}/**/*.test.ts`),
+      ],
+      {
+        ...env,
+        MINIVOICE_TEST_COUNT: report,
+      },
+      say,
+    );
     const text = await readFile(report, 'utf8').catch(() => undefined);
     const count = text ? (JSON.parse(text) as Count) : NONE;
     // Mocha counts no test where a file could not even be loaded.
@@ -84,8 +123,14 @@ const CLOSE_MS = 2000;
 export function foreground(args: string[], env: Record<string, string>, say?: Say): Promise<number> {
   return new Promise((resolve) => {
     const out = say ? 'pipe' : 'inherit';
-    const child = spawn(process.execPath, args, { cwd: REPOSITORY, env: { ...process.env, ...env }, stdio: ['ignore', out, out], detached: true });
-    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => say?.(text));
+    const child = spawn(process.execPath, args, {
+      cwd: REPOSITORY,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', out, out],
+      detached: true,
+    });
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => say?.(text));
     const toGroup = (signal: NodeJS.Signals): void => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, signal);

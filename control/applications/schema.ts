@@ -14,7 +14,8 @@ export interface Application {
   readonly fallbackUrl: string | undefined;
   readonly webhookUrl: string | undefined;
   /**
-   * Every secret that signs right now, the current one first, then the previous one while it is still valid; empty
+   * Every secret that signs right now, the current one first, then the previous one while it is still valid;
+   * empty
    * where deliveries are not signed. Decrypted when first read: read it when signing, and do not copy it.
    */
   readonly webhookSecrets: readonly string[];
@@ -33,67 +34,96 @@ const name = displayName;
 const url = z.string().min(1).max(2048).meta({ format: 'uri' });
 const answerMethod = z.enum(['GET', 'POST']);
 const status = z.enum(['active', 'disabled']);
-const webhookSecret = z.string().min(8).max(256).regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+const webhookSecret = z
+  .string()
+  .min(8)
+  .max(256)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
 
 // An application can only ever use what its customer may, so its own limits are the customer's to set.
-const maxCps = z.int().min(1).max(10_000).describe('outbound calls per second of this application, inside the limit of the customer');
-const maxConcurrent = z.int().min(1).max(100_000).describe('outbound calls at a time of this application, inside the limit of the customer');
+const maxCps = z
+  .int()
+  .min(1)
+  .max(10_000)
+  .describe('outbound calls per second of this application, inside the limit of the customer');
+const maxConcurrent = z
+  .int()
+  .min(1)
+  .max(100_000)
+  .describe('outbound calls at a time of this application, inside the limit of the customer');
 
-export const applicationCreate = z.strictObject({
-  name,
-  answer_url: url.optional(),
-  answer_method: answerMethod.default('GET'),
-  fallback_url: url.optional(),
-  webhook_url: url.optional(),
-  webhook_secret: webhookSecret.optional(),
-  max_cps: maxCps.optional(),
-  max_concurrent: maxConcurrent.optional(),
-}).meta({ id: 'ApplicationCreate' });
+export const applicationCreate = z
+  .strictObject({
+    name,
+    answer_url: url.optional(),
+    answer_method: answerMethod.default('GET'),
+    fallback_url: url.optional(),
+    webhook_url: url.optional(),
+    webhook_secret: webhookSecret.optional(),
+    max_cps: maxCps.optional(),
+    max_concurrent: maxConcurrent.optional(),
+  })
+  .meta({ id: 'ApplicationCreate' });
 
 /** null takes an optional field away. */
-export const applicationPatch = z.strictObject({
-  name,
-  answer_url: url.nullable(),
-  answer_method: answerMethod,
-  fallback_url: url.nullable(),
-  webhook_url: url.nullable(),
-  webhook_secret: webhookSecret.nullable(),
-  max_cps: maxCps.nullable(),
-  max_concurrent: maxConcurrent.nullable(),
-  status,
-}).partial().meta({ id: 'ApplicationPatch' });
+export const applicationPatch = z
+  .strictObject({
+    name,
+    answer_url: url.nullable(),
+    answer_method: answerMethod,
+    fallback_url: url.nullable(),
+    webhook_url: url.nullable(),
+    webhook_secret: webhookSecret.nullable(),
+    max_cps: maxCps.nullable(),
+    max_concurrent: maxConcurrent.nullable(),
+    status,
+  })
+  .partial()
+  .meta({ id: 'ApplicationPatch' });
 
-export const rotateKey = z.strictObject({
-  grace_seconds: z.int().min(0).max(86_400).default(0).describe('how long the old key goes on working'),
-}).meta({ id: 'RotateKey' });
+export const rotateKey = z
+  .strictObject({
+    grace_seconds: z.int().min(0).max(86_400).default(0).describe('how long the old key goes on working'),
+  })
+  .meta({ id: 'RotateKey' });
 
-export const rotateWebhookSecret = z.strictObject({
-  webhook_secret: webhookSecret.optional().describe('generated when left out, and then shown in this reply only'),
-}).meta({ id: 'RotateWebhookSecret' });
+export const rotateWebhookSecret = z
+  .strictObject({
+    webhook_secret: webhookSecret
+      .optional()
+      .describe('generated when left out, and then shown in this reply only'),
+  })
+  .meta({ id: 'RotateWebhookSecret' });
 
-export const applicationReply = z.strictObject({
-  id: z.string(),
-  customer_id: z.string(),
-  name: z.string(),
-  answer_url: z.string().optional(),
-  answer_method: answerMethod,
-  fallback_url: z.string().optional(),
-  webhook_url: z.string().optional(),
-  webhook_health: healthReply.optional().describe('where there is a webhook_url'),
-  max_cps: maxCps.optional(),
-  max_concurrent: maxConcurrent.optional(),
-  status,
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-}).meta({ id: 'Application' });
+export const applicationReply = z
+  .strictObject({
+    id: z.string(),
+    customer_id: z.string(),
+    name: z.string(),
+    answer_url: z.string().optional(),
+    answer_method: answerMethod,
+    fallback_url: z.string().optional(),
+    webhook_url: z.string().optional(),
+    webhook_health: healthReply.optional().describe('where there is a webhook_url'),
+    max_cps: maxCps.optional(),
+    max_concurrent: maxConcurrent.optional(),
+    status,
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Application' });
 
-export const applicationWithKeyReply = applicationReply.extend({
-  api_key: z.string().describe('shown in this reply only'),
-}).meta({ id: 'ApplicationWithKey' });
+export const applicationWithKeyReply = applicationReply
+  .extend({
+    api_key: z.string().describe('shown in this reply only'),
+  })
+  .meta({ id: 'ApplicationWithKey' });
 
-export const applicationWithSecretReply = applicationReply.extend({
-  webhook_secret: z.string().optional().describe('present when it was generated; shown in this reply only'),
-}).meta({ id: 'ApplicationWithSecret' });
+export const applicationWithSecretReply = applicationReply
+  .extend({
+    webhook_secret: z.string().optional().describe('present when it was generated; shown in this reply only'),
+  })
+  .meta({ id: 'ApplicationWithSecret' });
 
 export const toJson = (application: Application, health?: Health): z.input<typeof applicationReply> => ({
   id: application.id,
@@ -111,7 +141,10 @@ export const toJson = (application: Application, health?: Health): z.input<typeo
   updated_at: rfc3339(application.updatedAt),
 });
 
-const healthToJson = ({ webhookDisabled }: Application, health: Health | undefined): z.input<typeof healthReply> => ({
+const healthToJson = (
+  { webhookDisabled }: Application,
+  health: Health | undefined,
+): z.input<typeof healthReply> => ({
   state: webhookDisabled ? 'disabled' : health && health.consecutiveFailures > 0 ? 'failing' : 'active',
   consecutive_failures: health?.consecutiveFailures ?? 0,
   last_success_at: health?.lastSuccessAt && rfc3339(health.lastSuccessAt),

@@ -28,7 +28,10 @@ export interface ApplicationDependencies {
 
 const BOTH_SECRETS_SIGN_MS = 24 * 3600 * 1000;
 
-/** A customer's applications and their keys. `customerId` is whose they must be; another customer's is not found. */
+/**
+ * A customer's applications and their keys. `customerId` is whose they must be; another customer's is not
+ * found.
+ */
 export class ApplicationService {
   readonly #deps: ApplicationDependencies;
   readonly #now: () => Date;
@@ -38,28 +41,37 @@ export class ApplicationService {
     this.#now = deps.now ?? (() => new Date());
   }
 
-  /** @throws ApiError `not_found` for an unknown customer, `invalid_request` for a URL that cannot be asked */
-  async create(customerId: string, body: z.output<typeof applicationCreate>): Promise<{ application: Application; apiKey: string }> {
+  /**
+   * @throws ApiError `not_found` for an unknown customer, `invalid_request` for a URL that cannot be asked
+   */
+  async create(
+    customerId: string,
+    body: z.output<typeof applicationCreate>,
+  ): Promise<{ application: Application; apiKey: string }> {
     const { store, ids, customerExists, onChange } = this.#deps;
     if (!(await customerExists(customerId))) throw new ApiError('not_found', 'customer not found');
     this.#checkUrls(body);
     const id = ids.next('app');
     const apiKey = newApiKey();
     const now = this.#now();
-    await store.insert({
-      id,
-      customerId,
-      name: body.name,
-      answerUrl: body.answer_url,
-      answerMethod: body.answer_method,
-      fallbackUrl: body.fallback_url,
-      webhookUrl: body.webhook_url,
-      maxCps: body.max_cps,
-      maxConcurrent: body.max_concurrent,
-      status: 'active',
-      createdAt: now,
-      updatedAt: now,
-    }, body.webhook_secret, hashApiKey(apiKey));
+    await store.insert(
+      {
+        id,
+        customerId,
+        name: body.name,
+        answerUrl: body.answer_url,
+        answerMethod: body.answer_method,
+        fallbackUrl: body.fallback_url,
+        webhookUrl: body.webhook_url,
+        maxCps: body.max_cps,
+        maxConcurrent: body.max_concurrent,
+        status: 'active',
+        createdAt: now,
+        updatedAt: now,
+      },
+      body.webhook_secret,
+      hashApiKey(apiKey),
+    );
     await onChange({ room: 'applications', id });
     return { application: await this.get(customerId, id), apiKey };
   }
@@ -100,24 +112,33 @@ export class ApplicationService {
   }
 
   /** @throws ApiError `not_found`, `invalid_request` for a URL that cannot be asked */
-  async update(customerId: string, id: string, body: z.output<typeof applicationPatch>): Promise<Application> {
+  async update(
+    customerId: string,
+    id: string,
+    body: z.output<typeof applicationPatch>,
+  ): Promise<Application> {
     const { store, onChange } = this.#deps;
     const before = await this.get(customerId, id);
     this.#checkUrls(body);
-    await store.update(id, {
-      name: body.name,
-      status: body.status,
-      answerMethod: body.answer_method,
-      // Only what the body names is written, so that two changes at once do not undo each other.
-      ...(body.answer_url !== undefined && { answerUrl: body.answer_url ?? undefined }),
-      ...(body.fallback_url !== undefined && { fallbackUrl: body.fallback_url ?? undefined }),
-      ...(body.webhook_url !== undefined && { webhookUrl: body.webhook_url ?? undefined }),
-      ...(body.max_cps !== undefined && { maxCps: body.max_cps ?? undefined }),
-      ...(body.max_concurrent !== undefined && { maxConcurrent: body.max_concurrent ?? undefined }),
-    }, body.webhook_secret);
+    await store.update(
+      id,
+      {
+        name: body.name,
+        status: body.status,
+        answerMethod: body.answer_method,
+        // Only what the body names is written, so that two changes at once do not undo each other.
+        ...(body.answer_url !== undefined && { answerUrl: body.answer_url ?? undefined }),
+        ...(body.fallback_url !== undefined && { fallbackUrl: body.fallback_url ?? undefined }),
+        ...(body.webhook_url !== undefined && { webhookUrl: body.webhook_url ?? undefined }),
+        ...(body.max_cps !== undefined && { maxCps: body.max_cps ?? undefined }),
+        ...(body.max_concurrent !== undefined && { maxConcurrent: body.max_concurrent ?? undefined }),
+      },
+      body.webhook_secret,
+    );
     if (body.webhook_url !== undefined) await this.#deps.webhooks?.forgetHealth(id);
     await onChange({ room: 'applications', id });
-    if (body.webhook_url && body.webhook_url !== before.webhookUrl) await this.#deps.webhooks?.startAnew(id, this.#now());
+    if (body.webhook_url && body.webhook_url !== before.webhookUrl)
+      await this.#deps.webhooks?.startAnew(id, this.#now());
     return this.get(customerId, id);
   }
 
@@ -132,7 +153,11 @@ export class ApplicationService {
    * Gives the application a new key; the old one works for `graceSeconds` more.
    * @throws ApiError `not_found`
    */
-  async rotateKey(customerId: string, id: string, graceSeconds: number): Promise<{ application: Application; apiKey: string }> {
+  async rotateKey(
+    customerId: string,
+    id: string,
+    graceSeconds: number,
+  ): Promise<{ application: Application; apiKey: string }> {
     const { store, onChange } = this.#deps;
     const application = await this.get(customerId, id);
     const apiKey = newApiKey();
@@ -146,16 +171,28 @@ export class ApplicationService {
    * @param given a secret of the customer's making; generated where there is none, and only then returned
    * @throws ApiError `not_found`
    */
-  async rotateWebhookSecret(customerId: string, id: string, given: string | undefined): Promise<{ application: Application; generated: string | undefined }> {
+  async rotateWebhookSecret(
+    customerId: string,
+    id: string,
+    given: string | undefined,
+  ): Promise<{ application: Application; generated: string | undefined }> {
     const { store, onChange } = this.#deps;
     await this.get(customerId, id);
     const generated = given === undefined ? `whsec_${randomBytes(32).toString('base64url')}` : undefined;
-    await store.rotateWebhookSecret(id, given ?? generated ?? '', new Date(this.#now().getTime() + BOTH_SECRETS_SIGN_MS));
+    await store.rotateWebhookSecret(
+      id,
+      given ?? generated ?? '',
+      new Date(this.#now().getTime() + BOTH_SECRETS_SIGN_MS),
+    );
     await onChange({ room: 'applications', id });
     return { application: await this.get(customerId, id), generated };
   }
 
-  #checkUrls(body: { answer_url?: string | null; fallback_url?: string | null; webhook_url?: string | null }): void {
+  #checkUrls(body: {
+    answer_url?: string | null;
+    fallback_url?: string | null;
+    webhook_url?: string | null;
+  }): void {
     for (const field of ['answer_url', 'fallback_url', 'webhook_url'] as const) {
       const url = body[field];
       if (typeof url !== 'string') continue;

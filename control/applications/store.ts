@@ -30,7 +30,19 @@ interface KeyRow {
 }
 
 /** What the API may change of an application; a field that is left out stays. */
-export type ApplicationChange = Partial<Pick<Application, 'name' | 'answerUrl' | 'answerMethod' | 'fallbackUrl' | 'webhookUrl' | 'maxCps' | 'maxConcurrent' | 'status'>>;
+export type ApplicationChange = Partial<
+  Pick<
+    Application,
+    | 'name'
+    | 'answerUrl'
+    | 'answerMethod'
+    | 'fallbackUrl'
+    | 'webhookUrl'
+    | 'maxCps'
+    | 'maxConcurrent'
+    | 'status'
+  >
+>;
 
 /** Whom an API key stands for. */
 export interface KeyOwner {
@@ -64,13 +76,20 @@ export class ApplicationStore {
 
   /** Newest first; `before` is the id the page starts after. */
   async list(customerId: string, limit: number, before?: string): Promise<Application[]> {
-    const query = this.#db<Row>('applications').where({ customer_id: customerId }).orderBy('id', 'desc').limit(limit);
+    const query = this.#db<Row>('applications')
+      .where({ customer_id: customerId })
+      .orderBy('id', 'desc')
+      .limit(limit);
     if (before !== undefined) void query.where('id', '<', before);
     return (await query).map((row) => this.#toApplication(row));
   }
 
   /** Stores a new application together with its first key. */
-  async insert(application: Omit<Application, 'webhookSecrets' | 'webhookDisabled'>, webhookSecret: string | undefined, keyHash: string): Promise<void> {
+  async insert(
+    application: Omit<Application, 'webhookSecrets' | 'webhookDisabled'>,
+    webhookSecret: string | undefined,
+    keyHash: string,
+  ): Promise<void> {
     await this.#db.transaction(async (tx) => {
       await tx<Row>('applications').insert({
         id: application.id,
@@ -87,11 +106,18 @@ export class ApplicationStore {
         created_at: application.createdAt,
         updated_at: application.updatedAt,
       });
-      await tx<KeyRow>('api_keys').insert({ key_hash: keyHash, application_id: application.id, created_at: application.createdAt });
+      await tx<KeyRow>('api_keys').insert({
+        key_hash: keyHash,
+        application_id: application.id,
+        created_at: application.createdAt,
+      });
     });
   }
 
-  /** @param webhookSecret replaces the secret at once (null: no more signatures), the previous one included; undefined leaves both. */
+  /**
+   * @param webhookSecret replaces the secret at once (null: no more signatures), the previous one included;
+   *   undefined leaves both.
+   */
   async update(id: string, change: ApplicationChange, webhookSecret?: string | null): Promise<void> {
     const row: Partial<Row> = { updated_at: this.#now() };
     if (change.name !== undefined) row.name = change.name;
@@ -114,37 +140,53 @@ export class ApplicationStore {
     await this.#db<Row>('applications').where({ id }).update(row);
   }
 
-  /** Stops what is sent to this address, if it still is the application's. Returns whether that changed anything. */
+  /**
+   * Stops what is sent to this address, if it still is the application's. Returns whether that changed
+   * anything.
+   */
   async disableWebhook(id: string, url: string, reason: string): Promise<boolean> {
-    return (await this.#db<Row>('applications').where({ id, webhook_url: url }).whereNull('webhook_disabled_at')
-      .update({ webhook_disabled_at: this.#now(), webhook_disabled_reason: reason })) > 0;
+    return (
+      (await this.#db<Row>('applications')
+        .where({ id, webhook_url: url })
+        .whereNull('webhook_disabled_at')
+        .update({ webhook_disabled_at: this.#now(), webhook_disabled_reason: reason })) > 0
+    );
   }
 
   async enableWebhook(id: string): Promise<void> {
-    await this.#db<Row>('applications').where({ id }).update({ webhook_disabled_at: null, webhook_disabled_reason: null });
+    await this.#db<Row>('applications')
+      .where({ id })
+      .update({ webhook_disabled_at: null, webhook_disabled_reason: null });
   }
 
   /** Makes `secret` the current one; the one before it keeps signing until `until`. */
   async rotateWebhookSecret(id: string, secret: string, until: Date): Promise<void> {
     await this.#db.transaction(async (tx) => {
       const row = await tx<Row>('applications').where({ id }).forUpdate().first('webhook_secret');
-      await tx<Row>('applications').where({ id }).update({
-        webhook_secret: this.#seal(id, secret),
-        previous_webhook_secret: row?.webhook_secret ?? null,
-        previous_webhook_secret_until: until,
-        updated_at: this.#now(),
-      });
+      await tx<Row>('applications')
+        .where({ id })
+        .update({
+          webhook_secret: this.#seal(id, secret),
+          previous_webhook_secret: row?.webhook_secret ?? null,
+          previous_webhook_secret_until: until,
+          updated_at: this.#now(),
+        });
     });
   }
 
-  /** Adds a key; the others of the application stop working at `othersUntil`, or earlier where they already would. */
+  /**
+   * Adds a key; the others of the application stop working at `othersUntil`, or earlier where they already
+   * would.
+   */
   async rotateKey(id: string, keyHash: string, othersUntil: Date): Promise<void> {
     const now = this.#now();
     await this.#db.transaction(async (tx) => {
-      // Rotations of one application wait for each other, so that two at once leave one key without an end, not two.
+      // Rotations of one application wait for each other, so that two at once leave one key without an end,
+      // not two.
       await tx<Row>('applications').where({ id }).forUpdate().first('id');
       await tx<KeyRow>('api_keys').where({ application_id: id }).where('expires_at', '<=', now).delete();
-      await tx<KeyRow>('api_keys').where({ application_id: id })
+      await tx<KeyRow>('api_keys')
+        .where({ application_id: id })
         .where((old) => void old.whereNull('expires_at').orWhere('expires_at', '>', othersUntil))
         .update({ expires_at: othersUntil });
       await tx<KeyRow>('api_keys').insert({ key_hash: keyHash, application_id: id, created_at: now });
@@ -153,19 +195,34 @@ export class ApplicationStore {
 
   /** @param keyHash SHA-256 of the key, in hex */
   async findKey(keyHash: string): Promise<KeyOwner | undefined> {
-    const row: { id: string; status: Application['status']; customer_id: string; customer_status: KeyOwner['customerStatus']; expires_at: Date | null } | undefined
-      = await this.#db('api_keys')
-        .join('applications', 'applications.id', 'api_keys.application_id')
-        .join('customers', 'customers.id', 'applications.customer_id')
-        .where('api_keys.key_hash', keyHash)
-        .first('applications.id', 'applications.status', 'applications.customer_id', 'customers.status as customer_status', 'api_keys.expires_at');
-    return row && {
-      applicationId: row.id,
-      applicationStatus: row.status,
-      customerId: row.customer_id,
-      customerStatus: row.customer_status,
-      expiresAt: row.expires_at ?? undefined,
-    };
+    const row:
+      | {
+          id: string;
+          status: Application['status'];
+          customer_id: string;
+          customer_status: KeyOwner['customerStatus'];
+          expires_at: Date | null;
+        }
+      | undefined = await this.#db('api_keys')
+      .join('applications', 'applications.id', 'api_keys.application_id')
+      .join('customers', 'customers.id', 'applications.customer_id')
+      .where('api_keys.key_hash', keyHash)
+      .first(
+        'applications.id',
+        'applications.status',
+        'applications.customer_id',
+        'customers.status as customer_status',
+        'api_keys.expires_at',
+      );
+    return (
+      row && {
+        applicationId: row.id,
+        applicationStatus: row.status,
+        customerId: row.customer_id,
+        customerStatus: row.customer_status,
+        expiresAt: row.expires_at ?? undefined,
+      }
+    );
   }
 
   #seal(id: string, secret: string | null | undefined): string | null {
@@ -195,7 +252,10 @@ export class ApplicationStore {
       },
       maxCps: row.max_cps ?? undefined,
       maxConcurrent: row.max_concurrent ?? undefined,
-      webhookDisabled: row.webhook_disabled_at === null ? undefined : { at: row.webhook_disabled_at, reason: row.webhook_disabled_reason ?? '' },
+      webhookDisabled:
+        row.webhook_disabled_at === null
+          ? undefined
+          : { at: row.webhook_disabled_at, reason: row.webhook_disabled_reason ?? '' },
       status: row.status,
       createdAt: row.created_at,
       updatedAt: row.updated_at,
@@ -203,5 +263,7 @@ export class ApplicationStore {
   }
 }
 
-/** The current and the previous secret share a context, because a rotation moves the one to the other's place. */
+/**
+ * The current and the previous secret share a context, because a rotation moves the one to the other's place.
+ */
 const contextOf = (id: string): string => `${id}.webhook_secret`;

@@ -59,8 +59,10 @@ const TAKING_OVER_MS = 60_000;
 const DRAIN_MS = 2000;
 
 /**
- * Prepaid money for calls: a price, money set aside before a leg is dialled, more of it while the leg runs, and exactly
- * what was used charged at its end. Whatever becomes of a process, each hold is resolved once, and no balance goes below zero.
+ * Prepaid money for calls: a price, money set aside before a leg is dialled, more of it while the leg runs,
+ * and exactly
+ * what was used charged at its end. Whatever becomes of a process, each hold is resolved once, and no balance
+ * goes below zero.
  */
 export class Billing {
   readonly #options: Options;
@@ -84,13 +86,18 @@ export class Billing {
   async start(): Promise<void> {
     await this.#options.rates.load();
     this.#startedAt = this.#now().getTime();
-    const sweep = (): Promise<unknown> => this.sweep().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'holds that were left could not be looked for'));
+    const sweep = (): Promise<unknown> =>
+      this.sweep().catch((error: unknown) =>
+        this.#options.logger.warn({ err: error }, 'holds that were left could not be looked for'),
+      );
     this.#timers = [setInterval(() => void this.tick(), TICK_MS), setInterval(() => void sweep(), SWEEP_MS)];
   }
 
   /**
-   * Gives back what an earlier life of a control process has held for calls that it never came to dial: a call is stored
-   * before it is dialled, and these are not. To be called before the process places calls of its own. Never throws: the
+   * Gives back what an earlier life of a control process has held for calls that it never came to dial: a
+   * call is stored
+   * before it is dialled, and these are not. To be called before the process places calls of its own. Never
+   * throws: the
    * sweeper finds them as well, two minutes after they were made.
    */
   async recover(instance: number): Promise<void> {
@@ -98,7 +105,10 @@ export class Billing {
     const at = this.#now();
     try {
       for (const leg of await store.unstored(instance, at)) {
-        logger.warn({ call: leg.callId }, 'money was held for a call that was never dialled; it is given back');
+        logger.warn(
+          { call: leg.callId },
+          'money was held for a call that was never dialled; it is given back',
+        );
         this.#settlements.end(leg, { endedAt: at });
       }
     } catch (error) {
@@ -109,7 +119,12 @@ export class Billing {
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     let timer: NodeJS.Timeout | undefined;
-    await Promise.race([this.#settlements.idle(), new Promise<void>((resolve) => { timer = setTimeout(resolve, DRAIN_MS); })]);
+    await Promise.race([
+      this.#settlements.idle(),
+      new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, DRAIN_MS);
+      }),
+    ]);
     clearTimeout(timer);
   }
 
@@ -119,7 +134,8 @@ export class Billing {
   }
 
   /**
-   * What a call of this customer costs, from memory; undefined when no rate matches. A customer's own rates come before
+   * What a call of this customer costs, from memory; undefined when no rate matches. A customer's own rates
+   * come before
    * the default table, within each the longest active prefix wins.
    */
   rateFor(customerId: string, direction: Direction, number: string): Rate | undefined {
@@ -136,26 +152,47 @@ export class Billing {
   }
 
   /**
-   * Sets the fee and the first seconds of a leg aside. Outbound legs count against the daily and the monthly cap.
+   * Sets the fee and the first seconds of a leg aside. Outbound legs count against the daily and the monthly
+   * cap.
    * @throws ApiError insufficient_balance, spend_control_exceeded, service_unavailable
    */
   async hold({ rate, ...leg }: HoldRequest): Promise<void> {
     const coveredSeconds = paidSeconds(rate, this.#options.holdSeconds);
     const amountMicros = chargeOf(rate, coveredSeconds);
     const at = this.#now();
-    const opened = this.#options.store.open({ ...leg, rate, coveredSeconds, amountMicros, caps: this.#capsOf(leg.customerId), at });
+    const opened = this.#options.store.open({
+      ...leg,
+      rate,
+      coveredSeconds,
+      amountMicros,
+      caps: this.#capsOf(leg.customerId),
+      at,
+    });
     try {
       const outcome = await within(this.#options.patienceMs ?? PATIENCE_MS, opened);
-      if (outcome !== 'done') throw outcome.shortage === 'insufficient_balance' ? new ApiError('insufficient_balance') : capReached(outcome.shortage);
+      if (outcome !== 'done')
+        throw outcome.shortage === 'insufficient_balance'
+          ? new ApiError('insufficient_balance')
+          : capReached(outcome.shortage);
     } catch (error) {
       if (!isAway(error) && !(error instanceof TookTooLong)) throw error;
       // The reply may have been lost on its way, or be late, and not the hold: nobody will come back for it.
       const giveBack = (): void => this.#settlements.end(leg, { endedAt: this.#now() });
       opened.then(giveBack, giveBack);
-      this.#options.logger.warn({ err: error, call: leg.callId }, 'no money can be held for a call: the database is away');
+      this.#options.logger.warn(
+        { err: error, call: leg.callId },
+        'no money can be held for a call: the database is away',
+      );
       throw new ApiError('service_unavailable', 'the balance cannot be checked right now', { retryAfter: 1 });
     }
-    this.#running.add({ ...leg, currency: rate.currency, tariff: rate, coveredSeconds, answeredAt: undefined, until: new Date(at.getTime() + KEPT_MS) });
+    this.#running.add({
+      ...leg,
+      currency: rate.currency,
+      tariff: rate,
+      coveredSeconds,
+      answeredAt: undefined,
+      until: new Date(at.getTime() + KEPT_MS),
+    });
   }
 
   /** From here on the leg is paid for by time. Nothing happens to a leg without a hold. */
@@ -164,10 +201,12 @@ export class Billing {
   }
 
   /**
-   * Charges what was used and gives the rest back: in the background, tried until done, once per leg however often it is
+   * Charges what was used and gives the rest back: in the background, tried until done, once per leg however
+   * often it is
    * told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
    * @param options.atMostHeld its end is not known: no more than what is held is charged
-   * @returns what it costs by its rate, where the hold is looked after here; less is charged where the balance is less
+   * @returns what it costs by its rate, where the hold is looked after here; less is charged where the
+   *   balance is less
    */
   ended(leg: LegKey, times: LegTimes, { atMostHeld = false } = {}): LegCost | undefined {
     const agreed = this.#running.remove(leg);
@@ -175,7 +214,10 @@ export class Billing {
     this.#settlements.end(leg, times, { atMostHeld, known: agreed !== undefined });
     if (!agreed) return undefined;
     const { answeredAt, endedAt } = times;
-    return { amountMicros: answeredAt ? chargeOf(agreed.tariff, wholeSeconds(answeredAt, endedAt)) : 0n, currency: agreed.currency };
+    return {
+      amountMicros: answeredAt ? chargeOf(agreed.tariff, wholeSeconds(answeredAt, endedAt)) : 0n,
+      currency: agreed.currency,
+    };
   }
 
   /** Calls back when a leg is not paid for any longer: the call must end now. */
@@ -189,8 +231,10 @@ export class Billing {
   }
 
   /**
-   * Looks after the open holds of a call that this process has taken over. Legs that have been answered meanwhile are
-   * told by `answered`, those that are gone by `ended`. A call whose own hold was resolved in between has to end, unless
+   * Looks after the open holds of a call that this process has taken over. Legs that have been answered
+   * meanwhile are
+   * told by `answered`, those that are gone by `ended`. A call whose own hold was resolved in between has to
+   * end, unless
    * it turns out to have ended.
    * @returns all holds there ever were for the call
    */
@@ -218,6 +262,9 @@ export class Billing {
 
   #capsOf(customerId: string): Caps {
     const { daily, monthly } = this.#options.customerOf(customerId)?.spend ?? {};
-    return { dailyMicros: daily === undefined ? undefined : parseMicros(daily), monthlyMicros: monthly === undefined ? undefined : parseMicros(monthly) };
+    return {
+      dailyMicros: daily === undefined ? undefined : parseMicros(daily),
+      monthlyMicros: monthly === undefined ? undefined : parseMicros(monthly),
+    };
   }
 }

@@ -20,7 +20,8 @@ export function chargeOf(tariff: Tariff, billsec: number): bigint {
 }
 
 /**
- * How far so many micro-units more carry a call that is paid for until `from`: at most to `to`, in whole increments.
+ * How far so many micro-units more carry a call that is paid for until `from`: at most to `to`, in whole
+ * increments.
  * @param from seconds, as paidSeconds gives them
  */
 export function affordableSeconds(tariff: Tariff, from: number, to: number, micros: bigint): number {

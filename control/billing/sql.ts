@@ -16,7 +16,11 @@ export async function withRetries<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** The rows of a SELECT. */
-export async function rowsOf<T>(db: Knex, sql: string, bindings: Knex.RawBinding[] | Record<string, Date>): Promise<T[]> {
+export async function rowsOf<T>(
+  db: Knex,
+  sql: string,
+  bindings: Knex.RawBinding[] | Record<string, Date>,
+): Promise<T[]> {
   const [rows] = (await db.raw(sql, bindings)) as [T[]];
   return rows;
 }

@@ -44,8 +44,10 @@ interface AdmittedCall {
 const ADOPT_AGAIN_MS = 1000;
 
 /**
- * Decides whether a leg may go out, and sees to it that what it has taken is given back and what it has used is charged,
- * once, whatever becomes of it. Calls that come in are held against their balance only, and only where they cost something.
+ * Decides whether a leg may go out, and sees to it that what it has taken is given back and what it has used
+ * is charged,
+ * once, whatever becomes of it. Calls that come in are held against their balance only, and only where they
+ * cost something.
  */
 export class Admission {
   readonly #options: Options;
@@ -65,10 +67,12 @@ export class Admission {
   }
 
   /**
-   * Lets a leg to a number go out, in the order of contract §7: the customer, spend rules, a rate, a trunk, calls per
+   * Lets a leg to a number go out, in the order of contract §7: the customer, spend rules, a rate, a trunk,
+   * calls per
    * second and at a time, money. What was taken is given back when a later step fails.
    * @returns the trunks it may be tried on, in order; its place is the first one's
-   * @throws ApiError customer_suspended, spend_control_exceeded, rate_not_found, no_active_trunk, cps_limit_reached,
+   * @throws ApiError customer_suspended, spend_control_exceeded, rate_not_found, no_active_trunk,
+   *   cps_limit_reached,
    * concurrent_call_limit_reached, insufficient_balance, service_unavailable
    */
   async admit(request: LegToAdmit): Promise<Trunk[]> {
@@ -77,7 +81,8 @@ export class Admission {
     const customer = customerOf(customerId);
     const application = applicationOf(applicationId);
     // Made on another process a moment ago: the news is on its way.
-    if (!customer || !application) throw new ApiError('service_unavailable', 'the application is not known here yet', { retryAfter: 1 });
+    if (!customer || !application)
+      throw new ApiError('service_unavailable', 'the application is not known here yet', { retryAfter: 1 });
     if (customer.status !== 'active') throw new ApiError('customer_suspended');
     const rate = billing.rateFor(customerId, 'outbound', number);
     billing.checkSpend(customer, number, rate);
@@ -85,15 +90,26 @@ export class Admission {
     const trunks = trunksFor(customerId, trunkId);
     if (trunks.length === 0) throw new ApiError('no_active_trunk');
     const roomy = await limits.take({
-      callId, leg, customer: { id: customerId, ...customer.limits },
-      application: { id: applicationId, ...(application.maxCps !== undefined && { cps: application.maxCps }), ...(application.maxConcurrent !== undefined && { concurrentCalls: application.maxConcurrent }) },
-      trunks: trunks.map(({ id, maxCps, maxConcurrent }) => ({ id, ...(maxCps !== undefined && { maxCps }), ...(maxConcurrent !== undefined && { maxConcurrent }) })),
+      callId,
+      leg,
+      customer: { id: customerId, ...customer.limits },
+      application: {
+        id: applicationId,
+        ...(application.maxCps !== undefined && { cps: application.maxCps }),
+        ...(application.maxConcurrent !== undefined && { concurrentCalls: application.maxConcurrent }),
+      },
+      trunks: trunks.map(({ id, maxCps, maxConcurrent }) => ({
+        id,
+        ...(maxCps !== undefined && { maxCps }),
+        ...(maxConcurrent !== undefined && { maxConcurrent }),
+      })),
     });
     try {
       await billing.hold({ callId, leg, customerId, applicationId, direction: 'outbound', number, rate });
     } catch (error) {
       limits.release(callId, leg, { unplaced: true });
-      // Whether anything is held is not always known; where it is, it is given back later. The next leg is another one.
+      // Whether anything is held is not always known; where it is, it is given back later. The next leg is
+      // another one.
       const call = this.#options.calls.get(callId);
       if (call && !isTerminal(call.status)) this.#numbered(callId, leg);
       throw error;
@@ -116,7 +132,15 @@ export class Admission {
     const rate = this.#inboundRate(call);
     if (!rate || !this.costsToTake(call) || this.#calls.get(call.id)?.open.has(0)) return;
     const { id, customerId, applicationId, to } = call;
-    await this.#options.billing.hold({ callId: id, leg: 0, customerId, applicationId, direction: 'inbound', number: to, rate });
+    await this.#options.billing.hold({
+      callId: id,
+      leg: 0,
+      customerId,
+      applicationId,
+      direction: 'inbound',
+      number: to,
+      rate,
+    });
     this.#numbered(id, 0).open.set(0, undefined);
     if (isTerminal(call.status)) this.ended(id, 0, { at: call.endedAt });
   }
@@ -149,12 +173,20 @@ export class Admission {
    * @param options.unseen nobody knows when: it costs no more than was held for it
    * @returns what it costs by its rate, where something is held for it
    */
-  ended(callId: string, leg: number, { at = this.#now(), unseen = false }: { at?: Date | undefined; unseen?: boolean } = {}): LegCost | undefined {
+  ended(
+    callId: string,
+    leg: number,
+    { at = this.#now(), unseen = false }: { at?: Date | undefined; unseen?: boolean } = {},
+  ): LegCost | undefined {
     const known = this.#calls.get(callId);
     if (!known?.open.has(leg)) return undefined;
     const answeredAt = known.open.get(leg);
     known.open.delete(leg);
-    const cost = this.#options.billing.ended({ callId, leg }, { ...(answeredAt && { answeredAt }), endedAt: at }, { atMostHeld: unseen });
+    const cost = this.#options.billing.ended(
+      { callId, leg },
+      { ...(answeredAt && { answeredAt }), endedAt: at },
+      { atMostHeld: unseen },
+    );
     this.#options.limits.release(callId, leg);
     const call = this.#options.calls.get(callId);
     if (known.open.size === 0 && (!call || isTerminal(call.status))) this.#calls.delete(callId);
@@ -168,8 +200,10 @@ export class Admission {
   }
 
   /**
-   * Looks after the legs of a call that this process has taken over from an earlier life. Tries until the database is there.
-   * @returns until when the call's own leg was looked after, or charged where others have settled it meanwhile; undefined
+   * Looks after the legs of a call that this process has taken over from an earlier life. Tries until the
+   * database is there.
+   * @returns until when the call's own leg was looked after, or charged where others have settled it
+   *   meanwhile; undefined
    * where nothing was held for it
    */
   async adopt(call: Call): Promise<Date | undefined> {
@@ -179,14 +213,20 @@ export class Admission {
         if (holds.length === 0) return undefined;
         const open = holds.filter(({ resolved }) => !resolved);
         const last = Math.max(...holds.map(({ leg }) => leg));
-        this.#calls.set(call.id, { last, open: new Map(open.map(({ leg, answeredAt }) => [leg, answeredAt])) });
+        this.#calls.set(call.id, {
+          last,
+          open: new Map(open.map(({ leg, answeredAt }) => [leg, answeredAt])),
+        });
         // One at a time: those before the last had ended, and it was not written any more.
         for (const { leg } of open) if (leg > 0 && leg < last) this.ended(call.id, leg, { unseen: true });
         if (call.answeredAt) this.answered(call.id, 0, call.answeredAt);
         if (isTerminal(call.status)) this.#over(call);
         return holds.find(({ leg }) => leg === 0)?.until;
       } catch (error) {
-        this.#options.logger.warn({ err: error, call: call.id }, 'the money held for a call could not be taken over; trying on');
+        this.#options.logger.warn(
+          { err: error, call: call.id },
+          'the money held for a call could not be taken over; trying on',
+        );
         await new Promise((resolve) => setTimeout(resolve, ADOPT_AGAIN_MS).unref());
       }
     }
@@ -214,8 +254,14 @@ export class Admission {
       const answeredAt = leg === 0 ? call.answeredAt : since;
       // Nobody knows how long a call went on whose end was not seen: it costs no more than was held for it.
       const neverAnswered = leg === 0 && call.status === 'canceled';
-      const times = { ...(answeredAt && { answeredAt }), ...(neverAnswered && { neverAnswered }), endedAt: call.endedAt ?? this.#now() };
-      this.#options.billing.ended({ callId: call.id, leg }, times, { atMostHeld: call.hangup?.cause === UNSEEN });
+      const times = {
+        ...(answeredAt && { answeredAt }),
+        ...(neverAnswered && { neverAnswered }),
+        endedAt: call.endedAt ?? this.#now(),
+      };
+      this.#options.billing.ended({ callId: call.id, leg }, times, {
+        atMostHeld: call.hangup?.cause === UNSEEN,
+      });
     }
   }
 }

@@ -6,8 +6,17 @@ export type RouteMode = 'webhook' | 'sip' | 'reject';
 
 /** `failure.code` of a failed call (contract §2). */
 export type FailureCode =
-  | 'busy' | 'no_answer' | 'rejected' | 'invalid_number' | 'unreachable' | 'congestion' | 'media_unavailable'
-  | 'answer_url_error' | 'transfer_unreachable' | 'limit_reached' | Extract<ErrorCode, 'insufficient_balance' | 'internal_error'>;
+  | 'busy'
+  | 'no_answer'
+  | 'rejected'
+  | 'invalid_number'
+  | 'unreachable'
+  | 'congestion'
+  | 'media_unavailable'
+  | 'answer_url_error'
+  | 'transfer_unreachable'
+  | 'limit_reached'
+  | Extract<ErrorCode, 'insufficient_balance' | 'internal_error'>;
 
 export interface Hangup {
   by: 'caller' | 'callee' | 'application' | 'api' | 'platform';
@@ -41,12 +50,18 @@ export interface Call {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** How long it may go on after its answer, in s; undefined: no limit. */
   readonly maxDurationSeconds?: number | undefined;
-  /** An outbound call that was asked to be recorded. Its metadata say so too, but those are the customer's to write. */
+  /**
+   * An outbound call that was asked to be recorded. Its metadata say so too, but those are the customer's to
+   * write.
+   */
   readonly recordFromAnswer?: boolean;
   readonly sipCallId: string | undefined;
   readonly createdAt: Date;
   status: CallStatus;
-  /** An inbound call came over it. An outbound call is tried over it, and in the end it is the one that answered. */
+  /**
+   * An inbound call came over it. An outbound call is tried over it, and in the end it is the one that
+   * answered.
+   */
   trunkId: string | undefined;
   providerCallId?: string;
   mediaNode?: string;
@@ -65,9 +80,15 @@ export interface Call {
   eventCounts: Record<string, number>;
 }
 
-/** A call in progress is canceled only where its answer has turned out to be none: see `CallEnding.answerTakenBack`. */
+/**
+ * A call in progress is canceled only where its answer has turned out to be none: see
+ * `CallEnding.answerTakenBack`.
+ */
 /** No rtpengine answers: there can be no audio, so that nobody is called. */
-export const AUDIO_AWAY = { code: 'media_unavailable', message: 'no rtpengine is there for the audio: the destination was not asked' } as const;
+export const AUDIO_AWAY = {
+  code: 'media_unavailable',
+  message: 'no rtpengine is there for the audio: the destination was not asked',
+} as const;
 
 const NEXT: Record<CallStatus, readonly CallStatus[]> = {
   dialing: ['ringing', 'in_progress', 'failed', 'canceled'],
@@ -83,7 +104,10 @@ export const isTerminal = (status: CallStatus): boolean => NEXT[status].length =
 /** Whether the state machine of contract §2 allows this step; a terminal call never changes. */
 export const mayBecome = (from: CallStatus, to: CallStatus): boolean => NEXT[from].includes(to);
 
-/** What is said of a far end that was not reached. Where it redirects to has no rate, no trunk and nobody's consent: nobody goes there. */
+/**
+ * What is said of a far end that was not reached. Where it redirects to has no rate, no trunk and nobody's
+ * consent: nobody goes there.
+ */
 export function destinationAnswered(answer: number | string, reason = ''): string {
   const redirected = /^3\d\d$/.test(String(answer)) ? ', and redirections are not followed' : '';
   return `the destination answered ${`${answer} ${reason}`.trim()}${redirected}`;
@@ -93,7 +117,8 @@ export function destinationAnswered(answer: number | string, reason = ''): strin
 export function failureOf(sipCode: number): FailureCode {
   if (sipCode === 486 || sipCode === 600) return 'busy';
   if (sipCode === 408 || sipCode === 480) return 'no_answer';
-  if (sipCode === 603 || sipCode === 403 || sipCode === 401 || sipCode === 407 || sipCode === 607) return 'rejected';
+  if (sipCode === 603 || sipCode === 403 || sipCode === 401 || sipCode === 407 || sipCode === 607)
+    return 'rejected';
   if (sipCode === 404 || sipCode === 410 || sipCode === 484 || sipCode === 604) return 'invalid_number';
   if (sipCode === 503) return 'congestion';
   return 'unreachable';

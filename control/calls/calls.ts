@@ -2,8 +2,23 @@ import type { Knex } from 'knex';
 import { deferred, type Deferred } from '../lib/deferred.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
-import { isTerminal, mayBecome, type Call, type CallStatus, type FailureCode, type Hangup, type RouteMode } from './call.ts';
-import { endData, envelope, type CallEvent, type LegEvent, type RecordingEvent, type StreamEvent } from './events.ts';
+import {
+  isTerminal,
+  mayBecome,
+  type Call,
+  type CallStatus,
+  type FailureCode,
+  type Hangup,
+  type RouteMode,
+} from './call.ts';
+import {
+  endData,
+  envelope,
+  type CallEvent,
+  type LegEvent,
+  type RecordingEvent,
+  type StreamEvent,
+} from './events.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { Change, Journal } from './journal.ts';
 import type { TimelineEntry } from './store.ts';
@@ -23,13 +38,28 @@ export interface NewInboundCall {
   sipCallId?: string;
 }
 
-export interface NewOutboundCall extends Pick<Call, 'id' | 'customerId' | 'from' | 'to' | 'answerUrl' | 'actions' | 'metadata' | 'maxDurationSeconds' | 'recordFromAnswer' | 'trunkId'> {
+export interface NewOutboundCall extends Pick<
+  Call,
+  | 'id'
+  | 'customerId'
+  | 'from'
+  | 'to'
+  | 'answerUrl'
+  | 'actions'
+  | 'metadata'
+  | 'maxDurationSeconds'
+  | 'recordFromAnswer'
+  | 'trunkId'
+> {
   applicationId: string;
   /** The uuid its channel will have. */
   providerCallId: string;
 }
 
-/** How a call ended, for `Calls.end`. A failure makes it `failed`; otherwise its status follows from whether it was answered. */
+/**
+ * How a call ended, for `Calls.end`. A failure makes it `failed`; otherwise its status follows from whether
+ * it was answered.
+ */
 export interface CallEnding {
   hangup: Hangup;
   failure?: { code: FailureCode; message: string };
@@ -50,7 +80,8 @@ interface CallsOptions {
 }
 
 /**
- * The only place where a call changes state, and the only place events come from. The calls in progress are here, in
+ * The only place where a call changes state, and the only place events come from. The calls in progress are
+ * here, in
  * memory; every change goes to the journal with its timeline entry and its event, as one transaction.
  */
 export class Calls {
@@ -71,7 +102,8 @@ export class Calls {
     this.#now = now;
     // An ended call stays readable from memory until its last change is in the database.
     journal.onCommit((stored, refused = new Map()) => {
-      for (const change of [...stored, ...refused.keys()]) if (isTerminal(change.call.status)) this.#live.delete(change.call.id);
+      for (const change of [...stored, ...refused.keys()])
+        if (isTerminal(change.call.status)) this.#live.delete(change.call.id);
       for (const change of stored) this.#waiting.get(change)?.resolve();
       for (const [change, error] of refused) this.#waiting.get(change)?.reject(error);
     });
@@ -112,41 +144,71 @@ export class Calls {
       eventCounts: {},
     };
     this.#live.set(call.id, call);
-    this.#record(call, call.createdAt, 'call.created', { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId, ...detail }, {
-      name: 'call.created',
-      data: {},
-    });
+    this.#record(
+      call,
+      call.createdAt,
+      'call.created',
+      { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId, ...detail },
+      {
+        name: 'call.created',
+        data: {},
+      },
+    );
     return call;
   }
 
   /**
-   * A call that is about to be placed. It is in the database first, and told of (`created`) once it goes out: until then
+   * A call that is about to be placed. It is in the database first, and told of (`created`) once it goes out:
+   * until then
    * it can be taken back (`discard`).
    * @returns the call, and a promise that resolves when it is in the database, and fails when it can never be
    */
   createOutbound(input: NewOutboundCall): { call: Call; stored: Promise<void> } {
     const now = this.#now();
     const call: Call = {
-      ...input, direction: 'outbound', routeMode: 'webhook', routingTarget: input.applicationId, sipCallId: undefined,
-      createdAt: now, dialingAt: now, status: 'dialing', variables: {}, eventCounts: {},
+      ...input,
+      direction: 'outbound',
+      routeMode: 'webhook',
+      routingTarget: input.applicationId,
+      sipCallId: undefined,
+      createdAt: now,
+      dialingAt: now,
+      status: 'dialing',
+      variables: {},
+      eventCounts: {},
     };
     this.#live.set(call.id, call);
     const detail = { from: call.from, to: call.to, route_mode: call.routeMode, trunk_id: call.trunkId };
-    return { call, stored: this.#stored(this.#record(call, now, 'call.created', detail, undefined, { awaited: true })) };
+    return {
+      call,
+      stored: this.#stored(this.#record(call, now, 'call.created', detail, undefined, { awaited: true })),
+    };
   }
 
-  /** Tells of an outbound call that goes out now. Whatever else is told of a call first has this told before it. */
+  /**
+   * Tells of an outbound call that goes out now. Whatever else is told of a call first has this told before
+   * it.
+   */
   created(call: Call): void {
-    if (call.eventCounts['call.created'] === undefined) this.#append(call, call.createdAt, [], { name: 'call.created', data: {} });
+    if (call.eventCounts['call.created'] === undefined)
+      this.#append(call, call.createdAt, [], { name: 'call.created', data: {} });
   }
 
-  /** An outbound call that nothing was told of has never been: it leaves the database, now or as soon as it can. */
+  /**
+   * An outbound call that nothing was told of has never been: it leaves the database, now or as soon as it
+   * can.
+   */
   discard(call: Call): void {
     if (isTerminal(call.status)) return;
     call.status = 'failed';
     call.endedAt = this.#now();
     this.#live.delete(call.id);
-    this.#journal.append({ call: { ...call }, timeline: [], outbox: [], also: (trx) => this.#journal.forget(trx, call.id) });
+    this.#journal.append({
+      call: { ...call },
+      timeline: [],
+      outbox: [],
+      also: (trx) => this.#journal.forget(trx, call.id),
+    });
     for (const listener of this.#endListeners) listener(call);
   }
 
@@ -170,12 +232,20 @@ export class Calls {
   dialing(call: Call, mediaNode: string): void {
     if (isTerminal(call.status)) return;
     call.mediaNode = mediaNode;
-    this.#record(call, this.#now(), 'media.dialing', { node: mediaNode, provider_call_id: call.providerCallId });
+    this.#record(call, this.#now(), 'media.dialing', {
+      node: mediaNode,
+      provider_call_id: call.providerCallId,
+    });
   }
 
-  /** How sides of the call are reached within dialogs that have been answered: stored with what is told of the call next. */
+  /**
+   * How sides of the call are reached within dialogs that have been answered: stored with what is told of the
+   * call next.
+   */
   reachable(call: Call, ends: readonly FarEnd[]): void {
-    const known = (call.farEnds ?? []).filter(({ sipCallId }) => ends.every((end) => end.sipCallId !== sipCallId));
+    const known = (call.farEnds ?? []).filter(({ sipCallId }) =>
+      ends.every((end) => end.sipCallId !== sipCallId),
+    );
     if (ends.length > 0) call.farEnds = [...known, ...ends].slice(-MOST_FAR_ENDS);
   }
 
@@ -222,12 +292,20 @@ export class Calls {
   }
 
   /**
-   * Tells of a recording of this call, which may have ended before (an ended call that is not here any more is adopted
+   * Tells of a recording of this call, which may have ended before (an ended call that is not here any more
+   * is adopted
    * first). Resolves when that is in the database.
    * @param also what the recordings room writes in the same transaction; it may run more than once
    */
-  recording(call: Call, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-    return this.#stored(this.#record(call, this.#now(), event, data, { name: event, data }, { also, awaited: true }));
+  recording(
+    call: Call,
+    event: RecordingEvent,
+    data: Record<string, unknown>,
+    also?: (trx: Knex.Transaction) => Promise<void>,
+  ): Promise<void> {
+    return this.#stored(
+      this.#record(call, this.#now(), event, data, { name: event, data }, { also, awaited: true }),
+    );
   }
 
   /** Tells of a second leg of this call, which may have ended with the call. */
@@ -274,12 +352,31 @@ export class Calls {
     return true;
   }
 
-  #record(call: Call, at: Date, kind: string, detail: Record<string, unknown>, event?: Telling, more?: Pick<Change, 'also' | 'awaited'>): Change {
+  #record(
+    call: Call,
+    at: Date,
+    kind: string,
+    detail: Record<string, unknown>,
+    event?: Telling,
+    more?: Pick<Change, 'also' | 'awaited'>,
+  ): Change {
     if (event && event.name !== 'call.created') this.created(call);
-    return this.#append(call, at, [{ callId: call.id, n: this.#ids.number(), at, kind, detail }], event, more);
+    return this.#append(
+      call,
+      at,
+      [{ callId: call.id, n: this.#ids.number(), at, kind, detail }],
+      event,
+      more,
+    );
   }
 
-  #append(call: Call, at: Date, timeline: TimelineEntry[], event?: Telling, more?: Pick<Change, 'also' | 'awaited'>): Change {
+  #append(
+    call: Call,
+    at: Date,
+    timeline: TimelineEntry[],
+    event?: Telling,
+    more?: Pick<Change, 'also' | 'awaited'>,
+  ): Change {
     const outbox = event ? this.#outboxOf(call, at, event) : [];
     // A copy: what is committed with an event is the state that the event told of.
     const change: Change = { call: { ...call }, timeline, outbox, ...more };
@@ -293,19 +390,21 @@ export class Calls {
     call.eventCounts = { ...call.eventCounts, [event.name]: count };
     if (!call.applicationId) return [];
     const key = `${call.id}:${event.name}${count > 1 ? `:${count}` : ''}`;
-    return [{
-      id: this.#ids.next('whd'),
-      eventId: this.#ids.next('evt'),
-      event: event.name,
-      callId: call.id,
-      seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
-      customerId: call.customerId,
-      applicationId: call.applicationId,
-      // Without a webhook it is kept all the same, for the live stream.
-      status: this.#hasWebhook(call.applicationId) ? 'pending' : 'none',
-      body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
-      createdAt: at,
-    }];
+    return [
+      {
+        id: this.#ids.next('whd'),
+        eventId: this.#ids.next('evt'),
+        event: event.name,
+        callId: call.id,
+        seq: Object.values(call.eventCounts).reduce((sum, n) => sum + n, 0),
+        customerId: call.customerId,
+        applicationId: call.applicationId,
+        // Without a webhook it is kept all the same, for the live stream.
+        status: this.#hasWebhook(call.applicationId) ? 'pending' : 'none',
+        body: JSON.stringify(envelope(call, event.name, at, { event_key: key, ...event.data })),
+        createdAt: at,
+      },
+    ];
   }
 }
 

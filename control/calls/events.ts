@@ -2,8 +2,16 @@ import { rfc3339, wholeSeconds } from '../lib/time.ts';
 import type { Call } from './call.ts';
 
 export type CallEvent =
-  | 'call.created' | 'call.ringing' | 'call.answered' | 'call.gathered' | 'call.completed' | 'call.failed' | 'call.canceled'
-  | LegEvent | RecordingEvent | StreamEvent;
+  | 'call.created'
+  | 'call.ringing'
+  | 'call.answered'
+  | 'call.gathered'
+  | 'call.completed'
+  | 'call.failed'
+  | 'call.canceled'
+  | LegEvent
+  | RecordingEvent
+  | StreamEvent;
 
 /** What becomes of the second leg of a `transfer` or `bridge`. */
 export type LegEvent = 'leg.ringing' | 'leg.answered' | 'leg.ended';
@@ -16,7 +24,12 @@ export const durationSeconds = (call: Call): number => wholeSeconds(call.created
 export const billsecSeconds = (call: Call): number => wholeSeconds(call.answeredAt, call.endedAt);
 
 /** The webhook envelope of contract §5; the `call.instructions` request of §3 has the same shape. */
-export function envelope(call: Call, event: CallEvent | 'call.instructions', at: Date, data: Record<string, unknown>): Record<string, unknown> {
+export function envelope(
+  call: Call,
+  event: CallEvent | 'call.instructions',
+  at: Date,
+  data: Record<string, unknown>,
+): Record<string, unknown> {
   return {
     event,
     created_at: rfc3339(at),
@@ -39,12 +52,17 @@ export function envelope(call: Call, event: CallEvent | 'call.instructions', at:
 }
 
 /** A call that was answered and failed later has ended with a success as far as SIP goes. */
-const refusalCode = (code: number | undefined): number | undefined => (code !== undefined && code >= 300 ? code : undefined);
+const refusalCode = (code: number | undefined): number | undefined =>
+  code !== undefined && code >= 300 ? code : undefined;
 
 /** What a terminal event says about the call's end. */
 export function endData(call: Call): Record<string, unknown> {
   return {
-    ...(call.failure && { code: call.failure.code, message: call.failure.message, sip_code: refusalCode(call.hangup?.sip_code) }),
+    ...(call.failure && {
+      code: call.failure.code,
+      message: call.failure.message,
+      sip_code: refusalCode(call.hangup?.sip_code),
+    }),
     duration_seconds: durationSeconds(call),
     billsec_seconds: billsecSeconds(call),
     hangup: call.hangup,

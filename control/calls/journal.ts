@@ -9,7 +9,10 @@ export interface Change {
   call: Call;
   timeline: TimelineEntry[];
   outbox: OutboxRow[];
-  /** What another room writes in the same transaction. It may run more than once, and must then change nothing more. */
+  /**
+   * What another room writes in the same transaction. It may run more than once, and must then change nothing
+   * more.
+   */
   also?: (trx: Knex.Transaction) => Promise<void>;
   /** Somebody waits until it is in the database. */
   awaited?: boolean;
@@ -18,14 +21,20 @@ export interface Change {
 export interface JournalOptions {
   store: CallStore;
   enqueue: (trx: Knex.Transaction, rows: OutboxRow[]) => Promise<void>;
-  /** Called after a commit that held events. @param due whether any of them is to be delivered to a webhook */
+  /**
+   * Called after a commit that held events.
+   * @param due whether any of them is to be delivered to a webhook
+   */
   wake: (due: boolean) => void;
   logger: Logger;
   /** Above so many waiting changes no new call is taken. */
   highWater?: number;
 }
 
-/** One transaction holds so many changes at most, and so many characters: far below max_allowed_packet (16 MiB in MariaDB). */
+/**
+ * One transaction holds so many changes at most, and so many characters: far below max_allowed_packet (16 MiB
+ * in MariaDB).
+ */
 const BATCH_CHANGES = 500;
 const BATCH_SIZE = 1024 * 1024;
 /** How long the first change of a batch waits for others, in ms; and where somebody waits for one of them. */
@@ -33,9 +42,12 @@ const GATHER_MS = 25;
 const HURRY_MS = 4;
 
 /**
- * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next one gathers,
- * so that a route decision never waits for MySQL and MySQL sees one commit for many calls. When MySQL is away the changes
- * wait here, in memory, and `accepting` turns false once they are too many. Every statement may be repeated, since a
+ * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next
+ * one gathers,
+ * so that a route decision never waits for MySQL and MySQL sees one commit for many calls. When MySQL is away
+ * the changes
+ * wait here, in memory, and `accepting` turns false once they are too many. Every statement may be repeated,
+ * since a
  * connection can break between the commit and its reply.
  */
 export class Journal {
@@ -63,7 +75,9 @@ export class Journal {
     return this.#waiting.length;
   }
 
-  /** Calls back for changes that are stored, and for those that the database will never take, with its reason. */
+  /**
+   * Calls back for changes that are stored, and for those that the database will never take, with its reason.
+   */
   onCommit(listener: (stored: readonly Change[], refused: ReadonlyMap<Change, unknown>) => void): void {
     this.#onCommit.push(listener);
   }
@@ -87,7 +101,12 @@ export class Journal {
   /** Commits what waits, or gives up after `ms` milliseconds; returns how many changes were left behind. */
   async close(ms: number): Promise<number> {
     let timer: NodeJS.Timeout | undefined;
-    await Promise.race([this.settled(), new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]);
+    await Promise.race([
+      this.settled(),
+      new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, ms);
+      }),
+    ]);
     clearTimeout(timer);
     this.#closed = true;
     return this.#waiting.length;
@@ -99,16 +118,25 @@ export class Journal {
       const batch = this.#nextBatch();
       let refused = new Map<Change, unknown>();
       try {
-        await this.#commit(batch).catch(async (error: unknown) => { refused = await this.#commitSingly(batch, error); });
+        await this.#commit(batch).catch(async (error: unknown) => {
+          refused = await this.#commitSingly(batch, error);
+        });
       } catch (error) {
         this.#failures++;
         if (this.#failures === 1 || this.#failures % 20 === 0) {
-          this.#options.logger.error({ err: error, waiting: this.#waiting.length }, 'calls cannot be written to the database; they wait in memory');
+          this.#options.logger.error(
+            { err: error, waiting: this.#waiting.length },
+            'calls cannot be written to the database; they wait in memory',
+          );
         }
         await new Promise((resolve) => setTimeout(resolve, Math.min(100 * 2 ** this.#failures, 2000)));
         continue;
       }
-      if (this.#failures > 0) this.#options.logger.info({ waiting: this.#waiting.length - batch.length }, 'calls are written to the database again');
+      if (this.#failures > 0)
+        this.#options.logger.info(
+          { waiting: this.#waiting.length - batch.length },
+          'calls are written to the database again',
+        );
       this.#failures = 0;
       this.#waiting = this.#waiting.slice(batch.length);
       const stored = batch.filter((change) => !refused.has(change));
@@ -135,11 +163,16 @@ export class Journal {
 
   #nextBatch(): Change[] {
     let size = 0;
-    const end = this.#waiting.findIndex((change, index) => index > 0 && (index === BATCH_CHANGES || (size += sizeOf(change)) > BATCH_SIZE));
+    const end = this.#waiting.findIndex(
+      (change, index) => index > 0 && (index === BATCH_CHANGES || (size += sizeOf(change)) > BATCH_SIZE),
+    );
     return this.#waiting.slice(0, end === -1 ? undefined : end);
   }
 
-  /** A change that the database will never take must not hold up those behind it: it is named in the log and left out. */
+  /**
+   * A change that the database will never take must not hold up those behind it: it is named in the log and
+   * left out.
+   */
   async #commitSingly(batch: readonly Change[], cause: unknown): Promise<Map<Change, unknown>> {
     if (!isRefusedForGood(cause)) throw cause;
     const refused = new Map<Change, unknown>();
@@ -148,7 +181,10 @@ export class Journal {
         if (!isRefusedForGood(error)) throw error;
         refused.set(change, error);
         const kinds = change.timeline.map((entry) => entry.kind);
-        this.#options.logger.error({ err: error, call: change.call.id, kinds }, 'a change of a call cannot be stored');
+        this.#options.logger.error(
+          { err: error, call: change.call.id, kinds },
+          'a change of a call cannot be stored',
+        );
       });
     }
     return refused;
@@ -158,10 +194,17 @@ export class Journal {
     const calls = [...new Map(batch.map((change) => [change.call.id, change.call])).values()];
     const { store, enqueue } = this.#options;
     await store.transaction(async (trx) => {
-      await store.save(trx, calls, batch.flatMap((change) => change.timeline));
+      await store.save(
+        trx,
+        calls,
+        batch.flatMap((change) => change.timeline),
+      );
       for (const change of batch) await change.also?.(trx);
       // Last: the live stream waits for events that have their position and are not committed yet.
-      await enqueue(trx, batch.flatMap((change) => change.outbox));
+      await enqueue(
+        trx,
+        batch.flatMap((change) => change.outbox),
+      );
     });
   }
 }
@@ -175,7 +218,10 @@ function sizeOf({ call, timeline, outbox }: Change): number {
   return size;
 }
 
-/** Whether the statement itself is at fault: SQLSTATE classes 22 (data) and 23 (constraint) and 42 (not executable). */
+/**
+ * Whether the statement itself is at fault: SQLSTATE classes 22 (data) and 23 (constraint) and 42 (not
+ * executable).
+ */
 function isRefusedForGood(error: unknown): boolean {
   return error instanceof Error && 'sqlState' in error && /^(22|23|42)/.test(String(error.sqlState));
 }

@@ -18,7 +18,8 @@ const Request = z.object({ call: z.string(), body: z.unknown() });
 export type OnCall<B, R> = (call: Call, body: B) => Promise<R>;
 
 /**
- * A call in progress is in the care of the control process whose number is in its id: that one has its flow and its channel.
+ * A call in progress is in the care of the control process whose number is in its id: that one has its flow
+ * and its channel.
  * Any other has it do what it is asked to do to the call.
  */
 export class CallOwners {
@@ -29,13 +30,16 @@ export class CallOwners {
   }
 
   /**
-   * Makes of what this process can do to its own calls what can be done to every call. Both ways it throws what `work`
+   * Makes of what this process can do to its own calls what can be done to every call. Both ways it throws
+   * what `work`
    * throws, and `call_not_active` for a call that its owner does not have any more; for another's call also
    * `service_unavailable` when that process is away or does not answer within `timeoutMs`.
    * @param body,reply what goes over and comes back, as JSON
    */
   everywhere<B extends z.ZodType, R extends z.ZodType>(
-    kind: string, { body, reply, timeoutMs }: { body: B; reply: R; timeoutMs?: number }, work: OnCall<z.output<B>, z.output<R>>,
+    kind: string,
+    { body, reply, timeoutMs }: { body: B; reply: R; timeoutMs?: number },
+    work: OnCall<z.output<B>, z.output<R>>,
   ): OnCall<z.output<B>, z.output<R>> {
     const { calls, peers, instance } = this.#options;
     const here = async (id: string, given: z.output<B>): Promise<z.output<R>> => {

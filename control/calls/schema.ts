@@ -8,33 +8,35 @@ import { billsecSeconds, durationSeconds } from './events.ts';
 
 const time = z.string().describe('RFC 3339, UTC');
 
-export const callReply = z.strictObject({
-  id: z.string(),
-  customer_id: z.string(),
-  application_id: z.string().optional(),
-  provider_call_id: z.string().optional(),
-  direction: z.enum(['inbound', 'outbound']),
-  from: z.string(),
-  to: z.string(),
-  status: z.enum(['dialing', 'ringing', 'in_progress', 'completed', 'failed', 'canceled']),
-  route_mode: z.enum(['webhook', 'sip', 'reject']),
-  routing_target: z.string(),
-  answer_url: z.string().optional(),
-  metadata: z.record(z.string(), z.unknown()),
-  variables: z.record(z.string(), z.string()),
-  created_at: time,
-  dialing_at: time.optional(),
-  ringing_at: time.optional(),
-  answered_at: time.optional(),
-  ended_at: time.optional(),
-  duration_seconds: z.number().int().optional(),
-  billsec_seconds: z.number().int().optional(),
-  cost_amount: z.string().optional(),
-  cost_currency: z.string().optional(),
-  hangup: z.object({ by: z.string(), cause: z.string(), sip_code: z.number().int().optional() }).optional(),
-  failure: z.object({ code: z.string(), message: z.string() }).optional(),
-  trunk_id: z.string().optional(),
-}).meta({ id: 'Call' });
+export const callReply = z
+  .strictObject({
+    id: z.string(),
+    customer_id: z.string(),
+    application_id: z.string().optional(),
+    provider_call_id: z.string().optional(),
+    direction: z.enum(['inbound', 'outbound']),
+    from: z.string(),
+    to: z.string(),
+    status: z.enum(['dialing', 'ringing', 'in_progress', 'completed', 'failed', 'canceled']),
+    route_mode: z.enum(['webhook', 'sip', 'reject']),
+    routing_target: z.string(),
+    answer_url: z.string().optional(),
+    metadata: z.record(z.string(), z.unknown()),
+    variables: z.record(z.string(), z.string()),
+    created_at: time,
+    dialing_at: time.optional(),
+    ringing_at: time.optional(),
+    answered_at: time.optional(),
+    ended_at: time.optional(),
+    duration_seconds: z.number().int().optional(),
+    billsec_seconds: z.number().int().optional(),
+    cost_amount: z.string().optional(),
+    cost_currency: z.string().optional(),
+    hangup: z.object({ by: z.string(), cause: z.string(), sip_code: z.number().int().optional() }).optional(),
+    failure: z.object({ code: z.string(), message: z.string() }).optional(),
+    trunk_id: z.string().optional(),
+  })
+  .meta({ id: 'Call' });
 
 const at = (date: Date | undefined): string | undefined => date && rfc3339(date);
 
@@ -60,7 +62,10 @@ export function callToJson(call: Call): z.infer<typeof callReply> {
     answered_at: at(call.answeredAt),
     ended_at: at(call.endedAt),
     ...(call.endedAt && { duration_seconds: durationSeconds(call), billsec_seconds: billsecSeconds(call) }),
-    ...(call.costMicros !== undefined && { cost_amount: formatMicros(call.costMicros), cost_currency: call.costCurrency }),
+    ...(call.costMicros !== undefined && {
+      cost_amount: formatMicros(call.costMicros),
+      cost_currency: call.costCurrency,
+    }),
     hangup: call.hangup,
     failure: call.failure,
     trunk_id: call.trunkId,
@@ -68,9 +73,15 @@ export function callToJson(call: Call): z.infer<typeof callReply> {
 }
 
 /** One line of `GET /v1/calls/:id/events`: when, what kind, and what there is to say about it. */
-export const timelineReply = z.looseObject({ at: time.describe('with milliseconds'), kind: z.string() }).meta({ id: 'TimelineEntry' });
+export const timelineReply = z
+  .looseObject({ at: time.describe('with milliseconds'), kind: z.string() })
+  .meta({ id: 'TimelineEntry' });
 
-export const timelineToJson = (entry: { at: Date; kind: string; detail: Record<string, unknown> }): z.infer<typeof timelineReply> => ({
+export const timelineToJson = (entry: {
+  at: Date;
+  kind: string;
+  detail: Record<string, unknown>;
+}): z.infer<typeof timelineReply> => ({
   at: rfc3339ms(entry.at),
   kind: entry.kind,
   ...entry.detail,

@@ -15,7 +15,10 @@ export interface Ways {
   sipUri(call: Call, uri: string, from?: string): LegRoute | undefined;
 }
 
-/** To be told what becomes of a leg that is paid for. Each may be told again; `ended` or `gone` is due in any case. */
+/**
+ * To be told what becomes of a leg that is paid for. Each may be told again; `ended` or `gone` is due in any
+ * case.
+ */
 export interface LegWatch {
   routed(trunkId: string): void;
   answered(at: Date): void;
@@ -29,9 +32,17 @@ export interface SecondLeg extends LegWatch {
   route: LegRoute;
 }
 
-const FREE: LegWatch = { routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined };
+const FREE: LegWatch = {
+  routed: () => undefined,
+  answered: () => undefined,
+  ended: () => undefined,
+  gone: () => undefined,
+};
 
-/** The second legs of calls: to a SIP URI as they are; to a number like a call of its own, with its rate, limits and hold. */
+/**
+ * The second legs of calls: to a SIP URI as they are; to a number like a call of its own, with its rate,
+ * limits and hold.
+ */
 export class SecondLegs {
   readonly #admission: Admission;
   readonly #ways: Ways;
@@ -53,7 +64,13 @@ export class SecondLegs {
     }
     if (call.applicationId === undefined) return undefined;
     const leg = this.#admission.nextLeg(call.id);
-    const trunks = await this.#admission.admit({ callId: call.id, leg, customerId: call.customerId, applicationId: call.applicationId, number: destination });
+    const trunks = await this.#admission.admit({
+      callId: call.id,
+      leg,
+      customerId: call.customerId,
+      applicationId: call.applicationId,
+      number: destination,
+    });
     const watch = this.#watch(call, leg);
     if (isTerminal(call.status)) watch.ended();
     return { ...watch, route: this.#ways.via(trunks, call, destination, from) };

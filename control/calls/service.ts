@@ -38,14 +38,18 @@ export class CallService {
   /** @throws ApiError call_not_found */
   async get(id: string, scope: Scope): Promise<Call> {
     const call = this.#options.calls.get(id) ?? (await this.#options.store.find(id));
-    if (!call || (scope.applicationId !== undefined && call.applicationId !== scope.applicationId)) throw new ApiError('call_not_found');
+    if (!call || (scope.applicationId !== undefined && call.applicationId !== scope.applicationId))
+      throw new ApiError('call_not_found');
     return call;
   }
 
   /** The call's own timeline and its webhook attempts as one story. @throws ApiError call_not_found */
   async timeline(id: string, scope: Scope): Promise<Story[]> {
     await this.get(id, scope);
-    const [own, attempts] = await Promise.all([this.#options.store.timeline(id), this.#options.attemptsOf(id)]);
+    const [own, attempts] = await Promise.all([
+      this.#options.store.timeline(id),
+      this.#options.attemptsOf(id),
+    ]);
     return [...own, ...attempts].sort((a, b) => a.at.getTime() - b.at.getTime());
   }
 

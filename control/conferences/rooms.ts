@@ -6,8 +6,10 @@ const LIFE_MS = 30_000;
 const REPLY_MS = 1000;
 
 /**
- * KEYS[1] the room's node, a string. KEYS[2] its members, a sorted set of channels by the time they count until.
- * ARGV[1] a channel. ARGV[2] the node that gets the room where it has none, or '': then the channel does not enter.
+ * KEYS[1] the room's node, a string. KEYS[2] its members, a sorted set of channels by the time they count
+ * until.
+ * ARGV[1] a channel. ARGV[2] the node that gets the room where it has none, or '': then the channel does not
+ * enter.
  * ARGV[3] how long the channel counts, in ms.
  * Result: the room's node, or nil where it has none.
  */
@@ -36,8 +38,10 @@ const ABANDON = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end`;
 
 /**
- * Which media node has which room, in Redis: the first member's, for as long as somebody is in it. Each member counts for
- * 30 s and is announced anew by whoever drives it; so a room that nobody freed frees itself. Every method fails when Redis
+ * Which media node has which room, in Redis: the first member's, for as long as somebody is in it. Each
+ * member counts for
+ * 30 s and is announced anew by whoever drives it; so a room that nobody freed frees itself. Every method
+ * fails when Redis
  * is away.
  */
 export class Rooms {
@@ -53,7 +57,8 @@ export class Rooms {
   }
 
   /**
-   * Counts a channel in, and gives the room to a node where it has none: of several who do so at once the first one wins.
+   * Counts a channel in, and gives the room to a node where it has none: of several who do so at once the
+   * first one wins.
    * Also announces one anew. @returns the node that has the room.
    */
   async claim(room: string, channel: string, node: string): Promise<string> {
@@ -70,9 +75,17 @@ export class Rooms {
   }
 
   async #run(script: string, room: string, ...args: string[]): Promise<string | null> {
-    const reply = this.#redis.eval(script, 2, `conference:{${room}}:node`, `conference:{${room}}:members`, ...args) as Promise<string | null>;
+    const reply = this.#redis.eval(
+      script,
+      2,
+      `conference:{${room}}:node`,
+      `conference:{${room}}:members`,
+      ...args,
+    ) as Promise<string | null>;
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error('redis takes too long')), REPLY_MS)));
+    const late = new Promise<never>(
+      (_, reject) => (timer = setTimeout(() => reject(new Error('redis takes too long')), REPLY_MS)),
+    );
     try {
       return await Promise.race([reply, late]);
     } finally {

@@ -39,9 +39,12 @@ const BEAT_MS = 10_000;
 const MOVES = 3;
 
 /**
- * Conferences: a room belongs to an application, and all its members are on one media node. Who comes in on another node
- * is connected to that one. Where Redis does not know a room the media nodes are asked, so that one in use is found again
- * after Redis has lost it, and rooms work without Redis: who comes first then gets the node that the room's name picks,
+ * Conferences: a room belongs to an application, and all its members are on one media node. Who comes in on
+ * another node
+ * is connected to that one. Where Redis does not know a room the media nodes are asked, so that one in use is
+ * found again
+ * after Redis has lost it, and rooms work without Redis: who comes first then gets the node that the room's
+ * name picks,
  * which is the same for everybody.
  */
 export class ConferenceService {
@@ -72,17 +75,26 @@ export class ConferenceService {
   }
 
   /**
-   * Takes the caller into the room and resolves when he is out of it. When the room's node dies, those who were connected
+   * Takes the caller into the room and resolves when he is out of it. When the room's node dies, those who
+   * were connected
    * to it from other nodes meet again on the next one.
    * @throws ChannelGone, MediaError
    */
-  async stay(call: Call, channel: Channel, { room: name, mute, endOnExit, signal, began, adopted }: Wish): Promise<ConferenceEnd> {
+  async stay(
+    call: Call,
+    channel: Channel,
+    { room: name, mute, endOnExit, signal, began, adopted }: Wish,
+  ): Promise<ConferenceEnd> {
     const { calls, rooms } = this.#options;
     // No id has a hyphen, so no two pairs make the same room.
     const room = `${call.applicationId ?? call.customerId}-${name}`;
     let current = adopted;
     for (let move = 0; ; move++) {
-      const stay: Stay = { room, channel: channel.uuid, node: current?.node ?? (await this.#nodeFor(room, channel)) };
+      const stay: Stay = {
+        room,
+        channel: channel.uuid,
+        node: current?.node ?? (await this.#nodeFor(room, channel)),
+      };
       let end: ConferenceEnd;
       this.#stays.add(stay);
       try {
@@ -90,7 +102,10 @@ export class ConferenceService {
         else {
           if (signal.aborted) return 'left';
           began();
-          calls.note(call, move === 0 ? 'conference.entered' : 'conference.moved', { room: name, relayed: stay.node !== channel.node });
+          calls.note(call, move === 0 ? 'conference.entered' : 'conference.moved', {
+            room: name,
+            relayed: stay.node !== channel.node,
+          });
         }
         end = await (current?.finished ?? channel.conference(room, { mute, endOnExit, node: stay.node }));
       } finally {
@@ -106,9 +121,15 @@ export class ConferenceService {
 
   async #nodeFor(room: string, channel: Channel): Promise<string> {
     const { rooms, media, logger } = this.#options;
-    const connected = media.nodes().filter((node) => node.connected).map((node) => node.name);
+    const connected = media
+      .nodes()
+      .filter((node) => node.connected)
+      .map((node) => node.name);
     try {
-      return (await rooms.enter(room, channel.uuid)) ?? (await rooms.claim(room, channel.uuid, (await this.#found(room, connected)) ?? channel.node));
+      return (
+        (await rooms.enter(room, channel.uuid)) ??
+        (await rooms.claim(room, channel.uuid, (await this.#found(room, connected)) ?? channel.node))
+      );
     } catch (error) {
       logger.warn({ err: error, room }, 'a conference is entered without redis');
       return (await this.#found(room, connected)) ?? picked(room, connected) ?? channel.node;
@@ -135,7 +156,10 @@ export class ConferenceService {
   }
 }
 
-/** The same node for everybody who knows the same nodes, and as few rooms as can be on another one when a node comes or goes. */
+/**
+ * The same node for everybody who knows the same nodes, and as few rooms as can be on another one when a node
+ * comes or goes.
+ */
 function picked(room: string, nodes: string[]): string | undefined {
   const weight = (node: string): string => createHash('sha1').update(`${room}\n${node}`).digest('hex');
   return [...nodes].sort((a, b) => weight(a).localeCompare(weight(b)))[0];

@@ -28,42 +28,79 @@ const name = displayName;
 const status = z.enum(['active', 'suspended']);
 const currency = z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code such as EUR');
 const amount = z.string().regex(/^\d{1,12}(\.\d{1,6})?$/, 'must be a decimal string such as "25.00"');
-const prefix = z.string().regex(/^\+[1-9]\d{0,14}$/, 'must be the start of an E.164 number with its plus sign');
+const prefix = z
+  .string()
+  .regex(/^\+[1-9]\d{0,14}$/, 'must be the start of an E.164 number with its plus sign');
 const prefixes = z.array(prefix).max(500);
 const cps = z.int().min(1).max(10_000);
 const concurrentCalls = z.int().min(1).max(100_000);
 
-export const customerCreate = z.strictObject({
-  name,
-  status: status.default('active'),
-  currency: currency.default('EUR'),
-  limits: z.strictObject({ cps: cps.default(DEFAULT_LIMITS.cps), concurrent_calls: concurrentCalls.default(DEFAULT_LIMITS.concurrentCalls) }).optional(),
-  spend: z.strictObject({ daily: amount, monthly: amount, max_price_per_minute: amount, allowed_prefixes: prefixes, blocked_prefixes: prefixes }).partial().optional(),
-}).meta({ id: 'CustomerCreate' });
+export const customerCreate = z
+  .strictObject({
+    name,
+    status: status.default('active'),
+    currency: currency.default('EUR'),
+    limits: z
+      .strictObject({
+        cps: cps.default(DEFAULT_LIMITS.cps),
+        concurrent_calls: concurrentCalls.default(DEFAULT_LIMITS.concurrentCalls),
+      })
+      .optional(),
+    spend: z
+      .strictObject({
+        daily: amount,
+        monthly: amount,
+        max_price_per_minute: amount,
+        allowed_prefixes: prefixes,
+        blocked_prefixes: prefixes,
+      })
+      .partial()
+      .optional(),
+  })
+  .meta({ id: 'CustomerCreate' });
 
-/** Fields inside `limits` and `spend` change one by one; null takes a spend rule away. The currency of a customer is for good. */
-export const customerPatch = z.strictObject({
-  name,
-  status,
-  limits: z.strictObject({ cps, concurrent_calls: concurrentCalls }).partial(),
-  spend: z.strictObject({
-    daily: amount.nullable(), monthly: amount.nullable(), max_price_per_minute: amount.nullable(),
-    allowed_prefixes: prefixes.nullable(), blocked_prefixes: prefixes.nullable(),
-  }).partial(),
-}).partial().meta({ id: 'CustomerPatch' });
+/**
+ * Fields inside `limits` and `spend` change one by one; null takes a spend rule away. The currency of a
+ * customer is for good.
+ */
+export const customerPatch = z
+  .strictObject({
+    name,
+    status,
+    limits: z.strictObject({ cps, concurrent_calls: concurrentCalls }).partial(),
+    spend: z
+      .strictObject({
+        daily: amount.nullable(),
+        monthly: amount.nullable(),
+        max_price_per_minute: amount.nullable(),
+        allowed_prefixes: prefixes.nullable(),
+        blocked_prefixes: prefixes.nullable(),
+      })
+      .partial(),
+  })
+  .partial()
+  .meta({ id: 'CustomerPatch' });
 
-export const customerReply = z.strictObject({
-  id: z.string(),
-  name: z.string(),
-  status,
-  currency: z.string(),
-  limits: z.strictObject({ cps: z.int(), concurrent_calls: z.int() }),
-  spend: z.strictObject({
-    daily: z.string(), monthly: z.string(), max_price_per_minute: z.string(), allowed_prefixes: z.array(z.string()), blocked_prefixes: z.array(z.string()),
-  }).partial(),
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-}).meta({ id: 'Customer' });
+export const customerReply = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    status,
+    currency: z.string(),
+    limits: z.strictObject({ cps: z.int(), concurrent_calls: z.int() }),
+    spend: z
+      .strictObject({
+        daily: z.string(),
+        monthly: z.string(),
+        max_price_per_minute: z.string(),
+        allowed_prefixes: z.array(z.string()),
+        blocked_prefixes: z.array(z.string()),
+      })
+      .partial(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Customer' });
 
 export const toJson = (customer: Customer): z.input<typeof customerReply> => ({
   id: customer.id,

@@ -6,7 +6,8 @@ import { isSipTarget } from '../lib/sip-uri.ts';
 
 export const REJECT_CODES = [403, 404, 480, 486, 603] as const;
 
-export type RouteTarget = { readonly sip_uri: string | readonly string[] } | { readonly sip_code: (typeof REJECT_CODES)[number] };
+export type RouteTarget =
+  { readonly sip_uri: string | readonly string[] } | { readonly sip_code: (typeof REJECT_CODES)[number] };
 
 /** A phone number and what an inbound call to it gets. */
 export interface Did {
@@ -23,7 +24,10 @@ export interface Did {
 }
 
 /** What routing needs to know of a number: as much as is kept in memory of each. */
-export type RoutedDid = Pick<Did, 'id' | 'customerId' | 'applicationId' | 'number' | 'status' | 'routeMode' | 'routeTarget'>;
+export type RoutedDid = Pick<
+  Did,
+  'id' | 'customerId' | 'applicationId' | 'number' | 'status' | 'routeMode' | 'routeTarget'
+>;
 
 /** The SIP URIs of a `sip` number in the order they are tried; empty in other modes. */
 export function sipTargets(did: RoutedDid): readonly string[] {
@@ -41,46 +45,72 @@ const status = z.enum(['active', 'disabled']);
 const routeMode = z.enum(['webhook', 'sip', 'reject']);
 const sipUri = z.string().max(255).refine(isSipTarget, 'must be a sip: or sips: URI without headers');
 
-export const routeTarget = z.strictObject({
-  sip_uri: z.union([sipUri, z.array(sipUri).min(1).max(10)], { error: 'must be a sip: or sips: URI without headers, or a list of 1 to 10 of them' }).optional(),
-  sip_code: z.literal([...REJECT_CODES]).meta({ type: 'integer', enum: [...REJECT_CODES] }).optional(),
-}).meta({ description: '`sip_uri` in route mode `sip`, tried in order; `sip_code` in route mode `reject`, 480 when left out' });
+export const routeTarget = z
+  .strictObject({
+    sip_uri: z
+      .union([sipUri, z.array(sipUri).min(1).max(10)], {
+        error: 'must be a sip: or sips: URI without headers, or a list of 1 to 10 of them',
+      })
+      .optional(),
+    sip_code: z
+      .literal([...REJECT_CODES])
+      .meta({ type: 'integer', enum: [...REJECT_CODES] })
+      .optional(),
+  })
+  .meta({
+    description:
+      '`sip_uri` in route mode `sip`, tried in order; `sip_code` in route mode `reject`, 480 when left out',
+  });
 
-export const didCreate = z.strictObject({
-  number_e164: e164,
-  customer_id: idField,
-  application_id: idField.optional(),
-  provider: provider.optional(),
-  status: status.default('active'),
-  route_mode: routeMode.default('webhook'),
-  route_target: routeTarget.optional(),
-}).meta({ id: 'DidCreate' });
+export const didCreate = z
+  .strictObject({
+    number_e164: e164,
+    customer_id: idField,
+    application_id: idField.optional(),
+    provider: provider.optional(),
+    status: status.default('active'),
+    route_mode: routeMode.default('webhook'),
+    route_target: routeTarget.optional(),
+  })
+  .meta({ id: 'DidCreate' });
 
 /** What the owner may change. null takes an optional field away. */
-export const didPatch = z.strictObject({
-  application_id: idField.nullable(),
-  route_mode: routeMode,
-  route_target: routeTarget.nullable(),
-}).partial().meta({ id: 'DidPatch' });
+export const didPatch = z
+  .strictObject({
+    application_id: idField.nullable(),
+    route_mode: routeMode,
+    route_target: routeTarget.nullable(),
+  })
+  .partial()
+  .meta({ id: 'DidPatch' });
 
-export const didAdminPatch = didPatch.extend({
-  customer_id: idField.optional(),
-  provider: provider.nullable().optional(),
-  status: status.optional(),
-}).meta({ id: 'DidAdminPatch' });
+export const didAdminPatch = didPatch
+  .extend({
+    customer_id: idField.optional(),
+    provider: provider.nullable().optional(),
+    status: status.optional(),
+  })
+  .meta({ id: 'DidAdminPatch' });
 
-export const didReply = z.strictObject({
-  id: z.string(),
-  customer_id: z.string(),
-  application_id: z.string().optional(),
-  number_e164: z.string(),
-  provider: z.string().optional(),
-  status,
-  route_mode: routeMode,
-  route_target: z.strictObject({ sip_uri: z.union([z.string(), z.array(z.string())]).optional(), sip_code: z.int().optional() }).optional(),
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-}).meta({ id: 'Did' });
+export const didReply = z
+  .strictObject({
+    id: z.string(),
+    customer_id: z.string(),
+    application_id: z.string().optional(),
+    number_e164: z.string(),
+    provider: z.string().optional(),
+    status,
+    route_mode: routeMode,
+    route_target: z
+      .strictObject({
+        sip_uri: z.union([z.string(), z.array(z.string())]).optional(),
+        sip_code: z.int().optional(),
+      })
+      .optional(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Did' });
 
 export const toJson = (did: Did): z.input<typeof didReply> => ({
   id: did.id,
@@ -90,9 +120,16 @@ export const toJson = (did: Did): z.input<typeof didReply> => ({
   provider: did.provider,
   status: did.status,
   route_mode: did.routeMode,
-  route_target: did.routeTarget && ('sip_code' in did.routeTarget
-    ? { sip_code: did.routeTarget.sip_code }
-    : { sip_uri: typeof did.routeTarget.sip_uri === 'string' ? did.routeTarget.sip_uri : [...did.routeTarget.sip_uri] }),
+  route_target:
+    did.routeTarget &&
+    ('sip_code' in did.routeTarget
+      ? { sip_code: did.routeTarget.sip_code }
+      : {
+          sip_uri:
+            typeof did.routeTarget.sip_uri === 'string'
+              ? did.routeTarget.sip_uri
+              : [...did.routeTarget.sip_uri],
+        }),
   created_at: rfc3339(did.createdAt),
   updated_at: rfc3339(did.updatedAt),
 });

@@ -36,7 +36,10 @@ export class DidService {
     this.#now = deps.now ?? (() => new Date());
   }
 
-  /** @throws ApiError `number_exists`, `invalid_request` when customer, application and routing do not belong together */
+  /**
+   * @throws ApiError `number_exists`, `invalid_request` when customer, application and routing do not belong
+   *   together
+   */
   async create(body: z.output<typeof didCreate>): Promise<Did> {
     const did = await this.#newDid(body);
     try {
@@ -59,12 +62,16 @@ export class DidService {
         results.push({ error });
       }
     }
-    const created = await this.#deps.store.insertFree(results.flatMap((result) => ('did' in result ? [result.did] : [])));
+    const created = await this.#deps.store.insertFree(
+      results.flatMap((result) => ('did' in result ? [result.did] : [])),
+    );
     const ids = [...created];
     for (let i = 0; i < ids.length; i += AT_ONCE) {
       await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#deps.onChange({ room: 'dids', id })));
     }
-    return results.map((result) => ('error' in result || created.has(result.did.id) ? result : { error: new ApiError('number_exists') }));
+    return results.map((result) =>
+      'error' in result || created.has(result.did.id) ? result : { error: new ApiError('number_exists') },
+    );
   }
 
   list(filter: { customerId?: string }, limit: number, before?: string): Promise<Did[]> {
@@ -107,38 +114,55 @@ export class DidService {
 
   async #newDid(body: z.output<typeof didCreate>): Promise<Did> {
     await this.#requireCustomer(body.customer_id);
-    const owner = body.application_id === undefined ? undefined : await this.#deps.applicationOwner(body.application_id);
+    const owner =
+      body.application_id === undefined ? undefined : await this.#deps.applicationOwner(body.application_id);
     const now = this.#now();
-    return checked({
-      id: this.#deps.ids.next('did'),
-      customerId: body.customer_id,
-      applicationId: body.application_id,
-      number: body.number_e164,
-      provider: body.provider,
-      status: body.status,
-      routeMode: body.route_mode,
-      routeTarget: targetFor(body.route_mode, body.route_target),
-      createdAt: now,
-      updatedAt: now,
-    }, owner);
+    return checked(
+      {
+        id: this.#deps.ids.next('did'),
+        customerId: body.customer_id,
+        applicationId: body.application_id,
+        number: body.number_e164,
+        provider: body.provider,
+        status: body.status,
+        routeMode: body.route_mode,
+        routeTarget: targetFor(body.route_mode, body.route_target),
+        createdAt: now,
+        updatedAt: now,
+      },
+      owner,
+    );
   }
 
-  async #update(id: string, customerId: string | undefined, body: z.output<typeof didAdminPatch>): Promise<Did> {
-    const givenOwner = typeof body.application_id === 'string' ? await this.#deps.applicationOwner(body.application_id) : undefined;
+  async #update(
+    id: string,
+    customerId: string | undefined,
+    body: z.output<typeof didAdminPatch>,
+  ): Promise<Did> {
+    const givenOwner =
+      typeof body.application_id === 'string'
+        ? await this.#deps.applicationOwner(body.application_id)
+        : undefined;
     const changed = await this.#deps.store.update(id, (stored) => {
       visible(stored, customerId);
       const routeMode = body.route_mode ?? stored.routeMode;
-      return checked({
-        ...stored,
-        customerId: body.customer_id ?? stored.customerId,
-        applicationId: patched(body.application_id, stored.applicationId),
-        provider: patched(body.provider, stored.provider),
-        status: body.status ?? stored.status,
-        routeMode,
-        // The target of one mode means nothing in another: it goes when the mode changes.
-        routeTarget: body.route_target === undefined && routeMode === stored.routeMode ? stored.routeTarget : targetFor(routeMode, body.route_target),
-        updatedAt: this.#now(),
-      }, body.application_id === undefined ? stored.customerId : givenOwner);
+      return checked(
+        {
+          ...stored,
+          customerId: body.customer_id ?? stored.customerId,
+          applicationId: patched(body.application_id, stored.applicationId),
+          provider: patched(body.provider, stored.provider),
+          status: body.status ?? stored.status,
+          routeMode,
+          // The target of one mode means nothing in another: it goes when the mode changes.
+          routeTarget:
+            body.route_target === undefined && routeMode === stored.routeMode
+              ? stored.routeTarget
+              : targetFor(routeMode, body.route_target),
+          updatedAt: this.#now(),
+        },
+        body.application_id === undefined ? stored.customerId : givenOwner,
+      );
     });
     if (!changed) return notFound();
     await this.#deps.onChange({ room: 'dids', id });
@@ -152,8 +176,10 @@ export class DidService {
 
 /** @param applicationOwner the customer of the number's application, where it has one */
 function checked(did: Did, applicationOwner: string | undefined): Did {
-  if (did.routeMode === 'webhook' && did.applicationId === undefined) throw invalid('application_id', 'is required in route mode webhook');
-  if (did.applicationId !== undefined && applicationOwner !== did.customerId) throw invalid('application_id', 'is not an application of this customer');
+  if (did.routeMode === 'webhook' && did.applicationId === undefined)
+    throw invalid('application_id', 'is required in route mode webhook');
+  if (did.applicationId !== undefined && applicationOwner !== did.customerId)
+    throw invalid('application_id', 'is not an application of this customer');
   return did;
 }
 

@@ -41,8 +41,19 @@ const toRow = (did: Did): Row => ({
   updated_at: did.updatedAt,
 });
 
-type RoutedRow = Pick<Row, 'id' | 'customer_id' | 'application_id' | 'number_e164' | 'status' | 'route_mode' | 'route_target'>;
-const ROUTED = ['id', 'customer_id', 'application_id', 'number_e164', 'status', 'route_mode', 'route_target'] satisfies (keyof RoutedRow)[];
+type RoutedRow = Pick<
+  Row,
+  'id' | 'customer_id' | 'application_id' | 'number_e164' | 'status' | 'route_mode' | 'route_target'
+>;
+const ROUTED = [
+  'id',
+  'customer_id',
+  'application_id',
+  'number_e164',
+  'status',
+  'route_mode',
+  'route_target',
+] satisfies (keyof RoutedRow)[];
 /** Rows read at once: some 20 ms of this process and of the database. */
 const PAGE = 2500;
 /** Two processes' clocks, and the time from a write to its commit, differ by less. */
@@ -67,11 +78,15 @@ export class DidStore {
   }
 
   /** What routing needs of all numbers, the oldest first, a page at a time. */
-  async* loadAll(): AsyncGenerator<RoutedDid[]> {
+  async *loadAll(): AsyncGenerator<RoutedDid[]> {
     const texts = new Map<string, string>();
     const shared = (text: string): string => texts.get(text) ?? (texts.set(text, text), text);
     for (let after = ''; ;) {
-      const rows: RoutedRow[] = await this.#db<Row>('dids').where('id', '>', after).orderBy('id').limit(PAGE).select(ROUTED);
+      const rows: RoutedRow[] = await this.#db<Row>('dids')
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(PAGE)
+        .select(ROUTED);
       if (rows.length > 0) yield rows.map((row) => toRouted(row, shared));
       const last = rows.at(-1);
       if (!last || rows.length < PAGE) return;
@@ -80,25 +95,38 @@ export class DidStore {
   }
 
   /**
-   * What has been written at or after a time, as far as it is still there: some of it again, because rows are seen later than
+   * What has been written at or after a time, as far as it is still there: some of it again, because rows are
+   * seen later than
    * they say. Without a time nothing, but the time to begin with.
    */
   async writtenSince(since: Date | undefined): Promise<{ items: RoutedDid[]; next: Date }> {
     const [newest] = await this.#db<Row>('dids').orderBy('updated_at', 'desc').limit(1).select('updated_at');
     const next = new Date((newest?.updated_at.getTime() ?? OVERLAP_MS) - OVERLAP_MS);
     if (!since) return { items: [], next };
-    const rows = await this.#db<Row>('dids').where('updated_at', '>=', since).orderBy('updated_at').limit(PAGE).select([...ROUTED, 'updated_at' as const]);
+    const rows = await this.#db<Row>('dids')
+      .where('updated_at', '>=', since)
+      .orderBy('updated_at')
+      .limit(PAGE)
+      .select([...ROUTED, 'updated_at' as const]);
     const last = rows.length === PAGE ? rows.at(-1)?.updated_at : undefined;
-    // A page of rows written at one time would be read again for ever: the passes over everything bring the rest of them.
+    // A page of rows written at one time would be read again for ever: the passes over everything bring the
+    // rest of them.
     const on = last && last > since ? last : last && new Date(since.getTime() + 1);
-    return { items: rows.map((row) => toRouted(row, (text) => text)), next: on ?? (next > since ? next : since) };
+    return {
+      items: rows.map((row) => toRouted(row, (text) => text)),
+      next: on ?? (next > since ? next : since),
+    };
   }
 
   /** What routing needs of these numbers, of those that are there. */
   async ofNumbers(numbers: readonly string[]): Promise<RoutedDid[]> {
     const rows: RoutedRow[] = [];
     for (let i = 0; i < numbers.length; i += PAGE) {
-      rows.push(...(await this.#db<Row>('dids').whereIn('number_e164', numbers.slice(i, i + PAGE)).select(ROUTED)));
+      rows.push(
+        ...(await this.#db<Row>('dids')
+          .whereIn('number_e164', numbers.slice(i, i + PAGE))
+          .select(ROUTED)),
+      );
     }
     return rows.map((row) => toRouted(row, (text) => text));
   }
@@ -130,11 +158,19 @@ export class DidStore {
   async insertFree(dids: readonly Did[]): Promise<Set<string>> {
     if (dids.length === 0) return new Set();
     await this.#db<Row>('dids').insert(dids.map(toRow)).onConflict('number_e164').ignore();
-    const stored = await this.#db<Row>('dids').whereIn('id', dids.map((did) => did.id)).select('id');
+    const stored = await this.#db<Row>('dids')
+      .whereIn(
+        'id',
+        dids.map((did) => did.id),
+      )
+      .select('id');
     return new Set(stored.map((row) => row.id));
   }
 
-  /** Applies `change` to the stored number, with the row locked in between; what `change` throws leaves it as it was. */
+  /**
+   * Applies `change` to the stored number, with the row locked in between; what `change` throws leaves it as
+   * it was.
+   */
   async update(id: string, change: (did: Did) => Did): Promise<Did | undefined> {
     return this.#db.transaction(async (tx) => {
       const row = await tx<Row>('dids').where({ id }).forUpdate().first();

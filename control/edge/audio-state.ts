@@ -6,7 +6,10 @@ const LOOK_MS = 2000;
 
 const Shown = z.array(z.looseObject({ active: z.boolean() }));
 
-/** Whether there can be audio: what the Kamailios say of their rtpengines, without which they refuse every call. */
+/**
+ * Whether there can be audio: what the Kamailios say of their rtpengines, without which they refuse every
+ * call.
+ */
 export class AudioState {
   readonly #rpcs: readonly Pick<KamailioRpc, 'call'>[];
   #timer: NodeJS.Timeout | undefined;
@@ -36,7 +39,9 @@ export class AudioState {
 
   /** Never rejects. */
   async look(): Promise<void> {
-    const shown = await Promise.allSettled(this.#rpcs.map(async (rpc) => Shown.parse(await rpc.call('rtpengine.show', ['all']))));
+    const shown = await Promise.allSettled(
+      this.#rpcs.map(async (rpc) => Shown.parse(await rpc.call('rtpengine.show', ['all']))),
+    );
     const told = shown.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     this.#available = told.length === 0 || told.some((engines) => engines.some(({ active }) => active));
   }

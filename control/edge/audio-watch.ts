@@ -4,7 +4,15 @@ import type { FarEnd } from '../lib/far-end.ts';
 import { instanceOf, timeOfId } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import { rtpIdOf } from '../lib/rtp-id.ts';
-import { isHeld, lastPacketOf, RtpengineError, sidesOf, sideTags, type Rtpengine, type Tags } from '../streams/rtpengine.ts';
+import {
+  isHeld,
+  lastPacketOf,
+  RtpengineError,
+  sidesOf,
+  sideTags,
+  type Rtpengine,
+  type Tags,
+} from '../streams/rtpengine.ts';
 
 /** A call's own leg on a media node. */
 interface NodeLeg {
@@ -18,7 +26,10 @@ interface Options {
   calls: Pick<Calls, 'live' | 'get' | 'note'>;
   /** Undefined for a call that no media node has. */
   legOf: (callId: string) => NodeLeg | undefined;
-  /** Asks sides of a call within their SIP dialog: whether any of them is there; undefined where that cannot be said. */
+  /**
+   * Asks sides of a call within their SIP dialog: whether any of them is there; undefined where that cannot
+   * be said.
+   */
   isThere: (ends: readonly FarEnd[]) => Promise<boolean | undefined>;
   /** Ends a call wherever it is, and its record with it. */
   end: (call: Call, ending: CallEnding) => void;
@@ -37,7 +48,9 @@ const MUTE: CallEnding = {
 interface Watched {
   /** In ms: when it is looked at next. */
   nextAt: number;
-  /** When the last packet came, by rtpengine's clock in s, and since when that has not changed, by ours in ms. */
+  /**
+   * When the last packet came, by rtpengine's clock in s, and since when that has not changed, by ours in ms.
+   */
   lastPacket: number;
   since: number;
   /** It waits for its look, or is looked at. */
@@ -51,19 +64,28 @@ interface Watched {
 const TICK_MS = 1000;
 /** Between two looks at a call, the first one of which comes so long after its answer. */
 const LOOK_MS = 8000;
-/** A side that has been silent for so long is asked whether it is there. It has 32 s to answer, and the call's end is due after 60. */
+/**
+ * A side that has been silent for so long is asked whether it is there. It has 32 s to answer, and the call's
+ * end is due after 60.
+ */
 const SILENT_MS = 15_000;
 /** After so many looks a call that rtpengine does not know, whatever is done about it, is given up. */
 const LOST_LOOKS = 4;
-/** Looks under way at once, and calls in which somebody is asked: each of these keeps a connection to Kamailio. */
+/**
+ * Looks under way at once, and calls in which somebody is asked: each of these keeps a connection to
+ * Kamailio.
+ */
 const AT_ONCE = 32;
 const ASKED_AT_ONCE = 200;
-/** Between two looks for what rtpengine has and should not, and how old a call must be to be looked for there. */
+/**
+ * Between two looks for what rtpengine has and should not, and how old a call must be to be looked for there.
+ */
 const LEFT_MS = 30_000;
 const LEFT_AGE_MS = 60_000;
 
 /**
- * Watches the audio of answered calls in rtpengine, each every some seconds. A side that sends nothing may be silent, or
+ * Watches the audio of answered calls in rtpengine, each every some seconds. A side that sends nothing may be
+ * silent, or
  * gone without a BYE: it is asked. A call that rtpengine has lost, since it was restarted, is set up anew.
  */
 export class AudioWatch {
@@ -123,13 +145,21 @@ export class AudioWatch {
   }
 
   #watch(call: Call, now: number): Watched {
-    const watched = { nextAt: (call.answeredAt?.getTime() ?? now) + LOOK_MS, lastPacket: 0, since: now, busy: false, asking: false, unknown: 0 };
+    const watched = {
+      nextAt: (call.answeredAt?.getTime() ?? now) + LOOK_MS,
+      lastPacket: 0,
+      since: now,
+      busy: false,
+      asking: false,
+      unknown: 0,
+    };
     this.#watched.set(call.id, watched);
     return watched;
   }
 
   #forgetEnded(): void {
-    for (const id of this.#watched.keys()) if (this.#options.calls.get(id)?.status !== 'in_progress') this.#watched.delete(id);
+    for (const id of this.#watched.keys())
+      if (this.#options.calls.get(id)?.status !== 'in_progress') this.#watched.delete(id);
   }
 
   /** Never rejects. */
@@ -146,7 +176,8 @@ export class AudioWatch {
       this.#hear(call, leg, tags, watched);
     } catch (error) {
       // One side alone: the answer of a re-INVITE is on its way.
-      if (!(error instanceof RtpengineError)) logger.warn({ err: error, call: call.id }, 'the audio of a call could not be looked at');
+      if (!(error instanceof RtpengineError))
+        logger.warn({ err: error, call: call.id }, 'the audio of a call could not be looked at');
     }
   }
 
@@ -155,7 +186,8 @@ export class AudioWatch {
     // The media node has always something to say: of its calls the far end counts.
     const sides = leg ? [sidesOf(tags, leg.dialog, call.direction).far] : sideTags(tags);
     const lastPacket = Math.max(...sides.map((tag) => lastPacketOf(tags, tag)));
-    if (lastPacket !== watched.lastPacket || isHeld(tags)) return void Object.assign(watched, { lastPacket, since: now });
+    if (lastPacket !== watched.lastPacket || isHeld(tags))
+      return void Object.assign(watched, { lastPacket, since: now });
     if (now - watched.since < SILENT_MS || watched.asking || this.#asking >= ASKED_AT_ONCE) return;
     const dialog = leg?.dialog.callId ?? call.sipCallId;
     const ends = (call.farEnds ?? []).filter(({ sipCallId }) => sipCallId === dialog);
@@ -172,22 +204,32 @@ export class AudioWatch {
     const { calls, isThere, end } = this.#options;
     const there = ends.length === 0 ? undefined : await isThere(ends);
     if (there !== false || isTerminal(call.status)) return;
-    calls.note(call, 'media.timeout', { message: 'no audio has come, and nobody answers: everybody is gone without having hung up' });
+    calls.note(call, 'media.timeout', {
+      message: 'no audio has come, and nobody answers: everybody is gone without having hung up',
+    });
     end(call, { hangup: { by: 'platform', cause: ABANDONED } });
   }
 
-  /** rtpengine has been restarted, or has taken the call for over. The media node can offer it anew; of a relayed call nobody can. */
+  /**
+   * rtpengine has been restarted, or has taken the call for over. The media node can offer it anew; of a
+   * relayed call nobody can.
+   */
   async #lost(call: Call, leg: NodeLeg | undefined, watched: Watched): Promise<void> {
     const { calls, end, rtpengine } = this.#options;
-    // An rtpengine that was there all the while was told that a relayed call is over, and we were not: Kamailio knows.
+    // An rtpengine that was there all the while was told that a relayed call is over, and we were not:
+    // Kamailio knows.
     if (!leg && (await rtpengine.knows(call.id, call.answeredAt ?? call.createdAt)) === false) return;
     watched.unknown++;
-    if (watched.unknown === 1) calls.note(call, 'audio.lost', { message: 'rtpengine does not have the audio of the call' });
+    if (watched.unknown === 1)
+      calls.note(call, 'audio.lost', { message: 'rtpengine does not have the audio of the call' });
     if (!leg || watched.unknown > LOST_LOOKS) return end(call, MUTE);
     await leg.renegotiate();
   }
 
-  /** Audio of calls of this process that are over: nobody could tell rtpengine so, since it did not answer then. */
+  /**
+   * Audio of calls of this process that are over: nobody could tell rtpengine so, since it did not answer
+   * then.
+   */
   async #clearLeft(): Promise<void> {
     const { rtpengine, calls, instance, logger } = this.#options;
     const old = this.#now().getTime() - LEFT_AGE_MS;
@@ -196,7 +238,10 @@ export class AudioWatch {
       if (callId === undefined || instanceOf(callId) !== instance) continue;
       const call = calls.get(callId);
       if ((call && !isTerminal(call.status)) || (timeOfId(callId)?.getTime() ?? Infinity) > old) continue;
-      logger.warn({ call: callId, rtp_id: rtpId }, 'rtpengine has the audio of a call that is over; it is ended');
+      logger.warn(
+        { call: callId, rtp_id: rtpId },
+        'rtpengine has the audio of a call that is over; it is ended',
+      );
       await rtpengine.forget(rtpId);
     }
   }

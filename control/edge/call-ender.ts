@@ -19,7 +19,10 @@ export interface Ended {
 interface Options {
   rpcs: readonly Rpc[];
   /** What rtpengine has of a call: undefined where it cannot say. */
-  audio: { knows(rtpId: string, since: Date): Promise<boolean | undefined>; forget(rtpId: string): Promise<void> };
+  audio: {
+    knows(rtpId: string, since: Date): Promise<boolean | undefined>;
+    forget(rtpId: string): Promise<void>;
+  };
   logger: Logger;
   now?: () => Date;
 }
@@ -32,14 +35,20 @@ interface Look {
   since: Date;
 }
 
-/** A dialog may change under our hands: one that rang is answered, one that was up ends. It is looked at again so often. */
+/**
+ * A dialog may change under our hands: one that rang is answered, one that was up ends. It is looked at again
+ * so often.
+ */
 const LOOKS = 3;
 /** What a far end says when it has no such call, or has just ended it. */
 const GONE = new Set([404, 410, 481]);
 
 const away = (message: string): ApiError => new ApiError('service_unavailable', message, { retryAfter: 2 });
 
-/** Ends calls at Kamailio, wherever it has them, and also where it has forgotten them: its dialogs do not outlive its process. */
+/**
+ * Ends calls at Kamailio, wherever it has them, and also where it has forgotten them: its dialogs do not
+ * outlive its process.
+ */
 export class CallEnder {
   readonly #options: Options;
   readonly #now: () => Date;
@@ -51,7 +60,8 @@ export class CallEnder {
 
   /**
    * For who wants an answer now. Returns false where nothing of the call is left.
-   * @throws ApiError service_unavailable where that cannot be said: a Kamailio cannot be reached, or a far end does not answer
+   * @throws ApiError service_unavailable where that cannot be said: a Kamailio cannot be reached, or a far
+   *   end does not answer
    */
   async end(call: EndedCall): Promise<boolean> {
     const { some, all } = await this.tryToEnd(call);
@@ -64,7 +74,8 @@ export class CallEnder {
     const { rpcs, logger, audio } = this.#options;
     const looks = await Promise.allSettled(rpcs.map((rpc) => this.#endAt(rpc, call)));
     const missed = looks.find((look) => look.status === 'rejected');
-    if (missed) logger.warn({ err: missed.reason, call: call.id }, 'a kamailio could not be asked to end a call');
+    if (missed)
+      logger.warn({ err: missed.reason, call: call.id }, 'a kamailio could not be asked to end a call');
     const seen = looks.flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []));
     const ended = new Set(seen.flatMap((look) => [...look.ended]));
     const some = ended.size > 0;
@@ -74,7 +85,10 @@ export class CallEnder {
     const rpc = rpcs.find((_, index) => looks[index]?.status === 'fulfilled');
     if (rpc && forgotten.length > 0) {
       const codes = await Promise.all(forgotten.map((end) => this.#bye(rpc, call, end)));
-      return { some: some || codes.some(isSuccess), all: codes.every((code) => isSuccess(code) || GONE.has(code)) };
+      return {
+        some: some || codes.some(isSuccess),
+        all: codes.every((code) => isSuccess(code) || GONE.has(code)),
+      };
     }
     if (missed) return { some, all: false };
     return { some, all: some || (await audio.knows(inboundRtpIdOf(call), call.createdAt)) === false };
@@ -85,18 +99,22 @@ export class CallEnder {
     const since = await upSince(rpc, this.#now);
     for (let looks = 0; ; looks++) {
       const dialogs = (await dialogsOf(rpc, call)).filter(({ state }) => state !== 'over');
-      const changed = await Promise.all(dialogs.map(async (dialog) => {
-        ended.add(dialog.sipCallId);
-        try {
-          await endDialog(rpc, dialog);
-          // Kamailio has no route that runs when a call is refused so: its audio would be kept for as long as the far end can be silent.
-          if (dialog.state === 'ringing' && dialog.rtpId !== undefined) void this.#options.audio.forget(dialog.rtpId);
-          return false;
-        } catch (error) {
-          if (!(error instanceof RpcRefusal) || looks + 1 === LOOKS) throw error;
-          return true;
-        }
-      }));
+      const changed = await Promise.all(
+        dialogs.map(async (dialog) => {
+          ended.add(dialog.sipCallId);
+          try {
+            await endDialog(rpc, dialog);
+            // Kamailio has no route that runs when a call is refused so: its audio would be kept for as long
+            // as the far end can be silent.
+            if (dialog.state === 'ringing' && dialog.rtpId !== undefined)
+              void this.#options.audio.forget(dialog.rtpId);
+            return false;
+          } catch (error) {
+            if (!(error instanceof RpcRefusal) || looks + 1 === LOOKS) throw error;
+            return true;
+          }
+        }),
+      );
       if (!changed.includes(true)) return { ended, since };
     }
   }
@@ -106,9 +124,16 @@ export class CallEnder {
     let code = 408;
     try {
       code = await sayBye(rpc, end);
-      if (!isSuccess(code) && !GONE.has(code)) this.#options.logger.warn({ call: call.id, sip_call_id: end.sipCallId, code }, 'a side of a call has not answered its BYE');
+      if (!isSuccess(code) && !GONE.has(code))
+        this.#options.logger.warn(
+          { call: call.id, sip_call_id: end.sipCallId, code },
+          'a side of a call has not answered its BYE',
+        );
     } catch (error) {
-      this.#options.logger.warn({ err: error, call: call.id, sip_call_id: end.sipCallId }, 'a BYE could not be sent');
+      this.#options.logger.warn(
+        { err: error, call: call.id, sip_call_id: end.sipCallId },
+        'a BYE could not be sent',
+      );
     }
     return code;
   }

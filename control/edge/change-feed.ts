@@ -7,13 +7,25 @@ import type { Directory } from './directory.ts';
 import type { EdgeSync } from './edge-sync.ts';
 
 const CHANNEL = 'minivoice:changes';
-/** The reply to an API write waits so long for a Kamailio that does not answer; the heartbeat brings it the change later. */
+/**
+ * The reply to an API write waits so long for a Kamailio that does not answer; the heartbeat brings it the
+ * change later.
+ */
 const PATIENCE_MS = 800;
-const News = z.object({ from: z.string(), room: z.enum(['customers', 'applications', 'dids', 'trunks', 'rates']), id: z.string() });
+const News = z.object({
+  from: z.string(),
+  room: z.enum(['customers', 'applications', 'dids', 'trunks', 'rates']),
+  id: z.string(),
+});
 
-/** What was written lately is read so often, with a part of everything, so that a change whose news was lost heals. */
+/**
+ * What was written lately is read so often, with a part of everything, so that a change whose news was lost
+ * heals.
+ */
 const RELOAD_MS = 10_000;
-/** A start waits so long for Redis: where it is away, changes of others are looked for as soon as it is back. */
+/**
+ * A start waits so long for Redis: where it is away, changes of others are looked for as soon as it is back.
+ */
 const SUBSCRIBE_MS = 1000;
 
 interface Options {
@@ -32,7 +44,10 @@ interface Options {
   reloadMs?: number;
 }
 
-/** Carries a change made through any API to the directory, to every Kamailio and, by Redis, to every other control process. */
+/**
+ * Carries a change made through any API to the directory, to every Kamailio and, by Redis, to every other
+ * control process.
+ */
 export class ChangeFeed {
   readonly #options: Options;
   #timer: NodeJS.Timeout | undefined;
@@ -43,7 +58,10 @@ export class ChangeFeed {
     this.#options = options;
   }
 
-  /** From here on changes of other control processes arrive: before the directory is loaded, so that none falls between. */
+  /**
+   * From here on changes of other control processes arrive: before the directory is loaded, so that none
+   * falls between.
+   */
   async listen(): Promise<void> {
     const { subscriber, self, logger } = this.#options;
     subscriber.on('message', (channel: string, text: string) => {
@@ -60,7 +78,9 @@ export class ChangeFeed {
       }
     };
     // Again on every connection: the first one may come long after our start.
-    const first = new Promise<void>((resolve) => subscriber.on('ready', () => void subscribe().then(resolve)));
+    const first = new Promise<void>((resolve) =>
+      subscriber.on('ready', () => void subscribe().then(resolve)),
+    );
     await within(SUBSCRIBE_MS, subscriber.status === 'ready' ? subscribe() : first).catch(() => undefined);
   }
 
@@ -80,17 +100,30 @@ export class ChangeFeed {
   /** Never throws; one at a time. */
   #catchUp(): Promise<void> {
     const { directory, rates, logger } = this.#options;
-    this.#catchingUp ??= Promise.all([directory.catchUp(), rates.reload()]).then(() => undefined, (error: unknown) => {
-      logger.warn({ err: error }, 'the directory could not be read anew');
-    }).finally(() => (this.#catchingUp = undefined));
+    this.#catchingUp ??= Promise.all([directory.catchUp(), rates.reload()])
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          logger.warn({ err: error }, 'the directory could not be read anew');
+        },
+      )
+      .finally(() => (this.#catchingUp = undefined));
     return this.#catchingUp;
   }
 
-  /** Makes a committed change effective. Never throws: the write has happened, and the reload heals what fails here. */
+  /**
+   * Makes a committed change effective. Never throws: the write has happened, and the reload heals what fails
+   * here.
+   */
   async announce(change: Change): Promise<void> {
-    this.#options.redis.publish(CHANNEL, JSON.stringify({ from: this.#options.self, ...change })).catch((error: unknown) => {
-      this.#options.logger.warn({ err: error, ...change }, 'a change could not be told to the other control processes');
-    });
+    this.#options.redis
+      .publish(CHANNEL, JSON.stringify({ from: this.#options.self, ...change }))
+      .catch((error: unknown) => {
+        this.#options.logger.warn(
+          { err: error, ...change },
+          'a change could not be told to the other control processes',
+        );
+      });
     await within(PATIENCE_MS, this.#apply(change)).catch(() => undefined);
   }
 
@@ -101,7 +134,10 @@ export class ChangeFeed {
       const touched = await this.#options.directory.refresh(change);
       await Promise.all(this.#options.syncs.map((sync) => sync.push(touched)));
     } catch (error) {
-      this.#options.logger.warn({ err: error, ...change }, 'a change is not effective yet; the next reload repairs that');
+      this.#options.logger.warn(
+        { err: error, ...change },
+        'a change is not effective yet; the next reload repairs that',
+      );
     }
   }
 }

@@ -38,7 +38,10 @@ export const DialogNotice = z.object({
   reason: z.string().optional(),
   /** `side`: one of the two, whose From tag is given. Kamailio has no dialog of the call any more. */
   by: z.enum(['caller', 'callee', 'platform', 'side']).optional(),
-  /** Of a call that is answered: the tag of who has answered, and how both sides are reached within the dialog. */
+  /**
+   * Of a call that is answered: the tag of who has answered, and how both sides are reached within the
+   * dialog.
+   */
   to_tag: sipText.optional(),
   to_caller: z.string().optional(),
   to_callee: z.string().optional(),
@@ -70,17 +73,26 @@ const FORBIDDEN: Decision = { action: 'reject', code: 403, reason: 'Forbidden' }
 const TERMINATED: Decision = { action: 'reject', code: 487, reason: 'Request Terminated' };
 const CANCELED: CallEnding = { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } };
 const UNDECIDED: CallEnding = {
-  hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'internal_error', message: 'what was to become of the call was not said in time' },
+  hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 },
+  failure: { code: 'internal_error', message: 'what was to become of the call was not said in time' },
 };
 const TEMPORARILY: Decision = { action: 'reject', code: 480, reason: 'Temporarily Unavailable' };
 
-/** Kamailio waits 2 s for a decision (DECISION_MS in kamailio/site.cfg): what is let in by then has to be told in time. */
+/**
+ * Kamailio waits 2 s for a decision (DECISION_MS in kamailio/site.cfg): what is let in by then has to be told
+ * in time.
+ */
 const PATIENCE_MS = 1000;
 
-/** A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are shorter). */
+/**
+ * A decision that no media node has taken up after so long was lost on the way (Kamailio's own timers are
+ * shorter).
+ */
 const UNCLAIMED_MS = 20_000;
 
-/** Says what is to become of an inbound call, from memory, and follows what Kamailio tells of it afterwards. */
+/**
+ * Says what is to become of an inbound call, from memory, and follows what Kamailio tells of it afterwards.
+ */
 export class Decisions {
   readonly #options: Options;
   readonly #pending = new PendingCalls();
@@ -126,29 +138,57 @@ export class Decisions {
     if (this.#draining || !directory.loaded || !calls.accepting) return UNAVAILABLE;
     const did = directory.didByNumber(request.to);
     const trunk = directory.trunk(request.trunk);
-    if (!did || did.status !== 'active' || !trunk || (trunk.customerId !== undefined && trunk.customerId !== did.customerId)) return NOT_FOUND;
+    if (
+      !did ||
+      did.status !== 'active' ||
+      !trunk ||
+      (trunk.customerId !== undefined && trunk.customerId !== did.customerId)
+    )
+      return NOT_FOUND;
     if (directory.customer(did.customerId)?.status !== 'active') return FORBIDDEN;
-    const base = { customerId: did.customerId, from: request.from, to: request.to, trunkId: trunk.id, sipCallId: request.sip_call_id };
+    const base = {
+      customerId: did.customerId,
+      from: request.from,
+      to: request.to,
+      trunkId: trunk.id,
+      sipCallId: request.sip_call_id,
+    };
     const detail = { source: request.source, sip_call_id: request.sip_call_id };
     const key = inviteKey(request);
     if (did.routeMode === 'sip') {
       const targets = sipTargets(did);
       const [first] = targets;
       if (first === undefined) return TEMPORARILY;
-      const call = calls.createInbound({ ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first }, detail);
+      const call = calls.createInbound(
+        { ...base, applicationId: did.applicationId, routeMode: 'sip', routingTarget: first },
+        detail,
+      );
       if (this.#overMeanwhile(call, key)) return TERMINATED;
       this.#pending.add(call.id, key);
       const decision: Decision = { action: 'sip', call: call.id, targets };
       return admission.costsToTake(call) ? this.#paid(call, decision) : decision;
     }
-    if (did.routeMode === 'reject') return TEMPORARILY; // Kamailio decides this itself; here only while a change is on its way.
-    const application = did.applicationId === undefined ? undefined : directory.application(did.applicationId);
+    // Kamailio decides this itself; here only while a change is on its way.
+    if (did.routeMode === 'reject') return TEMPORARILY;
+    const application =
+      did.applicationId === undefined ? undefined : directory.application(did.applicationId);
     if (application?.status !== 'active') return TEMPORARILY;
     const call = calls.createInbound(
-      { ...base, applicationId: application.id, routeMode: 'webhook', routingTarget: application.id, answerUrl: application.answerUrl }, detail);
+      {
+        ...base,
+        applicationId: application.id,
+        routeMode: 'webhook',
+        routingTarget: application.id,
+        answerUrl: application.answerUrl,
+      },
+      detail,
+    );
     if (this.#overMeanwhile(call, key)) return TERMINATED;
     if (!mediaReady()) {
-      calls.end(call, { hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 }, failure: { code: 'media_unavailable', message: 'no media node is available' } });
+      calls.end(call, {
+        hangup: { by: 'platform', cause: 'NORMAL_TEMPORARY_FAILURE', sip_code: 503 },
+        failure: { code: 'media_unavailable', message: 'no media node is available' },
+      });
       return UNAVAILABLE;
     }
     this.#pending.add(call.id, key, UNCLAIMED_MS);
@@ -156,7 +196,10 @@ export class Decisions {
     return { action: 'media', call: call.id, headers: headersOf(call, this.#options.instance) };
   }
 
-  /** What Kamailio tells of a call it relays itself, or that never reached a media node. Unknown calls are ignored. */
+  /**
+   * What Kamailio tells of a call it relays itself, or that never reached a media node. Unknown calls are
+   * ignored.
+   */
   notice(notice: z.infer<typeof DialogNotice>): void {
     const { calls } = this.#options;
     const key = inviteKey(notice);
@@ -174,13 +217,28 @@ export class Decisions {
     } else if (notice.event === 'undecided') {
       calls.end(call, UNDECIDED);
     } else if (notice.event === 'ended') {
-      calls.end(call, this.#options.endAsked(call.id) ?? { hangup: { by: notice.by === 'side' ? sideOf(call, notice.from_tag) : (notice.by ?? 'platform'), cause: 'NORMAL_CLEARING' } });
+      calls.end(
+        call,
+        this.#options.endAsked(call.id) ?? {
+          hangup: {
+            by: notice.by === 'side' ? sideOf(call, notice.from_tag) : (notice.by ?? 'platform'),
+            cause: 'NORMAL_CLEARING',
+          },
+        },
+      );
     } else if (notice.by === 'caller') {
       const message = `the caller's offer was refused with ${notice.code ?? 0} ${notice.reason ?? ''}: there is no audio in it that can be had`;
-      calls.end(call, { hangup: { by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code }, failure: { code: 'rejected', message } });
+      calls.end(call, {
+        hangup: { by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code },
+        failure: { code: 'rejected', message },
+      });
     } else {
       const ours = call.routeMode === 'webhook' || notice.by === 'platform';
-      const hangup = { by: ours ? 'platform' : 'callee', cause: notice.reason ?? 'FAILED', sip_code } as const;
+      const hangup = {
+        by: ours ? 'platform' : 'callee',
+        cause: notice.reason ?? 'FAILED',
+        sip_code,
+      } as const;
       calls.end(call, { hangup, failure: notReached(call, notice) });
     }
   }
@@ -198,13 +256,19 @@ export class Decisions {
       if (!(error instanceof ApiError)) throw error;
       const unpaid = error.code === 'insufficient_balance';
       const failure = { code: unpaid ? error.code : 'internal_error', message: error.message } as const;
-      calls.end(call, { hangup: { by: 'platform', cause: 'CALL_REJECTED', sip_code: unpaid ? 480 : 503 }, failure });
+      calls.end(call, {
+        hangup: { by: 'platform', cause: 'CALL_REJECTED', sip_code: unpaid ? 480 : 503 },
+        failure,
+      });
       return unpaid ? TEMPORARILY : UNAVAILABLE;
     }
     return isTerminal(call.status) ? TERMINATED : decision;
   }
 
-  /** The caller gave up, or Kamailio did, while the request for this decision was on its way: the call is told of, and is over. */
+  /**
+   * The caller gave up, or Kamailio did, while the request for this decision was on its way: the call is told
+   * of, and is over.
+   */
   #overMeanwhile(call: Call, key: string): boolean {
     const ending = this.#pending.endedBefore(key);
     if (ending) this.#options.calls.end(call, ending);
@@ -224,17 +288,46 @@ export class Decisions {
 }
 
 /** How both sides of a relayed call are reached, where Kamailio has said so. */
-function endsOf({ call, rtp_id: rtpId, sip_call_id: sipCallId, from_tag: fromTag, to_tag: toTag, to_caller: toCaller, to_callee: toCallee, caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '' }: z.infer<typeof DialogNotice>): FarEnd[] {
-  return toTag && toCaller && toCallee ? sidesOf({ sipCallId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes, rtpId: call === '' ? rtpId : undefined }) : [];
+function endsOf({
+  call,
+  rtp_id: rtpId,
+  sip_call_id: sipCallId,
+  from_tag: fromTag,
+  to_tag: toTag,
+  to_caller: toCaller,
+  to_callee: toCallee,
+  caller_routes: callerRoutes = '',
+  callee_routes: calleeRoutes = '',
+}: z.infer<typeof DialogNotice>): FarEnd[] {
+  return toTag && toCaller && toCallee
+    ? sidesOf({
+        sipCallId,
+        fromTag,
+        toTag,
+        toCaller,
+        toCallee,
+        callerRoutes,
+        calleeRoutes,
+        rtpId: call === '' ? rtpId : undefined,
+      })
+    : [];
 }
 
 /** Whose tag this is: of a relayed call the caller's side is known first, then the other one. */
-const sideOf = (call: Call, tag: string): 'caller' | 'callee' => (call.farEnds?.[1]?.toTag === tag ? 'callee' : 'caller');
+const sideOf = (call: Call, tag: string): 'caller' | 'callee' =>
+  call.farEnds?.[1]?.toTag === tag ? 'callee' : 'caller';
 
-function notReached({ routeMode }: Call, { code = 0, reason, by }: z.infer<typeof DialogNotice>): CallEnding['failure'] {
+function notReached(
+  { routeMode }: Call,
+  { code = 0, reason, by }: z.infer<typeof DialogNotice>,
+): CallEnding['failure'] {
   if (routeMode === 'webhook') {
     // The caller's own INVITE was the reason, not the state of the nodes.
-    if (code >= 400 && code < 500) return { code: 'rejected', message: `no media node takes such an INVITE: ${code} ${reason ?? ''}`.trim() };
+    if (code >= 400 && code < 500)
+      return {
+        code: 'rejected',
+        message: `no media node takes such an INVITE: ${code} ${reason ?? ''}`.trim(),
+      };
     return { code: 'media_unavailable', message: 'no media node took the call' };
   }
   if (by === 'platform') return { code: 'media_unavailable', message: 'no audio can be had for the call' };
@@ -243,6 +336,8 @@ function notReached({ routeMode }: Call, { code = 0, reason, by }: z.infer<typeo
 
 /** Everything the call can be rebuilt from by a process that never saw the decision. */
 function headersOf(call: Call, instance: number): string {
-  return `X-MV-Call-ID: ${call.id}\r\nX-MV-Owner: ${instance}\r\nX-MV-Customer: ${call.customerId}\r\nX-MV-Application: ${call.applicationId ?? ''}\r\n`
-    + `X-MV-From: ${call.from}\r\nX-MV-To: ${call.to}\r\nX-MV-Trunk: ${call.trunkId ?? ''}\r\nX-MV-Created: ${call.createdAt.toISOString()}\r\n`;
+  return (
+    `X-MV-Call-ID: ${call.id}\r\nX-MV-Owner: ${instance}\r\nX-MV-Customer: ${call.customerId}\r\nX-MV-Application: ${call.applicationId ?? ''}\r\n` +
+    `X-MV-From: ${call.from}\r\nX-MV-To: ${call.to}\r\nX-MV-Trunk: ${call.trunkId ?? ''}\r\nX-MV-Created: ${call.createdAt.toISOString()}\r\n`
+  );
 }

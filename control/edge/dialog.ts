@@ -28,10 +28,14 @@ export interface Dialog {
 const ANSWERED = 3;
 const OVER = 5;
 
-/** So high a CSeq is above whatever the side in whose name the BYE is sent has come to (RFC 3261 §12.2.1.1; the limit is 2^31). */
+/**
+ * So high a CSeq is above whatever the side in whose name the BYE is sent has come to (RFC 3261 §12.2.1.1;
+ * the limit is 2^31).
+ */
 const LAST_CSEQ = 2_147_480_000;
 /**
- * A CSeq that changes nothing for the dialog: a side that has come further refuses it with 500 (RFC 3261 §12.2.2), and is there.
+ * A CSeq that changes nothing for the dialog: a side that has come further refuses it with 500 (RFC 3261
+ * §12.2.2), and is there.
  */
 const FIRST_CSEQ = 1;
 /** Kamailio waits 16 s for the answer (route[WITHIN_DIALOG] of the edge), and says 408 then. */
@@ -48,8 +52,10 @@ export type CallName = Pick<Call, 'id'> & Partial<Pick<Call, 'routeMode' | 'sipC
 const UNDECIDED = '-';
 
 /**
- * The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they are found by our id. A relayed
- * call whose decision came too late does not have that; its Call-ID and the number that was dialled name it, since an INVITE that comes
+ * The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they
+ * are found by our id. A relayed
+ * call whose decision came too late does not have that; its Call-ID and the number that was dialled name it,
+ * since an INVITE that comes
  * for the same number twice is refused.
  */
 export async function dialogsOf(rpc: Rpc, { id, routeMode, sipCallId, to }: CallName): Promise<Dialog[]> {
@@ -76,7 +82,14 @@ export async function endDialog(rpc: Rpc, { state, entry, id, transaction }: Dia
   } else if (state === 'ringing' && transaction !== undefined) {
     // Who answers from now on is let go: see ONE_ANSWER in kamailio/routes/late.cfg.
     await rpc.call('htable.sets', ['answered', transaction.replace(':', '-'), ';']);
-    await rpc.call('tm.reply', [487, 'Request Terminated', transaction, `mv${transaction.replace(':', '')}`, '', '']);
+    await rpc.call('tm.reply', [
+      487,
+      'Request Terminated',
+      transaction,
+      `mv${transaction.replace(':', '')}`,
+      '',
+      '',
+    ]);
   }
 }
 
@@ -88,12 +101,19 @@ export async function upSince(rpc: Rpc, now: () => Date): Promise<Date> {
 }
 
 /**
- * Has a Kamailio that has no dialog of it (any more) send a BYE to one side of a call: as the other side would, to the Contact that
+ * Has a Kamailio that has no dialog of it (any more) send a BYE to one side of a call: as the other side
+ * would, to the Contact that
  * Kamailio gave to it, which leads back to Kamailio and says there where this side is.
  * @returns the final SIP code; 408 when there was none
  */
 export function sayBye(rpc: Rpc, end: FarEnd): Promise<number> {
-  return ask(rpc, end, ['BYE', LAST_CSEQ], (edge) => [`Route: <${edge};lr>${end.routes === '' ? '' : `, ${end.routes}`}`], BYE_MS);
+  return ask(
+    rpc,
+    end,
+    ['BYE', LAST_CSEQ],
+    (edge) => [`Route: <${edge};lr>${end.routes === '' ? '' : `, ${end.routes}`}`],
+    BYE_MS,
+  );
 }
 
 /**
@@ -103,8 +123,17 @@ export function sayBye(rpc: Rpc, end: FarEnd): Promise<number> {
 export async function isThere(rpcs: readonly Rpc[], ends: readonly FarEnd[]): Promise<boolean | undefined> {
   for (const rpc of rpcs) {
     try {
-      const codes = await Promise.all(ends.map((end) =>
-        ask(rpc, end, ['OPTIONS', FIRST_CSEQ], () => ['X-MV-Probe: 1', ...(end.routes === '' ? [] : [`Route: ${end.routes}`])], OPTIONS_MS)));
+      const codes = await Promise.all(
+        ends.map((end) =>
+          ask(
+            rpc,
+            end,
+            ['OPTIONS', FIRST_CSEQ],
+            () => ['X-MV-Probe: 1', ...(end.routes === '' ? [] : [`Route: ${end.routes}`])],
+            OPTIONS_MS,
+          ),
+        ),
+      );
       return codes.some((code) => !NOT_THERE.has(code));
     } catch {
       // Another one may be reached.
@@ -113,23 +142,40 @@ export async function isThere(rpcs: readonly Rpc[], ends: readonly FarEnd[]): Pr
   return undefined;
 }
 
-/** Has a Kamailio send a request to one side of a call, through itself. @param more headers, by the address that it listens on */
+/**
+ * Has a Kamailio send a request to one side of a call, through itself.
+ * @param more headers, by the address that it listens on
+ */
 async function ask(
-  rpc: Rpc, { sipCallId, fromTag, toTag, contact }: FarEnd, [method, cseq]: [string, number], more: (edge: string) => string[], timeoutMs: number,
+  rpc: Rpc,
+  { sipCallId, fromTag, toTag, contact }: FarEnd,
+  [method, cseq]: [string, number],
+  more: (edge: string) => string[],
+  timeoutMs: number,
 ): Promise<number> {
   const named = `<sip:${contact.slice(contact.indexOf('@') + 1)}>`;
   const edge = await addressOf(rpc);
   const headers = [
-    `From: ${named};tag=${fromTag}`, `To: ${named};tag=${toTag}`, `Call-ID: ${sipCallId}`, `CSeq: ${cseq} ${method}`, 'Max-Forwards: 70',
+    `From: ${named};tag=${fromTag}`,
+    `To: ${named};tag=${toTag}`,
+    `Call-ID: ${sipCallId}`,
+    `CSeq: ${cseq} ${method}`,
+    'Max-Forwards: 70',
     ...more(edge),
   ];
-  const reply = await rpc.call('tm.t_uac_wait', [method, contact, edge, '.', `${headers.join('\r\n')}\r\n`, ''], timeoutMs);
+  const reply = await rpc.call(
+    'tm.t_uac_wait',
+    [method, contact, edge, '.', `${headers.join('\r\n')}\r\n`, ''],
+    timeoutMs,
+  );
   return Array.isArray(reply) ? Number(reply[0]) : 408;
 }
 
 /** Where a Kamailio listens: the address in a Contact may be one that only the outside can reach. */
 async function addressOf(rpc: Rpc): Promise<string> {
-  const sockets = z.array(z.object({ socket: z.object({ proto: z.string(), ipaddress: z.string(), port: z.string() }) })).parse(await rpc.call('core.sockets_list'));
+  const sockets = z
+    .array(z.object({ socket: z.object({ proto: z.string(), ipaddress: z.string(), port: z.string() }) }))
+    .parse(await rpc.call('core.sockets_list'));
   const udp = sockets.map(({ socket }) => socket).find(({ proto }) => proto === 'udp');
   if (!udp) throw new Error(`kamailio at ${rpc.url} has no UDP socket`);
   return `sip:${udp.ipaddress}:${udp.port}`;
@@ -151,15 +197,45 @@ interface Side {
 }
 
 function dialogOf(item: unknown): Dialog {
-  const { h_entry: entry = 0, h_id: id = 0, 'call-id': sipCallId = '', state = 0, start_ts: startedAt, caller = {}, callee = {}, variables = [] } = item as Listed;
-  const { transaction, number, rtp_id: rtpId, to_caller: toCaller, to_callee: toCallee } = Object.assign({}, ...variables) as Record<string, string | undefined>;
+  const {
+    h_entry: entry = 0,
+    h_id: id = 0,
+    'call-id': sipCallId = '',
+    state = 0,
+    start_ts: startedAt,
+    caller = {},
+    callee = {},
+    variables = [],
+  } = item as Listed;
+  const {
+    transaction,
+    number,
+    rtp_id: rtpId,
+    to_caller: toCaller,
+    to_callee: toCallee,
+  } = Object.assign({}, ...variables) as Record<string, string | undefined>;
   return {
-    entry, id, sipCallId, transaction, number, rtpId, state: state >= OVER ? 'over' : state >= ANSWERED ? 'answered' : 'ringing',
+    entry,
+    id,
+    sipCallId,
+    transaction,
+    number,
+    rtpId,
+    state: state >= OVER ? 'over' : state >= ANSWERED ? 'answered' : 'ringing',
     // Whole seconds, cut off: the next one is not too early.
     answeredAt: startedAt ? new Date((startedAt + 1) * 1000) : undefined,
-    farEnds: toCaller === undefined || toCallee === undefined ? [] : sidesOf({
-      sipCallId, fromTag: caller.tag ?? '', toTag: callee.tag ?? '', toCaller, toCallee, callerRoutes: caller.route_set ?? '', calleeRoutes: callee.route_set ?? '',
-      rtpId: number === undefined ? undefined : rtpId,
-    }),
+    farEnds:
+      toCaller === undefined || toCallee === undefined
+        ? []
+        : sidesOf({
+            sipCallId,
+            fromTag: caller.tag ?? '',
+            toTag: callee.tag ?? '',
+            toCaller,
+            toCallee,
+            callerRoutes: caller.route_set ?? '',
+            calleeRoutes: callee.route_set ?? '',
+            rtpId: number === undefined ? undefined : rtpId,
+          }),
   };
 }

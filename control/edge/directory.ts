@@ -42,7 +42,8 @@ export class Directory {
     });
     this.#applications = new Mirror(sources.applications);
     this.#trunks = new Mirror(sources.trunks, (before, now) => {
-      if (!before || !now || before.updatedAt.getTime() !== now.updatedAt.getTime()) this.#touchedTrunks = true;
+      if (!before || !now || before.updatedAt.getTime() !== now.updatedAt.getTime())
+        this.#touchedTrunks = true;
     });
     this.#dids = new Mirror(sources.dids, (before, now) => this.#replaced(before, now));
   }
@@ -65,7 +66,10 @@ export class Directory {
     this.#loaded = true;
   }
 
-  /** Reads what was written lately and one more page of everything, so that a change whose news was lost heals. */
+  /**
+   * Reads what was written lately and one more page of everything, so that a change whose news was lost
+   * heals.
+   */
   async catchUp(): Promise<void> {
     for (const mirror of this.#mirrors()) {
       await this.#inTurn(() => mirror.recent());
@@ -79,19 +83,31 @@ export class Directory {
   /** Reads one changed object anew. */
   async refresh({ room, id }: Change): Promise<Touched> {
     if (room === 'rates') return { numbers: [], trunks: false };
-    const mirror = { customers: this.#customers, applications: this.#applications, dids: this.#dids, trunks: this.#trunks }[room];
+    const mirror = {
+      customers: this.#customers,
+      applications: this.#applications,
+      dids: this.#dids,
+      trunks: this.#trunks,
+    }[room];
     let touched: Touched = { numbers: [], trunks: false };
-    await this.#inTurn(async () => {
-      const before = this.#trunks.get(id);
-      await mirror.refresh(id);
-      const now = this.#trunks.get(id);
-      // Whether a carrier answers is noted without a change of the trunk; any other may be as quick as the clock is fine.
-      if (room === 'trunks' && before?.status === now?.status) this.#touchedTrunks = true;
-    }, (what) => (touched = what));
+    await this.#inTurn(
+      async () => {
+        const before = this.#trunks.get(id);
+        await mirror.refresh(id);
+        const now = this.#trunks.get(id);
+        // Whether a carrier answers is noted without a change of the trunk; any other may be as quick as the
+        // clock is fine.
+        if (room === 'trunks' && before?.status === now?.status) this.#touchedTrunks = true;
+      },
+      (what) => (touched = what),
+    );
     return touched;
   }
 
-  /** Reads these numbers anew, and the trunks where that is wanted: before anything is done to what Kamailio holds of them. */
+  /**
+   * Reads these numbers anew, and the trunks where that is wanted: before anything is done to what Kamailio
+   * holds of them.
+   */
   async reread(numbers: readonly string[], trunks: boolean): Promise<void> {
     const { dids } = this.#sources;
     await this.#inTurn(async () => {
@@ -160,7 +176,8 @@ export class Directory {
 
   #tell(tell?: (touched: Touched) => void): void {
     if (this.#touchedCustomers.size > 0 && this.#dids.size > 0) {
-      for (const did of this.#numbers.values()) if (this.#touchedCustomers.has(did.customerId)) this.#touched.add(did.number);
+      for (const did of this.#numbers.values())
+        if (this.#touchedCustomers.has(did.customerId)) this.#touched.add(did.number);
     }
     const touched = { numbers: [...this.#touched], trunks: this.#touchedTrunks };
     this.#touchedCustomers.clear();
@@ -174,6 +191,11 @@ export class Directory {
 
 /** Whether what Kamailio holds of a number is the same for both: the application is for decisions alone. */
 function sameAtTheEdge(a: RoutedDid | undefined, b: RoutedDid | undefined): boolean {
-  return a?.number === b?.number && a?.status === b?.status && a?.customerId === b?.customerId && a?.routeMode === b?.routeMode
-    && (a?.routeTarget === b?.routeTarget || JSON.stringify(a?.routeTarget) === JSON.stringify(b?.routeTarget));
+  return (
+    a?.number === b?.number &&
+    a?.status === b?.status &&
+    a?.customerId === b?.customerId &&
+    a?.routeMode === b?.routeMode &&
+    (a?.routeTarget === b?.routeTarget || JSON.stringify(a?.routeTarget) === JSON.stringify(b?.routeTarget))
+  );
 }

@@ -7,7 +7,10 @@ import { TableRequests } from './table-requests.ts';
 
 /** How often a Kamailio is asked whether it still holds its tables: one that was restarted does not. */
 const HEARTBEAT_MS = 1000;
-/** With each heartbeat so many pieces are compared: all of them in two minutes, so that whatever went astray heals. */
+/**
+ * With each heartbeat so many pieces are compared: all of them in two minutes, so that whatever went astray
+ * heals.
+ */
 const PATROL = 32;
 /** Pieces, and entries in them, that are compared in one request, which takes Kamailio some 2 ms. */
 const BATCH = { pieces: 64, entries: 500 };
@@ -21,9 +24,12 @@ const TRIES = 3;
 const EVERYTHING: Changed = { names: new Set(), all: true };
 
 /**
- * Keeps the hash tables of one Kamailio equal to the directory, piece by piece. After a start of either of the two all pieces
- * are compared, and those that differ are pushed; from then on what changes, before anything else. A change is bound to the
- * digest that was held before: a process that knows less than another one finds out, and reads the database first.
+ * Keeps the hash tables of one Kamailio equal to the directory, piece by piece. After a start of either of
+ * the two all pieces
+ * are compared, and those that differ are pushed; from then on what changes, before anything else. A change
+ * is bound to the
+ * digest that was held before: a process that knows less than another one finds out, and reads the database
+ * first.
  */
 export class EdgeSync {
   readonly #rpc: KamailioRpc;
@@ -44,7 +50,10 @@ export class EdgeSync {
   #waiting: (() => void)[] = [];
   #waitingForAll: (() => void)[] = [];
   #pushing = false;
-  /** Another process pushes something else at the same time: for that one's news there is time until the next heartbeat. */
+  /**
+   * Another process pushes something else at the same time: for that one's news there is time until the next
+   * heartbeat.
+   */
   #contended = false;
   #wake: () => void = () => undefined;
   #running: Promise<void> | undefined;
@@ -68,7 +77,10 @@ export class EdgeSync {
     return this.#rpc.url;
   }
 
-  /** Whether it is there and everything has been pushed to it since its start: what changes is on its way within moments. */
+  /**
+   * Whether it is there and everything has been pushed to it since its start: what changes is on its way
+   * within moments.
+   */
   get synced(): boolean {
     return this.#reachable === true && this.#requests.state?.complete === true;
   }
@@ -91,7 +103,8 @@ export class EdgeSync {
   }
 
   /**
-   * Brings what has changed in the directory to Kamailio; without an argument everything that differs. Resolves in any case;
+   * Brings what has changed in the directory to Kamailio; without an argument everything that differs.
+   * Resolves in any case;
    * what fails is repaired by the heartbeat.
    */
   push(touched?: Touched): Promise<void> {
@@ -139,7 +152,11 @@ export class EdgeSync {
       const { at, requests, entries } = this.#begun;
       const { counters } = this.#requests;
       this.#begun = undefined;
-      const sent = { requests: counters.requests - requests, entries: counters.entries - entries, ms: Math.round(performance.now() - at) };
+      const sent = {
+        requests: counters.requests - requests,
+        entries: counters.entries - entries,
+        ms: Math.round(performance.now() - at),
+      };
       this.#logger.info(sent, 'kamailio has its tables');
     }
     this.#release();
@@ -148,7 +165,8 @@ export class EdgeSync {
 
   #failed(error: unknown): void {
     if (!(error instanceof RpcSilence) || ++this.#silent >= SILENT) {
-      if (this.#reachable !== false && !this.#stopped) this.#logger.warn({ err: error }, 'kamailio cannot be brought up to date; trying on');
+      if (this.#reachable !== false && !this.#stopped)
+        this.#logger.warn({ err: error }, 'kamailio cannot be brought up to date; trying on');
       this.#reachable = false;
       this.#begun ??= { at: performance.now(), ...this.#requests.counters };
     }
@@ -172,11 +190,18 @@ export class EdgeSync {
     for (const resolve of [...this.#waiting.splice(0), ...this.#waitingForAll.splice(0)]) resolve();
   }
 
-  /** The heartbeat: whether it is still the one that was filled, and whether some pieces are still as they were. */
+  /**
+   * The heartbeat: whether it is still the one that was filled, and whether some pieces are still as they
+   * were.
+   */
   async #look(): Promise<void> {
     const digests = new Map<number, string>();
     const idle = this.#boot !== undefined && this.#states.open === 0;
-    for (let entries = 0; idle && digests.size < PATROL && entries < BATCH.entries; this.#patrol = (this.#patrol + 1) % PIECES) {
+    for (
+      let entries = 0;
+      idle && digests.size < PATROL && entries < BATCH.entries;
+      this.#patrol = (this.#patrol + 1) % PIECES
+    ) {
       digests.set(this.#patrol, this.#pieces.digestOf(this.#patrol));
       entries += this.#pieces.sizeOf(this.#patrol);
     }
@@ -185,7 +210,8 @@ export class EdgeSync {
     this.#nextLook = Date.now() + HEARTBEAT_MS;
     if (this.#requests.state?.boot === this.#boot) {
       // Unless it has changed here meanwhile, which is known.
-      for (const piece of found.keys()) if (idle && digests.get(piece) === this.#pieces.digestOf(piece)) this.#states.unknown(piece);
+      for (const piece of found.keys())
+        if (idle && digests.get(piece) === this.#pieces.digestOf(piece)) this.#states.unknown(piece);
       return;
     }
     this.#boot = this.#requests.state?.boot;
@@ -229,11 +255,16 @@ export class EdgeSync {
       else if (found.get(piece) !== '') different.push(piece);
     }
     const mended = await this.#mended(different);
-    const missing = [...found].filter(([, held]) => held === '').map(([piece]) => this.#pieces.changeOf(piece, '', EVERYTHING));
+    const missing = [...found]
+      .filter(([, held]) => held === '')
+      .map(([piece]) => this.#pieces.changeOf(piece, '', EVERYTHING));
     await this.#push([...missing, ...mended], tries);
   }
 
-  /** Something else is held of these: of what is held and should not be, or should be and is not, the database knows. */
+  /**
+   * Something else is held of these: of what is held and should not be, or should be and is not, the database
+   * knows.
+   */
   async #mended(pieces: readonly number[]): Promise<PieceChange[]> {
     const held = new Map<number, { held: string; names: string[] }>();
     const numbers = new Set<string>();
@@ -241,9 +272,14 @@ export class EdgeSync {
       const found = await this.#requests.entries(piece);
       held.set(piece, found);
       const known = this.#pieces.numbersOf(piece);
-      if (known) for (const number of [...known, ...found.names.map((name) => name.slice(1))]) numbers.add(number);
+      if (known)
+        for (const number of [...known, ...found.names.map((name) => name.slice(1))]) numbers.add(number);
     }
-    if (pieces.length > 0) await this.#directory.reread([...numbers], pieces.some((piece) => !this.#pieces.numbersOf(piece)));
+    if (pieces.length > 0)
+      await this.#directory.reread(
+        [...numbers],
+        pieces.some((piece) => !this.#pieces.numbersOf(piece)),
+      );
     return [...held].map(([piece, found]) => {
       const names = new Set([...this.#pieces.entriesOf(piece).keys(), ...found.names]);
       return this.#pieces.changeOf(piece, found.held, { names, all: false });
@@ -253,7 +289,8 @@ export class EdgeSync {
   async #push(changes: readonly PieceChange[], tries = TRIES): Promise<void> {
     const others: number[] = [];
     for (const some of inParts(changes)) {
-      // Pieces of these changes may be among the urgent ones: then they are held already, or something else is, and are compared.
+      // Pieces of these changes may be among the urgent ones: then they are held already, or something else
+      // is, and are compared.
       if (this.#states.urgent > 0 && !this.#pushing) await this.#pushUrgent();
       for (const { piece } of some) this.#states.pushed(piece);
       const results = await this.#requests.push(some);

@@ -16,7 +16,8 @@ const PATIENCE_MS = 1000;
 const TRIES = 10;
 
 /**
- * Calls that were given up while their media node was out of reach. One that was frozen wakes up and does what it was asked
+ * Calls that were given up while their media node was out of reach. One that was frozen wakes up and does
+ * what it was asked
  * to do before: Kamailio lets nothing of such a call out any more (route[FROM_MEDIA] of the edge).
  */
 export class GivenUpCalls {
@@ -43,7 +44,11 @@ export class GivenUpCalls {
         await rpc.call('htable.sets', ['given_up', callId, '1']);
         return;
       } catch (error) {
-        if (tries === TRIES) return this.#options.logger.warn({ err: error, kamailio: rpc.url, call: callId }, 'kamailio could not be told that a call is given up');
+        if (tries === TRIES)
+          return this.#options.logger.warn(
+            { err: error, kamailio: rpc.url, call: callId },
+            'kamailio could not be told that a call is given up',
+          );
         await new Promise((resolve) => setTimeout(resolve, 1000).unref());
       }
     }

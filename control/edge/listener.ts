@@ -24,8 +24,10 @@ interface EdgeListenerOptions {
 }
 
 /**
- * The HTTP listener of the inside: Kamailio's `POST /route` for a decision and `POST /dialog` for what happened to a call,
- * and `GET /metrics`, which is nothing for customers to read. Bare node:http, since express costs four times as much on
+ * The HTTP listener of the inside: Kamailio's `POST /route` for a decision and `POST /dialog` for what
+ * happened to a call,
+ * and `GET /metrics`, which is nothing for customers to read. Bare node:http, since express costs four times
+ * as much on
  * this path, and apart from the public API.
  */
 export class EdgeListener {
@@ -46,7 +48,10 @@ export class EdgeListener {
     this.#observe = observe;
     this.#metrics = metrics;
     this.#tried = tried;
-    this.#server = createServer({ keepAlive: true, keepAliveTimeout: 60_000, requestTimeout: 5000 }, (request, response) => this.#handle(request, response));
+    this.#server = createServer(
+      { keepAlive: true, keepAliveTimeout: 60_000, requestTimeout: 5000 },
+      (request, response) => this.#handle(request, response),
+    );
   }
 
   listen(port: number, host: string): Promise<void> {
@@ -68,7 +73,11 @@ export class EdgeListener {
     if (request.method === 'GET' && request.url === '/metrics') return void this.#measure(response);
     const began = performance.now();
     const token = request.headers['x-mv-edge-token'];
-    if (request.method !== 'POST' || typeof token !== 'string' || !timingSafeEqual(digest(token), this.#token)) {
+    if (
+      request.method !== 'POST' ||
+      typeof token !== 'string' ||
+      !timingSafeEqual(digest(token), this.#token)
+    ) {
       request.resume();
       this.#tellRefused(request);
       return send(response, 403, '{}');
@@ -91,7 +100,8 @@ export class EdgeListener {
       };
       try {
         const answer = this.#answer(request.url ?? '', body);
-        if (answer instanceof Promise) return void answer.then((reply) => send(response, ...reply), failed).then(done);
+        if (answer instanceof Promise)
+          return void answer.then((reply) => send(response, ...reply), failed).then(done);
         send(response, ...answer);
       } catch (error) {
         failed(error);
@@ -114,7 +124,9 @@ export class EdgeListener {
   #answer(path: string, body: string): Reply | Promise<Reply> {
     if (path === '/route') {
       const decision = this.#decisions.decide(RouteRequest.parse(JSON.parse(body)));
-      return decision instanceof Promise ? decision.then((made) => [200, JSON.stringify(made)]) : [200, JSON.stringify(decision)];
+      return decision instanceof Promise
+        ? decision.then((made) => [200, JSON.stringify(made)])
+        : [200, JSON.stringify(decision)];
     }
     if (path !== '/dialog') return [404, '{}'];
     const notice: unknown = JSON.parse(body);
@@ -133,8 +145,10 @@ export class EdgeListener {
   #tellRefused({ socket }: IncomingMessage): void {
     this.#refused.count++;
     if (Date.now() < this.#refused.logAgainAt) return;
-    this.#logger.warn({ from: socket.remoteAddress, requests: this.#refused.count },
-      'a request for a decision was refused: it has another EDGE_TOKEN than the control plane, and its calls get 503');
+    this.#logger.warn(
+      { from: socket.remoteAddress, requests: this.#refused.count },
+      'a request for a decision was refused: it has another EDGE_TOKEN than the control plane, and its calls get 503',
+    );
     this.#refused = { count: 0, logAgainAt: Date.now() + REFUSED_LOG_MS };
   }
 }
@@ -145,6 +159,9 @@ type Reply = [status: number, body: string];
 const digest = (token: string): Buffer => createHash('sha256').update(token).digest();
 
 function send(response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+  });
   response.end(body);
 }

@@ -17,7 +17,8 @@ export interface Source<T> {
 export type OnReplaced<T> = (before: T | undefined, now: T | undefined) => void;
 
 /**
- * One kind of object in memory, as the database has it. It is read in passes of a page at a time, so that a large table stops
+ * One kind of object in memory, as the database has it. It is read in passes of a page at a time, so that a
+ * large table stops
  * nobody; what a whole pass has not met is gone. Its methods must not overlap: see Directory.
  */
 export class Mirror<T extends { readonly id: string }> {
@@ -41,7 +42,7 @@ export class Mirror<T extends { readonly id: string }> {
     return this.#kept.get(id)?.item;
   }
 
-  * values(): IterableIterator<T> {
+  *values(): IterableIterator<T> {
     for (const { item } of this.#kept.values()) yield item;
   }
 

@@ -2,13 +2,19 @@ import { getCountryCallingCode, isSupportedCountry, parsePhoneNumberFromString }
 import type { Trunk } from '../trunks/schema.ts';
 
 /** The calling code of a country without its plus sign, `''` where there is none to be known. */
-export const callingCodeOf = (country: string | undefined): string => (country !== undefined && isSupportedCountry(country) ? getCountryCallingCode(country) : '');
+export const callingCodeOf = (country: string | undefined): string =>
+  country !== undefined && isSupportedCountry(country) ? getCountryCallingCode(country) : '';
 
 /**
- * An E.164 number as a trunk wants it written: with its plus sign, without, or as it is dialled in the trunk's country,
- * with the prefixes of that country. A number no plan knows is dialled like a foreign one, which works at home, too.
+ * An E.164 number as a trunk wants it written: with its plus sign, without, or as it is dialled in the
+ * trunk's country,
+ * with the prefixes of that country. A number no plan knows is dialled like a foreign one, which works at
+ * home, too.
  */
-export function writtenFor({ numberFormat, country }: Pick<Trunk, 'numberFormat' | 'country'>, number: string): string {
+export function writtenFor(
+  { numberFormat, country }: Pick<Trunk, 'numberFormat' | 'country'>,
+  number: string,
+): string {
   if (numberFormat === 'e164' || !number.startsWith('+')) return number;
   if (numberFormat === 'plus_less') return number.slice(1);
   const parsed = parsePhoneNumberFromString(number);

@@ -5,12 +5,20 @@ const EARLY_MS = 30_000;
 const MOST_EARLY = 10_000;
 
 /**
- * Names the INVITE of a call. Two calls may share a Call-ID, and the From tag as well when a carrier has forked to two numbers of
+ * Names the INVITE of a call. Two calls may share a Call-ID, and the From tag as well when a carrier has
+ * forked to two numbers of
  * ours: the branch of the Via then tells which one a CANCEL is about (RFC 3261 §9.1).
  */
-export const inviteKey = (invite: { sip_call_id: string; from_tag: string; branch?: string | undefined }): string => `${invite.from_tag} ${invite.branch ?? ''} ${invite.sip_call_id}`;
+export const inviteKey = (invite: {
+  sip_call_id: string;
+  from_tag: string;
+  branch?: string | undefined;
+}): string => `${invite.from_tag} ${invite.branch ?? ''} ${invite.sip_call_id}`;
 
-/** The calls between their decision and whoever takes them up, by INVITE; and the ends nobody could make sense of yet. */
+/**
+ * The calls between their decision and whoever takes them up, by INVITE; and the ends nobody could make sense
+ * of yet.
+ */
 export class PendingCalls {
   readonly #now: () => number;
   readonly #callOf = new Map<string, string>();
@@ -27,7 +35,10 @@ export class PendingCalls {
     return this.#deadlines.size;
   }
 
-  /** @param claimMs how long a media node may take to take the call up; none for a call that no media node is to take. */
+  /**
+   * @param claimMs how long a media node may take to take the call up; none for a call that no media node is
+   *   to take.
+   */
   add(callId: string, key: string, claimMs?: number): void {
     this.#callOf.set(key, callId);
     this.#keyOf.set(callId, key);

@@ -4,7 +4,8 @@ import { MANY, PIECES, type Changed, type Pieces } from './pieces.ts';
 const NOTHING: Changed = { names: new Set(), all: false };
 
 /**
- * What one Kamailio is known to hold of each piece, and which pieces have to be seen to: urgent ones, which an API call has
+ * What one Kamailio is known to hold of each piece, and which pieces have to be seen to: urgent ones, which
+ * an API call has
  * changed, before those that are due.
  */
 export class PieceStates {

@@ -11,7 +11,10 @@ export const PIECES = TRUNK_PIECES + SHARDS;
 /** In bytes: Kamailio reads a request into 16 KB. Only entries that many trunks share could be longer. */
 const LONGEST = 6000;
 
-/** Of so many numbers that change at once not each is remembered: all numbers of their pieces are pushed again. */
+/**
+ * Of so many numbers that change at once not each is remembered: all numbers of their pieces are pushed
+ * again.
+ */
 export const MANY = 200;
 
 /** What may have changed of a piece since it was pushed: these entries, and all of its numbers. */
@@ -38,7 +41,8 @@ export interface PieceChange {
 type Named = Partial<Record<TableName, Map<string, string>>>;
 
 /**
- * What Kamailio should hold, cut in pieces that are compared by their digests and pushed each by itself. All processes cut
+ * What Kamailio should hold, cut in pieces that are compared by their digests and pushed each by itself. All
+ * processes cut
  * alike and number the pieces alike.
  */
 export class Pieces {
@@ -60,13 +64,16 @@ export class Pieces {
   entriesOf(piece: number): Entries {
     if (piece < TRUNK_PIECES) return this.#trunkPieces()[piece] ?? new Map();
     const entries = new Map<string, string>();
-    for (const number of this.#directory.shard(piece - TRUNK_PIECES).keys()) addNamed(entries, numberTablesOf(this.#directory, number));
+    for (const number of this.#directory.shard(piece - TRUNK_PIECES).keys())
+      addNamed(entries, numberTablesOf(this.#directory, number));
     return sorted(entries);
   }
 
   /** How many entries a piece has, about. */
   sizeOf(piece: number): number {
-    return piece < TRUNK_PIECES ? (this.#trunkPieces()[piece]?.size ?? 0) : this.#directory.shard(piece - TRUNK_PIECES).size;
+    return piece < TRUNK_PIECES
+      ? (this.#trunkPieces()[piece]?.size ?? 0)
+      : this.#directory.shard(piece - TRUNK_PIECES).size;
   }
 
   /** The same for the same entries, in every process and in `kamailio/routes/tables.cfg`. */
@@ -82,7 +89,8 @@ export class Pieces {
   /** @returns what may have changed, by piece */
   changed({ numbers, trunks }: Touched): Map<number, Changed> {
     const changed = new Map<number, Changed>();
-    const at = (piece: number): Changed => changed.get(piece) ?? changed.set(piece, { names: new Set(), all: false }).get(piece) as Changed;
+    const at = (piece: number): Changed =>
+      changed.get(piece) ?? (changed.set(piece, { names: new Set(), all: false }).get(piece) as Changed);
     const many = numbers.length > MANY;
     for (const number of numbers) {
       const one = at(TRUNK_PIECES + shardOf(number));
@@ -111,7 +119,8 @@ export class Pieces {
       for (const [name, value] of wanted) entries.set(name, value);
       // Whoever holds nothing has nothing to remove.
       for (const number of before === '' ? [] : (this.numbersOf(piece) ?? [])) {
-        for (const table of [TABLES.dids, TABLES.sip_targets]) if (!wanted.has(table + number)) entries.set(table + number, '');
+        for (const table of [TABLES.dids, TABLES.sip_targets])
+          if (!wanted.has(table + number)) entries.set(table + number, '');
       }
     }
     for (const name of names) entries.set(name, wanted.get(name) ?? '');
@@ -131,10 +140,14 @@ export class Pieces {
     for (const [name, value] of all) {
       if (Buffer.byteLength(name + value) <= LONGEST) continue;
       all.delete(name);
-      this.#logger.error({ entry: name }, 'too many trunks share an address or a username: kamailio does not know them by it');
+      this.#logger.error(
+        { entry: name },
+        'too many trunks share an address or a username: kamailio does not know them by it',
+      );
     }
     const pieces = Array.from({ length: TRUNK_PIECES }, () => new Map<string, string>());
-    for (const [name, value] of sorted(all)) pieces[createHash('md5').update(name).digest().readUInt8() % TRUNK_PIECES]?.set(name, value);
+    for (const [name, value] of sorted(all))
+      pieces[createHash('md5').update(name).digest().readUInt8() % TRUNK_PIECES]?.set(name, value);
     return (this.#trunks = pieces);
   }
 }
@@ -146,7 +159,8 @@ function addNamed(entries: Map<string, string>, tables: Named): void {
   }
 }
 
-const sorted = (entries: ReadonlyMap<string, string>): Map<string, string> => new Map([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
+const sorted = (entries: ReadonlyMap<string, string>): Map<string, string> =>
+  new Map([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
 
 function digest(entries: Entries): string {
   let text = '';

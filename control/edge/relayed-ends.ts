@@ -11,10 +11,16 @@ interface Options {
 const FIRST_MS = 500;
 const LONGEST_MS = 10_000;
 
-/** Ends calls that no media node has. Their record ends when they do: until then they are in progress, and are paid for. */
+/**
+ * Ends calls that no media node has. Their record ends when they do: until then they are in progress, and are
+ * paid for.
+ */
 export class RelayedEnds {
   readonly #options: Options;
-  /** As what the end of a call is to be told that this process has asked for: Kamailio will say that it has ended the call itself. */
+  /**
+   * As what the end of a call is to be told that this process has asked for: Kamailio will say that it has
+   * ended the call itself.
+   */
   readonly #asked = new Map<string, CallEnding>();
   readonly #trying = new Map<string, { timer?: NodeJS.Timeout }>();
   #stopped = false;
@@ -73,7 +79,11 @@ export class RelayedEnds {
     const trying = this.#trying.get(call.id);
     if (!trying) return; // It has ended meanwhile.
     if (some || all) return calls.end(call, ending);
-    if (pauseMs === FIRST_MS) calls.note(call, 'call.end_delayed', { reason: ending.failure?.code, message: 'the call cannot be reached; its end is tried until it has happened' });
+    if (pauseMs === FIRST_MS)
+      calls.note(call, 'call.end_delayed', {
+        reason: ending.failure?.code,
+        message: 'the call cannot be reached; its end is tried until it has happened',
+      });
     if (this.#stopped) return;
     trying.timer = setTimeout(() => void this.#try(call, ending, Math.min(pauseMs * 2, LONGEST_MS)), pauseMs);
   }

@@ -15,7 +15,8 @@ export type PushResult = 'done' | 'same' | 'other';
 const RESULTS: Record<string, PushResult> = { '+': 'done', '=': 'same', '!': 'other' };
 
 /**
- * A request's body: Kamailio reads each request into 16 KB, and works on one for some 3 ms, in which a SIP peer over TCP
+ * A request's body: Kamailio reads each request into 16 KB, and works on one for some 3 ms, in which a SIP
+ * peer over TCP
  * may have to wait.
  */
 const BODY = 8000;
@@ -34,13 +35,21 @@ export class TableRequests {
     this.#rpc = rpc;
   }
 
-  /** Compares the entries Kamailio holds with digests. @returns the digests held of the pieces that differ; empty where nothing is */
+  /**
+   * Compares the entries Kamailio holds with digests.
+   * @returns the digests held of the pieces that differ; empty where nothing is
+   */
   async check(digests: ReadonlyMap<number, string>): Promise<Map<number, string>> {
-    const lines = await this.#ask('check', [...digests].map(([piece, digest]) => `${piece}\t${digest}\n`).join(''));
-    return new Map(lines.map((line) => {
-      const [piece, held = ''] = line.split('\t');
-      return [Number(piece), held];
-    }));
+    const lines = await this.#ask(
+      'check',
+      [...digests].map(([piece, digest]) => `${piece}\t${digest}\n`).join(''),
+    );
+    return new Map(
+      lines.map((line) => {
+        const [piece, held = ''] = line.split('\t');
+        return [Number(piece), held];
+      }),
+    );
   }
 
   /** What Kamailio holds of a piece. */
@@ -54,7 +63,8 @@ export class TableRequests {
     const results: PushResult[] = [];
     let body = '';
     const send = async (): Promise<void> => {
-      if (body !== '') results.push(...(await this.#ask('push', body)).map((line) => RESULTS[line] ?? 'other'));
+      if (body !== '')
+        results.push(...(await this.#ask('push', body)).map((line) => RESULTS[line] ?? 'other'));
       body = '';
     };
     const ends: number[] = [];
@@ -84,8 +94,10 @@ export class TableRequests {
 }
 
 /**
- * A change as Kamailio reads it: in one text, or in several where it is large. Between them the piece has digests that nobody
- * else knows, and the names of what was there and of what will be, so that whatever is left half done is seen and mended.
+ * A change as Kamailio reads it: in one text, or in several where it is large. Between them the piece has
+ * digests that nobody
+ * else knows, and the names of what was there and of what will be, so that whatever is left half done is seen
+ * and mended.
  */
 function partsOf({ piece, before, after, names, entries }: PieceChange): string[] {
   const lines = [...entries].map(([name, value]) => `${name}\t${value}\n`);

@@ -5,17 +5,27 @@ import type { Directory } from './directory.ts';
 import { callingCodeOf } from './number-format.ts';
 
 /**
- * The hash tables of Kamailio that the control plane fills, each with the letter `kamailio/routes/tables.cfg` knows it by:
+ * The hash tables of Kamailio that the control plane fills, each with the letter `kamailio/routes/tables.cfg`
+ * knows it by:
  * `kamailio/core.cfg` and `kamailio/routes` say how each is read.
  */
 export const TABLES = {
-  dids: 'd', sip_targets: 's', trunks: 't', logins: 'l', contacts: 'c', carriers: 'r', credentials: 'p', probes: 'o', registrations: 'g',
+  dids: 'd',
+  sip_targets: 's',
+  trunks: 't',
+  logins: 'l',
+  contacts: 'c',
+  carriers: 'r',
+  credentials: 'p',
+  probes: 'o',
+  registrations: 'g',
 } as const;
 export type TableName = keyof typeof TABLES;
 export type Tables = Record<TableName, Map<string, string>>;
 type NumberTables = Pick<Tables, 'dids' | 'sip_targets'>;
 
-const emptyTables = (): Tables => Object.fromEntries(Object.keys(TABLES).map((table) => [table, new Map<string, string>()])) as Tables;
+const emptyTables = (): Tables =>
+  Object.fromEntries(Object.keys(TABLES).map((table) => [table, new Map<string, string>()])) as Tables;
 
 /** The realm of our own challenges: `kamailio/routes/challenge.cfg` names the same. */
 export const REALM = 'minivoice';
@@ -49,7 +59,10 @@ function addNumber(tables: NumberTables, directory: Directory, did: RoutedDid): 
   if (did.status !== 'active') return;
   const suspended = directory.customer(did.customerId)?.status !== 'active';
   const mode = suspended ? 'x;' : did.routeMode === 'reject' ? 'r;' : did.routeMode === 'sip' ? 's;' : 'w;';
-  tables.dids.set(did.number, `${mode}${did.customerId};${did.routeMode === 'reject' && !suspended ? rejectCode(did) : ''}`);
+  tables.dids.set(
+    did.number,
+    `${mode}${did.customerId};${did.routeMode === 'reject' && !suspended ? rejectCode(did) : ''}`,
+  );
   if (did.routeMode === 'sip' && !suspended) tables.sip_targets.set(did.number, sipTargets(did).join('|'));
 }
 
@@ -57,14 +70,22 @@ function addTrunk(tables: Tables, trunk: Trunk, token: string): void {
   const { id, username, password } = trunk;
   const origin = `${id};${trunk.customerId ?? '*'};${callingCodeOf(trunk.country)}`;
   const where = `${trunk.proxy}${trunk.port === undefined ? '' : `:${trunk.port}`}${trunk.transport === 'udp' ? '' : `;transport=${trunk.transport}`}`;
-  tables.carriers.set(id, `${trunk.fromDomain ?? ''};${trunk.maxConcurrent ?? ''};${trunk.maxCps ?? ''};${trunk.retryOn404 ? 1 : ''};${trunk.customerId === undefined ? '' : 1}`);
+  tables.carriers.set(
+    id,
+    `${trunk.fromDomain ?? ''};${trunk.maxConcurrent ?? ''};${trunk.maxCps ?? ''};${trunk.retryOn404 ? 1 : ''};${trunk.customerId === undefined ? '' : 1}`,
+  );
   if (trunk.probe) tables.probes.set(id, `sip:${where}`);
   // An address may belong to trunks of several customers, and so may a username.
   if (trunk.inboundIp) append(tables.trunks, trunk.inboundIp, origin);
   if (username === undefined || password === undefined) return;
-  for (const [name, value] of Object.entries({ username, password, realm: trunk.realm })) if (value !== undefined) tables.credentials.set(`${id}::${name}`, base64(value));
+  for (const [name, value] of Object.entries({ username, password, realm: trunk.realm }))
+    if (value !== undefined) tables.credentials.set(`${id}::${name}`, base64(value));
   if (!trunk.inboundIp) {
-    append(tables.logins, username, `${origin};${createHash('md5').update(`${username}:${REALM}:${password}`).digest('hex')}`);
+    append(
+      tables.logins,
+      username,
+      `${origin};${createHash('md5').update(`${username}:${REALM}:${password}`).digest('hex')}`,
+    );
     tables.contacts.set('logins', '1');
   }
   if (!trunk.register) return;
@@ -72,7 +93,10 @@ function addTrunk(tables: Tables, trunk: Trunk, token: string): void {
   const contact = `reg.${createHmac('sha256', token).update(id).digest('hex').slice(0, 32)}`;
   const domain = trunk.fromDomain ?? trunk.proxy;
   tables.contacts.set(contact, origin);
-  tables.registrations.set(id, `sip:${domain}|sip:${where}|sip:${encodeURIComponent(username)}@${domain}|${contact}`);
+  tables.registrations.set(
+    id,
+    `sip:${domain}|sip:${where}|sip:${encodeURIComponent(username)}@${domain}|${contact}`,
+  );
 }
 
 function append(table: Map<string, string>, key: string, value: string): void {

@@ -5,7 +5,10 @@ import type { OnCall } from '../calls/owners.ts';
 import { deferred } from '../lib/deferred.ts';
 import type { Trunk } from '../trunks/schema.ts';
 
-/** What Kamailio tells of trunks, or of a number's SIP URIs, that have not taken a call: `class;code;phrase;where|…`. */
+/**
+ * What Kamailio tells of trunks, or of a number's SIP URIs, that have not taken a call:
+ * `class;code;phrase;where|…`.
+ */
 export const TriesNotice = z.object({
   event: z.literal('tried'),
   call: z.string().min(1),
@@ -16,7 +19,10 @@ export const TriesNotice = z.object({
 type Notice = z.output<typeof TriesNotice>;
 export const triesBody = TriesNotice.pick({ tries: true, last: true });
 
-/** How long the end of a call waits for what Kamailio has to say of its last try: a moment on a living network. */
+/**
+ * How long the end of a call waits for what Kamailio has to say of its last try: a moment on a living
+ * network.
+ */
 const PATIENCE_MS = 300;
 
 interface Options {
@@ -47,15 +53,23 @@ export class Tries {
       const name = trunk?.gatewayName ?? where;
       const answer = Number(code) > 0 ? { sip_code: Number(code), phrase: phrase.slice(0, 100) } : {};
       const message = `${name} ${WORDS[failed] ?? `answered ${code} ${phrase}`.trim()}`;
-      const what = where.startsWith('sip') ? { uri: where } : { trunk_id: where, ...(trunk && { gateway_name: name }) };
-      this.#options.calls.note(call, where.startsWith('sip') ? 'target.tried' : 'trunk.tried', { ...what, class: failed, ...answer, message }, at);
+      const what = where.startsWith('sip')
+        ? { uri: where }
+        : { trunk_id: where, ...(trunk && { gateway_name: name }) };
+      this.#options.calls.note(
+        call,
+        where.startsWith('sip') ? 'target.tried' : 'trunk.tried',
+        { ...what, class: failed, ...answer, message },
+        at,
+      );
     }
     if (last === 1) this.#last(call.id, at);
     return Promise.resolve(true);
   };
 
   /**
-   * Resolves when the last try of the leg that has just been refused is in the timeline, with its time there, or when it
+   * Resolves when the last try of the leg that has just been refused is in the timeline, with its time there,
+   * or when it
    * will not be any more.
    */
   async settled({ id }: Pick<Call, 'id'>): Promise<Date | undefined> {

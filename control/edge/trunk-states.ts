@@ -5,7 +5,9 @@ import type { Directory } from './directory.ts';
 import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
 
 const LOOK_MS = 2000;
-const Dump = z.array(z.object({ slot: z.array(z.object({ name: z.string(), value: z.enum(['up', 'down']) })) }));
+const Dump = z.array(
+  z.object({ slot: z.array(z.object({ name: z.string(), value: z.enum(['up', 'down']) })) }),
+);
 
 type Status = Trunk['status'];
 /** What one Kamailio has found out: the answer to OPTIONS, and whether the registration stands. */
@@ -23,8 +25,10 @@ interface Options {
 }
 
 /**
- * Reads every 2 s from each Kamailio which trunks are there. A trunk is down when every Kamailio that knows says so: when
- * it does not answer, or has refused the registration. Nobody knows about a trunk that is neither probed nor registered.
+ * Reads every 2 s from each Kamailio which trunks are there. A trunk is down when every Kamailio that knows
+ * says so: when
+ * it does not answer, or has refused the registration. Nobody knows about a trunk that is neither probed nor
+ * registered.
  */
 export class TrunkStates {
   readonly #options: Options;
@@ -52,26 +56,40 @@ export class TrunkStates {
   /** Never throws: a Kamailio that is away knows nothing, and what was known of a trunk stays. */
   async look(): Promise<void> {
     const { rpcs, directory, note, logger } = this.#options;
-    const found = (await Promise.all(rpcs.map((rpc) => read(rpc).catch(() => undefined)))).filter((one) => one !== undefined);
+    const found = (await Promise.all(rpcs.map((rpc) => read(rpc).catch(() => undefined)))).filter(
+      (one) => one !== undefined,
+    );
     if (found.length === 0) return;
     for (const trunk of [...directory.trunks()]) {
       const status = statusOf(trunk, found);
       if (status === undefined || status === trunk.status) continue;
       try {
         await note(trunk.id, status);
-        logger.info({ trunk: trunk.id, gateway_name: trunk.gatewayName, before: trunk.status, status }, 'a trunk has changed its state');
+        logger.info(
+          { trunk: trunk.id, gateway_name: trunk.gatewayName, before: trunk.status, status },
+          'a trunk has changed its state',
+        );
       } catch (error) {
-        logger.warn({ err: error, trunk: trunk.id, status }, 'the state of a trunk could not be written; tried again');
+        logger.warn(
+          { err: error, trunk: trunk.id, status },
+          'the state of a trunk could not be written; tried again',
+        );
       }
     }
   }
 }
 
 /** @returns undefined while nothing is known that was not before. */
-export function statusOf(trunk: Pick<Trunk, 'id' | 'isActive' | 'probe' | 'register'>, found: readonly Found[]): Status | undefined {
+export function statusOf(
+  trunk: Pick<Trunk, 'id' | 'isActive' | 'probe' | 'register'>,
+  found: readonly Found[],
+): Status | undefined {
   if (!trunk.isActive || (!trunk.probe && !trunk.register)) return 'unknown';
   const views = found.map(({ probed, registered }) => {
-    const parts = [...(trunk.probe ? [probed.get(trunk.id)] : []), ...(trunk.register ? [registered.get(trunk.id)] : [])];
+    const parts = [
+      ...(trunk.probe ? [probed.get(trunk.id)] : []),
+      ...(trunk.register ? [registered.get(trunk.id)] : []),
+    ];
     return parts.includes('down') ? 'down' : parts.includes(undefined) ? undefined : 'up';
   });
   if (views.includes('up')) return 'up';
@@ -88,5 +106,9 @@ async function dump(rpc: KamailioRpc, table: string): Promise<Map<string, Status
     if (error instanceof RpcRefusal) return [];
     throw error;
   });
-  return new Map(Dump.parse(result ?? []).flatMap((bucket) => bucket.slot).map(({ name, value }) => [name, value]));
+  return new Map(
+    Dump.parse(result ?? [])
+      .flatMap((bucket) => bucket.slot)
+      .map(({ name, value }) => [name, value]),
+  );
 }

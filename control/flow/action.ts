@@ -2,7 +2,14 @@ import type { z } from 'zod';
 import type { Call, FailureCode } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { SecondLegs } from '../calls/second-legs.ts';
-import type { Adopted, Channel, ConferenceEnd, ConferenceOptions, HangupCause, ParkedChannel } from '../media/media.ts';
+import type {
+  Adopted,
+  Channel,
+  ConferenceEnd,
+  ConferenceOptions,
+  HangupCause,
+  ParkedChannel,
+} from '../media/media.ts';
 import type { FlowState } from './state.ts';
 
 /** One action of a payload, ready to run. */
@@ -32,9 +39,17 @@ export interface Recorder {
 /** Who brings a call's audio to customers' servers while the flow goes on. */
 export interface Streamer {
   /** @returns the stream's id. @throws Error when it cannot be begun */
-  start(call: Call, channel: Channel, dialog: ParkedChannel['dialog'], stream: { url: string; track: 'inbound' | 'outbound' | 'both' }): Promise<string>;
+  start(
+    call: Call,
+    channel: Channel,
+    dialog: ParkedChannel['dialog'],
+    stream: { url: string; track: 'inbound' | 'outbound' | 'both' },
+  ): Promise<string>;
   /** Ends the streams with this URL and track, where given. @returns how many */
-  stop(call: Call, which: { url?: string | undefined; track?: 'inbound' | 'outbound' | 'both' | undefined }): Promise<number>;
+  stop(
+    call: Call,
+    which: { url?: string | undefined; track?: 'inbound' | 'outbound' | 'both' | undefined },
+  ): Promise<number>;
   /** The channel was taken over from an earlier life of this process, and its streams with it. */
   resumed(call: Call, channel: Channel, dialog: ParkedChannel['dialog']): Promise<void>;
 }
@@ -42,7 +57,8 @@ export interface Streamer {
 /** Who knows where rooms are. */
 export interface Conferences {
   /**
-   * Takes the caller into a room of the call's application, wherever the others are, and resolves when he is out of it.
+   * Takes the caller into a room of the call's application, wherever the others are, and resolves when he is
+   * out of it.
    * @param stay.began called each time the caller is on the way in.
    * @param stay.adopted the stay that an earlier life of this process has begun.
    */
@@ -65,7 +81,10 @@ export interface FlowContext {
   /** Of the channel's leg. */
   readonly dialog: ParkedChannel['dialog'];
   readonly state: FlowState;
-  /** Aborted when the channel has ended, or with the reason `replaced` when other actions take this one's place. */
+  /**
+   * Aborted when the channel has ended, or with the reason `replaced` when other actions take this one's
+   * place.
+   */
   readonly signal: AbortSignal;
   /** Speech as a file that the media node can play. */
   speak(text: string, options?: { voice?: string; language?: string }): Promise<string>;
@@ -85,7 +104,8 @@ export interface FlowContext {
 }
 
 /**
- * Set for the one action that was running when an earlier control process died. `finished` is there when its audio
+ * Set for the one action that was running when an earlier control process died. `finished` is there when its
+ * audio
  * still plays, and settles with it.
  */
 export interface Resumed {

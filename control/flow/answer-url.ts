@@ -43,8 +43,10 @@ const SHOWN_BYTES = 4096;
 class Refused extends Error {}
 
 /**
- * Asks customers' servers what to do with a call (contract §3): 5 s for the whole exchange, one retry and only when no
- * connection was made, then the application's fallback_url once. Every request and reply is in the call's timeline.
+ * Asks customers' servers what to do with a call (contract §3): 5 s for the whole exchange, one retry and
+ * only when no
+ * connection was made, then the application's fallback_url once. Every request and reply is in the call's
+ * timeline.
  */
 export class AnswerUrl {
   readonly #options: Options;
@@ -65,7 +67,10 @@ export class AnswerUrl {
       const fallback = application?.fallbackUrl;
       if (!fallback) throw new FlowFailure('answer_url_error', error.message);
       try {
-        return await this.#once({ ...question, url: fallback }, secrets, { error_code: 'answer_url_error', error_url: url });
+        return await this.#once({ ...question, url: fallback }, secrets, {
+          error_code: 'answer_url_error',
+          error_url: url,
+        });
       } catch (second) {
         if (signal.aborted || !(second instanceof Refused || second instanceof FetchError)) throw second;
         throw new FlowFailure('answer_url_error', `${error.message}; fallback_url: ${second.message}`);
@@ -77,14 +82,21 @@ export class AnswerUrl {
     try {
       return await this.#once(question, secrets);
     } catch (error) {
-      const worthATry = error instanceof FetchError && !error.connected && ['connect', 'connect_timeout', 'dns'].includes(error.kind);
+      const worthATry =
+        error instanceof FetchError &&
+        !error.connected &&
+        ['connect', 'connect_timeout', 'dns'].includes(error.kind);
       if (!worthATry) throw error;
       return this.#once(question, secrets);
     }
   }
 
   /** @param failed what the fallback_url is told of the URL that failed */
-  async #once({ call, url, method, gathered, signal }: Question, secrets: readonly string[], failed?: Record<string, string>): Promise<Step[]> {
+  async #once(
+    { call, url, method, gathered, signal }: Question,
+    secrets: readonly string[],
+    failed?: Record<string, string>,
+  ): Promise<Step[]> {
     const { calls, now = () => new Date() } = this.#options;
     const at = now();
     const seconds = Math.floor(at.getTime() / 1000);
@@ -93,11 +105,15 @@ export class AnswerUrl {
     let target = url;
     if (method === 'GET') {
       const told = queryOf(call, gathered);
-      target = failed ? withWhatFits(url, { ...told.call, ...failed, ...told.results, ...told.variables }) : withQuery(url, { ...told.call, ...told.variables, ...told.results });
+      target = failed
+        ? withWhatFits(url, { ...told.call, ...failed, ...told.results, ...told.variables })
+        : withQuery(url, { ...told.call, ...told.variables, ...told.results });
     } else {
       if (failed) target = withWhatFits(url, failed);
       headers['content-type'] = 'application/json';
-      body = JSON.stringify(envelope(call, 'call.instructions', at, gathered ? { gather: gatherJson(gathered) } : {}));
+      body = JSON.stringify(
+        envelope(call, 'call.instructions', at, gathered ? { gather: gatherJson(gathered) } : {}),
+      );
     }
     if (sentLength(target) > LONGEST_SENT) {
       const message = `the URL with what is added to it is longer than ${LONGEST_SENT} characters: POST has no such limit`;
@@ -108,12 +124,24 @@ export class AnswerUrl {
     let reply: FetchReply;
     try {
       reply = await this.#options.fetch.fetch(target, {
-        method, headers, body, signal, sign: (signed) => sign(secrets, signed, seconds),
-        timeoutMs: TIMEOUT_MS, maxBodyBytes: MAX_BYTES, maxRedirects: MAX_REDIRECTS, idempotent: true,
+        method,
+        headers,
+        body,
+        signal,
+        sign: (signed) => sign(secrets, signed, seconds),
+        timeoutMs: TIMEOUT_MS,
+        maxBodyBytes: MAX_BYTES,
+        maxRedirects: MAX_REDIRECTS,
+        idempotent: true,
       });
     } catch (error) {
       if (error instanceof FetchError && !signal.aborted) {
-        calls.note(call, 'answer_url.failed', { url: target, error: error.kind, message: error.message, took_ms: error.tookMs });
+        calls.note(call, 'answer_url.failed', {
+          url: target,
+          error: error.kind,
+          message: error.message,
+          took_ms: error.tookMs,
+        });
       }
       throw error;
     }
@@ -124,10 +152,16 @@ export class AnswerUrl {
     const { calls } = this.#options;
     const seen = { url, status: reply.status, took_ms: reply.tookMs, bytes: reply.body.length };
     const refuse = (message: string, extra: Record<string, unknown> = {}): never => {
-      calls.note(call, 'answer_url.failed', { ...seen, message, ...extra, reply: reply.body.toString('utf8', 0, SHOWN_BYTES) });
+      calls.note(call, 'answer_url.failed', {
+        ...seen,
+        message,
+        ...extra,
+        reply: reply.body.toString('utf8', 0, SHOWN_BYTES),
+      });
       throw new Refused(message);
     };
-    if (reply.status < 200 || reply.status > 299) return refuse(`the server answered ${reply.status}`, { error: 'status' });
+    if (reply.status < 200 || reply.status > 299)
+      return refuse(`the server answered ${reply.status}`, { error: 'status' });
     let payload: unknown;
     let text: string;
     try {
@@ -146,7 +180,10 @@ export class AnswerUrl {
       return steps;
     } catch (error) {
       if (!(error instanceof InvalidActions)) throw error;
-      return refuse(`invalid action payload: ${error.message}`.slice(0, 400), { error: 'invalid_actions', details: error.details });
+      return refuse(`invalid action payload: ${error.message}`.slice(0, 400), {
+        error: 'invalid_actions',
+        details: error.details,
+      });
     }
   }
 }
@@ -158,7 +195,10 @@ function withQuery(url: string, parameters: Record<string, string>): string {
   return base + (!base.includes('?') ? '?' : /[?&]$/.test(base) ? '' : '&') + added;
 }
 
-/** For the URL that is asked when another has failed: a parameter for which there is no room must not make it fail, too. */
+/**
+ * For the URL that is asked when another has failed: a parameter for which there is no room must not make it
+ * fail, too.
+ */
 function withWhatFits(url: string, parameters: Record<string, string>): string {
   let target = url;
   for (const [name, value] of Object.entries(parameters)) {
@@ -169,10 +209,14 @@ function withWhatFits(url: string, parameters: Record<string, string>): string {
 }
 
 /** In characters, as it is sent: others than ASCII are percent-encoded. */
-const sentLength = (url: string): number => (URL.canParse(url) ? Math.max(url.length, new URL(url).href.length) : url.length);
+const sentLength = (url: string): number =>
+  URL.canParse(url) ? Math.max(url.length, new URL(url).href.length) : url.length;
 
 /** What a request tells, by how much the fallback_url needs to know it. */
-function queryOf(call: Call, gathered: Gathered | undefined): Record<'call' | 'variables' | 'results', Record<string, string>> {
+function queryOf(
+  call: Call,
+  gathered: Gathered | undefined,
+): Record<'call' | 'variables' | 'results', Record<string, string>> {
   return {
     call: {
       call_id: call.id,
@@ -183,9 +227,17 @@ function queryOf(call: Call, gathered: Gathered | undefined): Record<'call' | 'v
       to: call.to,
       status: call.status,
     },
-    variables: Object.fromEntries(Object.entries(call.variables).map(([name, value]) => [`var_${name}`, value])),
-    results: gathered ? { digits: gathered.digits, gather_status: gathered.status, timed_out: String(gathered.timedOut) } : {},
+    variables: Object.fromEntries(
+      Object.entries(call.variables).map(([name, value]) => [`var_${name}`, value]),
+    ),
+    results: gathered
+      ? { digits: gathered.digits, gather_status: gathered.status, timed_out: String(gathered.timedOut) }
+      : {},
   };
 }
 
-const gatherJson = (gathered: Gathered) => ({ digits: gathered.digits, status: gathered.status, timed_out: gathered.timedOut });
+const gatherJson = (gathered: Gathered) => ({
+  digits: gathered.digits,
+  status: gathered.status,
+  timed_out: gathered.timedOut,
+});

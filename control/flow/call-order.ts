@@ -11,33 +11,67 @@ const RING_SECONDS = 60;
 const LONGEST_CALL_SECONDS = 24 * 3600;
 
 /** The body of `POST /v1/calls`. */
-export const callBody = z.strictObject({
-  from: number,
-  to: number,
-  metadata: z.record(z.string(), z.unknown()).superRefine((value, context) => {
-    const message = fits(value, METADATA_DEPTH)
-      ? Buffer.byteLength(JSON.stringify(value)) > METADATA_BYTES && `must not be longer than ${METADATA_BYTES} bytes as JSON`
-      : `must be of whole characters, and not nested deeper than ${METADATA_DEPTH} levels`;
-    if (message) context.addIssue({ code: 'custom', message });
-  }).optional(),
-  record: z.boolean().optional().describe('records from the answer on; `metadata.record` is true then. A `record` in the metadata alone records nothing'),
-  answer_url: z.string().min(1).max(2048).meta({ format: 'uri' }).optional().describe("asked once the call is answered, in place of the application's"),
-  actions: z.array(z.unknown()).optional().describe('what the call does once it is answered, in place of an answer_url'),
-  ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
-  max_duration_seconds: z.int().min(1).max(LONGEST_CALL_SECONDS).optional().describe('after the answer; then it is hung up'),
-  trunk_id: idField.optional().describe('goes out by this trunk alone'),
-  application_id: z.unknown().optional().describe('ignored: the key names the application'),
-}).refine((body) => body.answer_url === undefined || body.actions === undefined, { path: ['actions'], message: 'cannot be given together with answer_url' })
+export const callBody = z
+  .strictObject({
+    from: number,
+    to: number,
+    metadata: z
+      .record(z.string(), z.unknown())
+      .superRefine((value, context) => {
+        const message = fits(value, METADATA_DEPTH)
+          ? Buffer.byteLength(JSON.stringify(value)) > METADATA_BYTES &&
+            `must not be longer than ${METADATA_BYTES} bytes as JSON`
+          : `must be of whole characters, and not nested deeper than ${METADATA_DEPTH} levels`;
+        if (message) context.addIssue({ code: 'custom', message });
+      })
+      .optional(),
+    record: z
+      .boolean()
+      .optional()
+      .describe(
+        'records from the answer on; `metadata.record` is true then. A `record` in the metadata alone records nothing',
+      ),
+    answer_url: z
+      .string()
+      .min(1)
+      .max(2048)
+      .meta({ format: 'uri' })
+      .optional()
+      .describe("asked once the call is answered, in place of the application's"),
+    actions: z
+      .array(z.unknown())
+      .optional()
+      .describe('what the call does once it is answered, in place of an answer_url'),
+    ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
+    max_duration_seconds: z
+      .int()
+      .min(1)
+      .max(LONGEST_CALL_SECONDS)
+      .optional()
+      .describe('after the answer; then it is hung up'),
+    trunk_id: idField.optional().describe('goes out by this trunk alone'),
+    application_id: z.unknown().optional().describe('ignored: the key names the application'),
+  })
+  .refine((body) => body.answer_url === undefined || body.actions === undefined, {
+    path: ['actions'],
+    message: 'cannot be given together with answer_url',
+  })
   .meta({ id: 'CallCreate' });
 
-/** Whether the database can keep it: objects and lists no deeper than `levels`, and no half of a surrogate pair. */
+/**
+ * Whether the database can keep it: objects and lists no deeper than `levels`, and no half of a surrogate
+ * pair.
+ */
 function fits(value: unknown, levels: number): boolean {
   if (typeof value === 'string') return !/\p{Surrogate}/u.test(value);
   if (typeof value !== 'object' || value === null) return true;
   return levels > 0 && Object.entries(value).every(([key, inner]) => fits(key, 0) && fits(inner, levels - 1));
 }
 
-export const orderOf = ({ customerId, applicationId }: CustomerCaller, body: z.output<typeof callBody>): CallOrder => ({
+export const orderOf = (
+  { customerId, applicationId }: CustomerCaller,
+  body: z.output<typeof callBody>,
+): CallOrder => ({
   customerId,
   applicationId,
   from: body.from,

@@ -1,10 +1,30 @@
 import type { Admission } from '../calls/admission.ts';
-import { ABANDONED, AUDIO_AWAY, destinationAnswered, failureOf, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
+import {
+  ABANDONED,
+  AUDIO_AWAY,
+  destinationAnswered,
+  failureOf,
+  isTerminal,
+  type Call,
+  type FailureCode,
+  type Hangup,
+} from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { LegWatch } from '../calls/second-legs.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ChannelGone, MediaError, NO_AUDIO, PEER_SILENT, type Adopted, type Channel, type ChannelEnd, type HangupCause, type ParkedChannel, type Ringing } from '../media/media.ts';
+import {
+  ChannelGone,
+  MediaError,
+  NO_AUDIO,
+  PEER_SILENT,
+  type Adopted,
+  type Channel,
+  type ChannelEnd,
+  type HangupCause,
+  type ParkedChannel,
+  type Ringing,
+} from '../media/media.ts';
 import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
 import type { Question } from './answer-url.ts';
 import { ACTIONS, parseActions } from './schema.ts';
@@ -50,7 +70,8 @@ interface AnsweredLeg {
 }
 
 /**
- * One call's flow on its channel: gets instructions, runs them in order, and ends the call's record when the channel
+ * One call's flow on its channel: gets instructions, runs them in order, and ends the call's record when the
+ * channel
  * ends, whoever ended it. Its first request for instructions may be under way before there is a channel.
  */
 export class Flow {
@@ -91,7 +112,9 @@ export class Flow {
   /** Its leg on the media node, once that is answered. */
   get answeredLeg(): AnsweredLeg | undefined {
     const parked = this.#parked;
-    return parked?.channel.answered ? { dialog: parked.dialog, renegotiate: () => parked.channel.renegotiate() } : undefined;
+    return parked?.channel.answered
+      ? { dialog: parked.dialog, renegotiate: () => parked.channel.renegotiate() }
+      : undefined;
   }
 
   /** The caller went away before there was a channel. */
@@ -99,7 +122,10 @@ export class Flow {
     this.#stop.abort('ended');
   }
 
-  /** Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. A channel that comes later is refused. */
+  /**
+   * Hangs up on behalf of the API: `canceled` before the answer, `completed` after it. A channel that comes
+   * later is refused.
+   */
   async hangup(): Promise<void> {
     await this.#cut({ by: 'api' });
   }
@@ -117,11 +143,16 @@ export class Flow {
   async #cut(intent: Intent): Promise<void> {
     this.#intent ??= intent;
     if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
-    else this.#services.calls.end(this.call, { hangup: { by: intent.by, cause: 'ORIGINATOR_CANCEL' }, failure: intent.failure });
+    else
+      this.#services.calls.end(this.call, {
+        hangup: { by: intent.by, cause: 'ORIGINATOR_CANCEL' },
+        failure: intent.failure,
+      });
   }
 
   /**
-   * These actions take the place of whatever runs, at once. Before there is a channel they take the place of the first
+   * These actions take the place of whatever runs, at once. Before there is a channel they take the place of
+   * the first
    * instructions. Returns false when it is too late: the call is being ended.
    */
   async replace(steps: Step[]): Promise<boolean> {
@@ -129,7 +160,8 @@ export class Flow {
     this.#replacement = steps;
     this.#action.abort('replaced');
     // What is being dialled does nothing yet that could be interrupted.
-    if (this.call.direction === 'inbound' || this.#channel?.answered) await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
+    if (this.call.direction === 'inbound' || this.#channel?.answered)
+      await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
     return true;
   }
 
@@ -141,15 +173,22 @@ export class Flow {
     const { channel } = parked;
     this.#channel = channel;
     this.#parked = parked;
-    const running = this.#intent || isTerminal(this.call.status) ? this.#endChannel(channel, 'NORMAL_CLEARING', 480) : this.#runToItsEnd(parked, dialing);
+    const running =
+      this.#intent || isTerminal(this.call.status)
+        ? this.#endChannel(channel, 'NORMAL_CLEARING', 480)
+        : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
     this.#stop.abort('ended');
     clearTimeout(this.#longest);
     if (dialing) this.#routed(dialing.trunkId());
-    // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited for.
+    // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited
+    // for.
     await Promise.race([running, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
     // What was tried comes before what came of it, which the node may have told of a moment earlier.
-    const tried = dialing && !channel.answered && end.by === 'caller' ? await this.#services.tries?.settled(this.call) : undefined;
+    const tried =
+      dialing && !channel.answered && end.by === 'caller'
+        ? await this.#services.tries?.settled(this.call)
+        : undefined;
     this.#finish(tried && tried > end.at ? { ...end, at: tried } : end);
     this.#services.states.forget(this.call.id);
   }
@@ -159,11 +198,15 @@ export class Flow {
       if (!dialing) return await this.#run(parked, parked.adopted);
       if (await this.#reached(parked.channel, dialing)) await this.#run(parked);
     } catch (error) {
-      if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted) await this.#fail(parked.channel, error);
+      if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted)
+        await this.#fail(parked.channel, error);
     }
   }
 
-  /** Waits for the far end of an outbound call. Returns whether it has answered, and is there for instructions. */
+  /**
+   * Waits for the far end of an outbound call. Returns whether it has answered, and is there for
+   * instructions.
+   */
   async #reached(channel: Channel, dialing: Ringing): Promise<boolean> {
     void dialing.ringing.then(() => {
       this.#routed(dialing.trunkId());
@@ -190,7 +233,8 @@ export class Flow {
     calls.answered(call, channel.answeredAt);
     if (!call.recordFromAnswer) return;
     recorder.start(call, channel).catch((error: unknown) => {
-      if (!(error instanceof ChannelGone)) calls.note(call, 'recording.not_started', { message: messageOf(error) });
+      if (!(error instanceof ChannelGone))
+        calls.note(call, 'recording.not_started', { message: messageOf(error) });
     });
   }
 
@@ -203,11 +247,16 @@ export class Flow {
   #limitDuration(channel: Channel): void {
     const { maxDurationSeconds, answeredAt } = this.call;
     if (maxDurationSeconds === undefined || answeredAt === undefined) return;
-    this.#longest = setTimeout(() => {
-      this.#over = true;
-      this.#services.calls.note(this.call, 'call.max_duration_reached', { max_duration_seconds: maxDurationSeconds });
-      void this.#endChannel(channel, 'ALLOTTED_TIMEOUT', 480, { by: 'platform' });
-    }, answeredAt.getTime() + maxDurationSeconds * 1000 - Date.now());
+    this.#longest = setTimeout(
+      () => {
+        this.#over = true;
+        this.#services.calls.note(this.call, 'call.max_duration_reached', {
+          max_duration_seconds: maxDurationSeconds,
+        });
+        void this.#endChannel(channel, 'ALLOTTED_TIMEOUT', 480, { by: 'platform' });
+      },
+      answeredAt.getTime() + maxDurationSeconds * 1000 - Date.now(),
+    );
   }
 
   async #run(parked: ParkedChannel, adopted?: ParkedChannel['adopted']): Promise<void> {
@@ -226,8 +275,18 @@ export class Flow {
     }
     if (saved) {
       this.#state = saved;
-      resumed = { finished: adopted.playing?.finished, leg: adopted.bridging, conference: adopted.conferencing };
-      calls.note(call, 'flow.resumed', { action: saved.steps[saved.index]?.action, path: `actions[${saved.index}]`, playing: adopted.playing !== undefined, leg: adopted.bridging !== undefined, conference: adopted.conferencing !== undefined });
+      resumed = {
+        finished: adopted.playing?.finished,
+        leg: adopted.bridging,
+        conference: adopted.conferencing,
+      };
+      calls.note(call, 'flow.resumed', {
+        action: saved.steps[saved.index]?.action,
+        path: `actions[${saved.index}]`,
+        playing: adopted.playing !== undefined,
+        leg: adopted.bridging !== undefined,
+        conference: adopted.conferencing !== undefined,
+      });
     } else {
       if (adopted) await channel.interrupt();
       secondLeg?.ended();
@@ -238,16 +297,20 @@ export class Flow {
       resumed = undefined;
       if (outcome.next === 'hangup') return this.#endByApplication(channel, outcome.cause, outcome.by);
       if (outcome.next === 'refuse') return this.#refuse(channel, outcome.sipCode);
-      if (outcome.next === 'replace') this.#state = { ...this.#state, steps: outcome.steps, index: 0, begun: -1 };
+      if (outcome.next === 'replace')
+        this.#state = { ...this.#state, steps: outcome.steps, index: 0, begun: -1 };
       else this.#state = { ...this.#state, index: this.#state.index + 1, begun: -1 };
     }
     await this.#endByApplication(channel, 'NORMAL_CLEARING');
   }
 
-  /** The second leg of an earlier life, as far as it can be told: it may have ended meanwhile, or be answered. */
+  /**
+   * The second leg of an earlier life, as far as it can be told: it may have ended meanwhile, or be answered.
+   */
   #foundLeg({ bridging }: Adopted, saved: FlowState | undefined): LegWatch {
     const leg = this.#services.legs.resumed(this.call);
-    const answeredAt = saved?.legAnsweredAt === undefined ? bridging?.connected && this.#now() : new Date(saved.legAnsweredAt);
+    const answeredAt =
+      saved?.legAnsweredAt === undefined ? bridging?.connected && this.#now() : new Date(saved.legAnsweredAt);
     if (answeredAt) leg.answered(answeredAt);
     if (!bridging) leg.gone();
     return leg;
@@ -270,7 +333,9 @@ export class Flow {
     if (!replacement || this.#stop.signal.aborted) return undefined;
     this.#replacement = undefined;
     this.#action = new AbortController();
-    this.#services.calls.note(this.call, 'flow.replaced', { actions: replacement.map((step) => step.action) });
+    this.#services.calls.note(this.call, 'flow.replaced', {
+      actions: replacement.map((step) => step.action),
+    });
     return replacement;
   }
 
@@ -293,37 +358,58 @@ export class Flow {
     save();
     this.#prepare();
     const path = `actions[${state.index}]`;
-    if (!resumed) calls.note(call, 'action.started', { path, action: step.action, ...(step.fields as Record<string, unknown>) });
+    if (!resumed)
+      calls.note(call, 'action.started', {
+        path,
+        action: step.action,
+        ...(step.fields as Record<string, unknown>),
+      });
     const began = performance.now();
     const ended = (detail: Record<string, unknown>): void =>
-      calls.note(call, 'action.ended', { path, action: step.action, took_ms: Math.round(performance.now() - began), ...detail });
+      calls.note(call, 'action.ended', {
+        path,
+        action: step.action,
+        took_ms: Math.round(performance.now() - began),
+        ...detail,
+      });
     const signal = AbortSignal.any([this.#stop.signal, this.#action.signal]);
     try {
-      const outcome = await action.run(step.fields, {
-        call,
-        calls,
-        channel,
-        // Read here and not earlier: the dialog of an outbound call is there from its answer on.
-        dialog: parked.dialog,
-        state,
-        signal,
-        speak,
-        fetchAudio,
-        legs,
-        recorder,
-        conferences,
-        streamer,
-        tries: this.#services.tries,
-        fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
-        save,
-        now: this.#now,
-      }, resumed);
-      ended({ result: this.#replacement ? 'replaced' : 'ok', ...('result' in outcome ? outcome.result : undefined) });
+      const outcome = await action.run(
+        step.fields,
+        {
+          call,
+          calls,
+          channel,
+          // Read here and not earlier: the dialog of an outbound call is there from its answer on.
+          dialog: parked.dialog,
+          state,
+          signal,
+          speak,
+          fetchAudio,
+          legs,
+          recorder,
+          conferences,
+          streamer,
+          tries: this.#services.tries,
+          fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
+          save,
+          now: this.#now,
+        },
+        resumed,
+      );
+      ended({
+        result: this.#replacement ? 'replaced' : 'ok',
+        ...('result' in outcome ? outcome.result : undefined),
+      });
       const steps = this.#takeReplacement();
       return steps ? { next: 'replace', steps } : outcome;
     } catch (error) {
       if (this.#replacement && !this.#stop.signal.aborted) ended({ result: 'replaced' });
-      else ended({ result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed', ...(!(error instanceof ChannelGone) && { message: messageOf(error) }) });
+      else
+        ended({
+          result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed',
+          ...(!(error instanceof ChannelGone) && { message: messageOf(error) }),
+        });
       const steps = this.#takeReplacement();
       if (steps) return { next: 'replace', steps };
       throw error;
@@ -346,7 +432,10 @@ export class Flow {
       await this.#services.admission.admitInbound(this.call);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      throw new FlowFailure(error.code === 'insufficient_balance' ? error.code : 'internal_error', error.message);
+      throw new FlowFailure(
+        error.code === 'insufficient_balance' ? error.code : 'internal_error',
+        error.message,
+      );
     }
   }
 
@@ -354,42 +443,73 @@ export class Flow {
     const { call } = this;
     if (call.actions !== undefined) return parseActions(JSON.parse(call.actions));
     if (!call.answerUrl) throw new FlowFailure('answer_url_error', 'the application has no answer_url');
-    return this.#services.ask({ call, url: call.answerUrl, method: this.#services.answerMethodOf(call), gathered: undefined, signal: AbortSignal.any([this.#stop.signal, this.#action.signal]) });
+    return this.#services.ask({
+      call,
+      url: call.answerUrl,
+      method: this.#services.answerMethodOf(call),
+      gathered: undefined,
+      signal: AbortSignal.any([this.#stop.signal, this.#action.signal]),
+    });
   }
 
   async #fail(channel: Channel, error: unknown): Promise<void> {
     this.#over = true;
     const { logger } = this.#services;
-    const code = error instanceof FlowFailure ? error.code : error instanceof MediaError ? 'media_unavailable' : 'internal_error';
+    const code =
+      error instanceof FlowFailure
+        ? error.code
+        : error instanceof MediaError
+          ? 'media_unavailable'
+          : 'internal_error';
     // Never 503, which would tell the carrier that we can take no call at all (RFC 3261 §21.5.4).
     const sipCode = code === 'media_unavailable' || code === 'internal_error' ? 500 : 480;
-    if (code === 'media_unavailable' || code === 'internal_error') logger.error({ err: error, call: this.call.id }, 'a flow has failed');
-    await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', sipCode, { by: 'platform', failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) } });
+    if (code === 'media_unavailable' || code === 'internal_error')
+      logger.error({ err: error, call: this.call.id }, 'a flow has failed');
+    await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', sipCode, {
+      by: 'platform',
+      failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) },
+    });
   }
 
   async #refuse(channel: Channel, sipCode: number): Promise<void> {
     this.#over = true;
-    this.#intent ??= { by: 'application', failure: { code: 'rejected', message: `refused by the application with ${sipCode}` } };
+    this.#intent ??= {
+      by: 'application',
+      failure: { code: 'rejected', message: `refused by the application with ${sipCode}` },
+    };
     await channel.refuse(sipCode).catch((error: unknown) => this.#tell(error));
   }
 
   /** A list without an action that answers ends unanswered: that is a refusal too. */
-  async #endByApplication(channel: Channel, cause: HangupCause, by: Hangup['by'] = 'application'): Promise<void> {
+  async #endByApplication(
+    channel: Channel,
+    cause: HangupCause,
+    by: Hangup['by'] = 'application',
+  ): Promise<void> {
     this.#over = true;
     if (!channel.answered) return this.#refuse(channel, 480);
     await this.#endChannel(channel, cause, 480, { by });
   }
 
-  /** Hangs an answered channel up, cancels one that is being dialled, and refuses any other with `sipCode`. */
+  /**
+   * Hangs an answered channel up, cancels one that is being dialled, and refuses any other with `sipCode`.
+   */
   async #endChannel(channel: Channel, cause: HangupCause, sipCode: number, intent?: Intent): Promise<void> {
     this.#intent ??= intent;
-    const ending = channel.answered ? channel.hangup(cause) : this.call.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(sipCode);
+    const ending = channel.answered
+      ? channel.hangup(cause)
+      : this.call.direction === 'outbound'
+        ? channel.hangup('ORIGINATOR_CANCEL')
+        : channel.refuse(sipCode);
     await ending.catch((error: unknown) => this.#tell(error));
   }
 
-  /** A node that cannot even end a channel has lost it, or will be found to have: that ends the call's record. */
+  /**
+   * A node that cannot even end a channel has lost it, or will be found to have: that ends the call's record.
+   */
   #tell(error: unknown): void {
-    if (!(error instanceof ChannelGone)) this.#services.logger.warn({ err: error, call: this.call.id }, 'a channel could not be ended');
+    if (!(error instanceof ChannelGone))
+      this.#services.logger.warn({ err: error, call: this.call.id }, 'a channel could not be ended');
   }
 
   #finish(end: ChannelEnd): void {
@@ -402,30 +522,52 @@ export class Flow {
     const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
     const unanswered = this.call.direction === 'outbound' && !this.call.answeredAt;
     if (end.by === 'node') {
-      calls.end(this.call, { at: end.at, hangup: { by: 'platform', ...hangup }, failure: { code: 'media_unavailable', message: 'the media node was lost' } });
+      calls.end(this.call, {
+        at: end.at,
+        hangup: { by: 'platform', ...hangup },
+        failure: { code: 'media_unavailable', message: 'the media node was lost' },
+      });
     } else if (end.by === 'caller') {
-      if (unanswered && end.sipCode === NO_AUDIO) return calls.end(this.call, { at: end.at, hangup: { by: 'platform', cause: end.cause }, failure: AUDIO_AWAY });
-      const failure = unanswered ? { code: failureOf(end.sipCode ?? 0), message: destinationAnswered(end.sipCode ?? end.cause) } : undefined;
+      if (unanswered && end.sipCode === NO_AUDIO)
+        return calls.end(this.call, {
+          at: end.at,
+          hangup: { by: 'platform', cause: end.cause },
+          failure: AUDIO_AWAY,
+        });
+      const failure = unanswered
+        ? { code: failureOf(end.sipCode ?? 0), message: destinationAnswered(end.sipCode ?? end.cause) }
+        : undefined;
       const by = this.call.direction === 'outbound' ? 'callee' : 'caller';
-      calls.end(this.call, { at: end.at, hangup: { by, ...hangup }, failure, answerTakenBack: end.answerTakenBack });
+      calls.end(this.call, {
+        at: end.at,
+        hangup: { by, ...hangup },
+        failure,
+        answerTakenBack: end.answerTakenBack,
+      });
     } else {
       const { failure } = this.#intent ?? unforeseen(end, unanswered, this.call.answeredAt !== undefined);
       const cause = this.#intent?.cause ?? end.cause;
-      calls.end(this.call, { at: end.at, hangup: { by: this.#intent?.by ?? 'platform', ...hangup, cause }, failure });
+      calls.end(this.call, {
+        at: end.at,
+        hangup: { by: this.#intent?.by ?? 'platform', ...hangup, cause },
+        failure,
+      });
     }
   }
 }
 
 /**
- * The media node has ended the call by itself: an outbound one that rang out, an answered one whose far end was silent, or
+ * The media node has ended the call by itself: an outbound one that rang out, an answered one whose far end
+ * was silent, or
  * for no reason that is known here.
  */
 function unforeseen({ cause }: ChannelEnd, unanswered: boolean, answered: boolean): Pick<Intent, 'failure'> {
   if (answered && cause === PEER_SILENT) return {};
   return {
-    failure: unanswered && cause === 'NO_ANSWER'
-      ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
-      : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
+    failure:
+      unanswered && cause === 'NO_ANSWER'
+        ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
+        : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
   };
 }
 

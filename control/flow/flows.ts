@@ -26,7 +26,10 @@ export class Flows {
     flow.prefetch();
   }
 
-  /** Makes the flow of a call that is about to be placed: it can be hung up, and given other actions, from here on. */
+  /**
+   * Makes the flow of a call that is about to be placed: it can be hung up, and given other actions, from
+   * here on.
+   */
   expect(call: Call): void {
     this.#make(call);
   }

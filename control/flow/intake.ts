@@ -14,7 +14,10 @@ interface Options {
   /** This control process's number. Channels of other owners are theirs. */
   instance: number;
   answerUrlOf: (applicationId: string) => string | undefined;
-  /** Looks after the money of a call that is taken over. Resolves with until when it was looked after before, if at all. */
+  /**
+   * Looks after the money of a call that is taken over. Resolves with until when it was looked after before,
+   * if at all.
+   */
   adopt: (call: Call) => Promise<Date | undefined>;
   /** Called when a media node has the call. */
   claim: (callId: string) => void;
@@ -23,8 +26,10 @@ interface Options {
 }
 
 /**
- * Brings channels and calls together: a parked channel gets its call's flow, whether the call was decided a moment ago,
- * by an earlier life of this process, or never reached the database; and a call whose channel is nowhere is ended.
+ * Brings channels and calls together: a parked channel gets its call's flow, whether the call was decided a
+ * moment ago,
+ * by an earlier life of this process, or never reached the database; and a call whose channel is nowhere is
+ * ended.
  */
 export class Intake {
   readonly #options: Options;
@@ -35,11 +40,14 @@ export class Intake {
 
   /**
    * Takes up the calls an earlier life of this process has left, then all channels that need instructions.
-   * @param adopted called in between: the calls are known again and their money is looked after; no channel has been taken yet.
+   * @param adopted called in between: the calls are known again and their money is looked after; no channel
+   *   has been taken yet.
    */
   async start(adopted: () => Promise<void>): Promise<void> {
     const { calls, stored, media, instance, adopt } = this.#options;
-    const left = (await stored.unfinished()).filter((call) => instanceOf(call.id) === instance).map((call) => calls.adopt(call));
+    const left = (await stored.unfinished())
+      .filter((call) => instanceOf(call.id) === instance)
+      .map((call) => calls.adopt(call));
     const knownUntil = await Promise.all(left.map((call) => adopt(call)));
     await adopted();
     media.start((parked) => void this.#take(parked));
@@ -58,14 +66,21 @@ export class Intake {
     try {
       const call = await this.#callOf(headers, parked.dialog.callId);
       if (!call || isTerminal(call.status)) {
-        logger.warn({ call: headers['call-id'], uuid: channel.uuid }, 'a media node holds a channel of a call that is over; it is ended');
+        logger.warn(
+          { call: headers['call-id'], uuid: channel.uuid },
+          'a media node holds a channel of a call that is over; it is ended',
+        );
         await end(parked);
         return;
       }
       const holder = flows.get(call.id)?.channel;
       if (holder && holder.uuid !== channel.uuid) {
-        // A node that woke up after Kamailio had given it up and gone to the next one: the caller is there, not here.
-        logger.warn({ call: call.id, uuid: channel.uuid, holder: holder.uuid }, 'a second media node holds a channel of the same call; it is ended');
+        // A node that woke up after Kamailio had given it up and gone to the next one: the caller is there,
+        // not here.
+        logger.warn(
+          { call: call.id, uuid: channel.uuid, holder: holder.uuid },
+          'a second media node holds a channel of the same call; it is ended',
+        );
         await end(parked);
         return;
       }
@@ -73,11 +88,16 @@ export class Intake {
       if (call.providerCallId !== channel.uuid) calls.parked(call, channel.uuid, channel.node);
       flows.run(call, parked);
     } catch (error) {
-      logger.error({ err: error, call: headers['call-id'], uuid: channel.uuid }, 'a parked channel could not be taken');
+      logger.error(
+        { err: error, call: headers['call-id'], uuid: channel.uuid },
+        'a parked channel could not be taken',
+      );
     }
   }
 
-  /** The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE. */
+  /**
+   * The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE.
+   */
   async #callOf(headers: Readonly<Record<string, string>>, sipCallId: string): Promise<Call | undefined> {
     const { calls, answerUrlOf, adopt } = this.#options;
     const id = headers['call-id'];
@@ -87,10 +107,22 @@ export class Intake {
     // An outbound call is in the database before it is placed.
     if (known || direction === 'outbound') return known;
     if (!customer || !application || !to || !created) return undefined;
-    const rebuilt = calls.createInbound({
-      id, customerId: customer, applicationId: application, from: from || ANONYMOUS, to, routeMode: 'webhook', routingTarget: application,
-      answerUrl: answerUrlOf(application), trunkId: trunk, sipCallId, createdAt: new Date(created),
-    }, { rebuilt: true });
+    const rebuilt = calls.createInbound(
+      {
+        id,
+        customerId: customer,
+        applicationId: application,
+        from: from || ANONYMOUS,
+        to,
+        routeMode: 'webhook',
+        routingTarget: application,
+        answerUrl: answerUrlOf(application),
+        trunkId: trunk,
+        sipCallId,
+        createdAt: new Date(created),
+      },
+      { rebuilt: true },
+    );
     await adopt(rebuilt);
     return rebuilt;
   }
@@ -105,13 +137,20 @@ export class Intake {
   }
 
   /**
-   * It ended while nobody looked: when and how is not known, so the record says so. A call that was held for is not said
+   * It ended while nobody looked: when and how is not known, so the record says so. A call that was held for
+   * is not said
    * to have lasted longer than it was paid for.
    */
   #endUnseen(call: Call, knownUntil: Date | undefined): void {
     const { calls, now = () => new Date() } = this.#options;
     calls.note(call, 'call.ended_unseen', { message: 'the call ended while the control plane was away' });
-    const failure = call.direction === 'outbound' && !call.answeredAt ? { code: 'internal_error', message: 'the control plane was away while the call was placed' } as const : undefined;
+    const failure =
+      call.direction === 'outbound' && !call.answeredAt
+        ? ({
+            code: 'internal_error',
+            message: 'the control plane was away while the call was placed',
+          } as const)
+        : undefined;
     const at = knownUntil && knownUntil < now() ? knownUntil : undefined;
     calls.end(call, { hangup: { by: 'platform', cause: UNSEEN }, failure, ...(at && { at }) });
   }
@@ -119,4 +158,8 @@ export class Intake {
 
 /** Ends a channel that nobody wants. */
 const end = ({ channel, headers }: ParkedChannel): Promise<void> =>
-  (channel.answered ? channel.hangup('NORMAL_CLEARING') : headers.direction === 'outbound' ? channel.hangup('ORIGINATOR_CANCEL') : channel.refuse(480));
+  channel.answered
+    ? channel.hangup('NORMAL_CLEARING')
+    : headers.direction === 'outbound'
+      ? channel.hangup('ORIGINATOR_CANCEL')
+      : channel.refuse(480);

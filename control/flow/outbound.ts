@@ -70,27 +70,52 @@ export class Outbound {
   }
 
   /**
-   * Resolves when a media node dials. A call that is refused before a node is asked has never been: nothing of it is told
+   * Resolves when a media node dials. A call that is refused before a node is asked has never been: nothing
+   * of it is told
    * or stays in the database. One that no node dials (`originate_failed`) is told of as failed.
    * @returns the call as it was when it was placed, `dialing`, however far it has got since
-   * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, internal_error, originate_failed
+   * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, internal_error,
+   *   originate_failed
    */
   async place(order: CallOrder): Promise<Call> {
     const { ids, calls, admission, flows, applicationOf } = this.#options;
     if (this.#draining || !calls.accepting) throw away('no calls are taken right now');
     if (!this.#options.audioAvailable()) throw away('no rtpengine is there for the audio of calls');
-    const answerUrl = order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
-    const { customerId, applicationId, from, to, metadata, recordFromAnswer, actions, maxDurationSeconds } = order;
+    const answerUrl =
+      order.actions === undefined ? this.#answerUrl(order, applicationOf(order.applicationId)) : undefined;
+    const { customerId, applicationId, from, to, metadata, recordFromAnswer, actions, maxDurationSeconds } =
+      order;
     const id = ids.next('call');
-    const admitted = admission.admit({ callId: id, leg: 0, customerId, applicationId, number: to, trunkId: order.trunkId });
+    const admitted = admission.admit({
+      callId: id,
+      leg: 0,
+      customerId,
+      applicationId,
+      number: to,
+      trunkId: order.trunkId,
+    });
     const trunks = await within(PATIENCE_MS, admitted).catch((error: unknown) => {
       if (!(error instanceof TookTooLong)) throw error;
       // Nobody waits for this call any more when it is let out.
-      admitted.then(() => admission.giveBack(id, 0), () => undefined);
+      admitted.then(
+        () => admission.giveBack(id, 0),
+        () => undefined,
+      );
       throw away('no money can be held for calls right now');
     });
     const { call, stored } = calls.createOutbound({
-      id, customerId, applicationId, from, to, metadata, recordFromAnswer, answerUrl, actions, maxDurationSeconds, trunkId: trunks[0]?.id, providerCallId: randomUUID(),
+      id,
+      customerId,
+      applicationId,
+      from,
+      to,
+      metadata,
+      recordFromAnswer,
+      answerUrl,
+      actions,
+      maxDurationSeconds,
+      trunkId: trunks[0]?.id,
+      providerCallId: randomUUID(),
     });
     const placed = { ...call };
     flows.expect(call);
@@ -98,24 +123,39 @@ export class Outbound {
     await within(PATIENCE_MS, stored).catch((error: unknown) => {
       admission.giveBack(call.id, 0);
       calls.discard(call);
-      throw error instanceof TookTooLong ? away('calls cannot be stored right now') : new ApiError('internal_error');
+      throw error instanceof TookTooLong
+        ? away('calls cannot be stored right now')
+        : new ApiError('internal_error');
     });
     calls.created(call);
-    if (!isTerminal(call.status)) await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
+    if (!isTerminal(call.status))
+      await this.#dial(call, this.#options.ways.via(trunks, call, to), order.ringSeconds);
     return placed;
   }
 
-  async #dial(call: Call, { uris, from, headers }: ReturnType<Ways['via']>, ringSeconds: number): Promise<void> {
+  async #dial(
+    call: Call,
+    { uris, from, headers }: ReturnType<Ways['via']>,
+    ringSeconds: number,
+  ): Promise<void> {
     const { calls, flows, media, instance, logger } = this.#options;
     let dialing: Dialing;
     try {
       dialing = await media.originate({
-        uuid: call.providerCallId ?? '', uris, from, ringSeconds, headers: { ...headers, 'X-MV-Owner': String(instance), 'X-MV-Direction': 'outbound' },
+        uuid: call.providerCallId ?? '',
+        uris,
+        from,
+        ringSeconds,
+        headers: { ...headers, 'X-MV-Owner': String(instance), 'X-MV-Direction': 'outbound' },
       });
     } catch (error) {
       if (error instanceof NodeSilent) await this.#options.forbid(call.id);
-      if (!(error instanceof MediaError)) logger.error({ err: error, call: call.id }, 'a call could not be placed');
-      this.#giveUp(call, { code: 'media_unavailable', message: error instanceof MediaError ? error.message : 'internal error' });
+      if (!(error instanceof MediaError))
+        logger.error({ err: error, call: call.id }, 'a call could not be placed');
+      this.#giveUp(call, {
+        code: 'media_unavailable',
+        message: error instanceof MediaError ? error.message : 'internal error',
+      });
       throw new ApiError('originate_failed');
     }
     calls.dialing(call, dialing.parked.channel.node);
@@ -130,7 +170,8 @@ export class Outbound {
 
   #answerUrl({ answerUrl }: CallOrder, application: Application | undefined): string {
     if (answerUrl === undefined) {
-      if (application?.answerUrl === undefined) throw invalid('answer_url', 'is required: the application has none, and no actions are given');
+      if (application?.answerUrl === undefined)
+        throw invalid('answer_url', 'is required: the application has none, and no actions are given');
       return application.answerUrl;
     }
     try {

@@ -21,11 +21,25 @@ interface Rooms {
 /** Calls to be placed, and live control of what calls do. */
 export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
   endpoint({
-    method: 'post', path: '/v1/calls', auth: 'customer', tag: 'Calls', summary: 'Place a call', status: 201,
-    description: 'Replies as soon as the call is being dialled; what becomes of it is told by webhooks. Money for its first minute is held before.',
-    body: callBody, reply: callReply,
+    method: 'post',
+    path: '/v1/calls',
+    auth: 'customer',
+    tag: 'Calls',
+    summary: 'Place a call',
+    status: 201,
+    description:
+      'Replies as soon as the call is being dialled; what becomes of it is told by webhooks. Money for its first minute is held before.',
+    body: callBody,
+    reply: callReply,
     errors: [
-      'rate_not_found', 'no_active_trunk', 'insufficient_balance', 'spend_control_exceeded', 'cps_limit_reached', 'concurrent_call_limit_reached', 'originate_failed', 'service_unavailable',
+      'rate_not_found',
+      'no_active_trunk',
+      'insufficient_balance',
+      'spend_control_exceeded',
+      'cps_limit_reached',
+      'concurrent_call_limit_reached',
+      'originate_failed',
+      'service_unavailable',
     ],
     handle: async ({ body, caller }) => {
       if (body.actions) stepsOf({ actions: body.actions });
@@ -33,11 +47,18 @@ export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
     },
   }),
   endpoint({
-    method: 'post', path: '/v1/calls/:id/actions', auth: 'customer', tag: 'Calls', summary: 'Replace what a call does', status: 202,
-    description: 'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',
+    method: 'post',
+    path: '/v1/calls/:id/actions',
+    auth: 'customer',
+    tag: 'Calls',
+    summary: 'Replace what a call does',
+    status: 202,
+    description:
+      'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',
     params: idParams,
     body: actionsBody,
-    reply: callReply, errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
+    reply: callReply,
+    errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
     handle: async ({ params, body, caller }) => {
       stepsOf(body);
       const call = await calls.get(params.id, { applicationId: caller.applicationId });
@@ -52,7 +73,8 @@ export function stepsOf(body: unknown): Step[] {
   try {
     return parseActions(body);
   } catch (error) {
-    if (error instanceof InvalidActions) throw new ApiError('invalid_request', error.message.slice(0, 400), { details: error.details });
+    if (error instanceof InvalidActions)
+      throw new ApiError('invalid_request', error.message.slice(0, 400), { details: error.details });
     throw error;
   }
 }

@@ -18,18 +18,45 @@ import { setVariable, unsetVariable } from './actions/set-variable.ts';
 import { startStream, stopStream } from './actions/stream.ts';
 import { transfer } from './actions/transfer.ts';
 
-/** Every action of the language, by name. Fields have passed the action's own schema before `run` sees them. */
+/**
+ * Every action of the language, by name. Fields have passed the action's own schema before `run` sees them.
+ */
 export const ACTIONS = new Map<string, Action<unknown>>(
-  [bridge, conference, gather, hangup, hold, mute, pause, play, redirect, reject, resume, say, sendDigits, setVariable, startRecording, startStream, stopRecording, stopStream, transfer, unmute, unsetVariable].map((a) => [a.name, a as Action<unknown>]),
+  [
+    bridge,
+    conference,
+    gather,
+    hangup,
+    hold,
+    mute,
+    pause,
+    play,
+    redirect,
+    reject,
+    resume,
+    say,
+    sendDigits,
+    setVariable,
+    startRecording,
+    startStream,
+    stopRecording,
+    stopStream,
+    transfer,
+    unmute,
+    unsetVariable,
+  ].map((a) => [a.name, a as Action<unknown>]),
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */
 const MOST_ACTIONS = 200;
 const MOST_DETAILS = 50;
-/** So much of a path is told, in characters: a payload of one endless name must not become a timeline of it. */
+/**
+ * So much of a path is told, in characters: a payload of one endless name must not become a timeline of it.
+ */
 const LONGEST_PATH = 200;
 
-const clip = (path: string): string => (path.length > LONGEST_PATH ? `${path.slice(0, LONGEST_PATH)}…` : path);
+const clip = (path: string): string =>
+  path.length > LONGEST_PATH ? `${path.slice(0, LONGEST_PATH)}…` : path;
 
 /** What is wrong with a payload: the first 50 places, each with its path. */
 export class InvalidActions extends Error {
@@ -43,18 +70,23 @@ export class InvalidActions extends Error {
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
- * Reads an answer_url reply: `{"actions": […]}`, each action keyed (`{"say": {…}}`) or typed (`{"type": "say", …}`).
+ * Reads an answer_url reply: `{"actions": […]}`, each action keyed (`{"say": {…}}`) or typed (`{"type":
+ * "say", …}`).
  * One bad action refuses the whole payload.
  * @throws InvalidActions naming every bad path.
  */
 export function parseActions(payload: unknown): Step[] {
-  if (!isObject(payload) || !Array.isArray(payload.actions)) throw new InvalidActions([{ path: 'actions', message: 'must be an array of actions' }]);
+  if (!isObject(payload) || !Array.isArray(payload.actions))
+    throw new InvalidActions([{ path: 'actions', message: 'must be an array of actions' }]);
   const unknown = Object.keys(payload).filter((key) => key !== 'actions');
-  if (unknown.length > 0) throw new InvalidActions(unknown.map((key) => ({ path: key, message: 'unknown field' })));
-  if (payload.actions.length > MOST_ACTIONS) throw new InvalidActions([{ path: 'actions', message: `must hold at most ${MOST_ACTIONS} actions` }]);
+  if (unknown.length > 0)
+    throw new InvalidActions(unknown.map((key) => ({ path: key, message: 'unknown field' })));
+  if (payload.actions.length > MOST_ACTIONS)
+    throw new InvalidActions([{ path: 'actions', message: `must hold at most ${MOST_ACTIONS} actions` }]);
   const details: ErrorDetail[] = [];
   const steps = payload.actions.flatMap((item: unknown, index) => {
     const result = parseAction(item, index);
@@ -67,17 +99,29 @@ export function parseActions(payload: unknown): Step[] {
 }
 
 function parseAction(item: unknown, index: number): Step | { details: ErrorDetail[] } {
-  const bad = (message: string, ...path: string[]) => ({ details: [{ path: pathOf(['actions', index, ...path]), message }] });
+  const bad = (message: string, ...path: string[]) => ({
+    details: [{ path: pathOf(['actions', index, ...path]), message }],
+  });
   if (!isObject(item)) return bad('must be an object');
   const typed = 'type' in item;
   const keys = Object.keys(item);
   if (!typed && keys.length !== 1) return bad('must have exactly one key, the name of the action, or a type');
   const name = typed ? item.type : keys[0];
   const definition = typeof name === 'string' ? ACTIONS.get(name) : undefined;
-  if (!definition) return bad(typeof name === 'string' ? `is not a known action: ${JSON.stringify(name.slice(0, 80))}` : 'must be the name of an action', ...(typed ? ['type'] : []));
+  if (!definition)
+    return bad(
+      typeof name === 'string'
+        ? `is not a known action: ${JSON.stringify(name.slice(0, 80))}`
+        : 'must be the name of an action',
+      ...(typed ? ['type'] : []),
+    );
   const { type: _type, ...typedFields } = item;
-  const result = definition.schema.safeParse(typed ? typedFields : item[definition.name], { error: plainWords });
+  const result = definition.schema.safeParse(typed ? typedFields : item[definition.name], {
+    error: plainWords,
+  });
   if (result.success) return { action: definition.name, fields: result.data };
   const prefix = ['actions', index, ...(typed ? [] : [definition.name])];
-  return { details: detailsOf(result.error.issues.map((issue) => ({ ...issue, path: [...prefix, ...issue.path] }))) };
+  return {
+    details: detailsOf(result.error.issues.map((issue) => ({ ...issue, path: [...prefix, ...issue.path] }))),
+  };
 }

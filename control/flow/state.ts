@@ -26,7 +26,10 @@ export const newState = (): FlowState => ({ steps: [], index: 0, depth: 0, begun
 /** Longer than any call: what is left behind by a call nobody could end goes by itself. */
 const SECONDS = 24 * 3600;
 
-/** Flow states in Redis: they can be rebuilt by asking the answer_url again, so losing one loses a caller's place and no more. */
+/**
+ * Flow states in Redis: they can be rebuilt by asking the answer_url again, so losing one loses a caller's
+ * place and no more.
+ */
 export class FlowStates {
   readonly #redis: Redis;
   readonly #logger: Logger;

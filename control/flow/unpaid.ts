@@ -7,14 +7,22 @@ interface Options {
   billing: Pick<Billing, 'onWarning' | 'onExhausted'>;
   calls: Calls;
   flows: Pick<Flows, 'get'>;
-  /** Hangs up a call that no media node has, and tries that until it has happened: then its record ends, too. */
+  /**
+   * Hangs up a call that no media node has, and tries that until it has happened: then its record ends, too.
+   */
   endUntilOver: (call: Call, ending: CallEnding) => void;
 }
 
 /** How a call ends that is not paid for any longer. */
 const EXHAUSTED: Record<Exhaustion, NonNullable<Call['failure']>> = {
-  insufficient_balance: { code: 'insufficient_balance', message: 'the balance does not cover more of this call' },
-  spend_control_exceeded: { code: 'limit_reached', message: 'the spend limit does not allow more of this call' },
+  insufficient_balance: {
+    code: 'insufficient_balance',
+    message: 'the balance does not cover more of this call',
+  },
+  spend_control_exceeded: {
+    code: 'limit_reached',
+    message: 'the spend limit does not allow more of this call',
+  },
   service_unavailable: { code: 'internal_error', message: 'more of this call could not be paid for' },
 };
 

@@ -47,7 +47,9 @@ export class Buckets {
   /** The same without taking any. */
   wait(name: string): number {
     const { perSecond } = this.#allowance;
-    return perSecond === 0 || !this.#buckets.has(name) ? 0 : Math.max(0, (1 - this.#tokens(name)) / perSecond);
+    return perSecond === 0 || !this.#buckets.has(name)
+      ? 0
+      : Math.max(0, (1 - this.#tokens(name)) / perSecond);
   }
 
   #tokens(name: string): number {

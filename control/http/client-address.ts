@@ -6,7 +6,8 @@ type Network = [ipaddr.IPv4 | ipaddr.IPv6, number];
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
-const parsed = (text: string): Address | undefined => (ipaddr.isValid(text) ? ipaddr.process(text) : undefined);
+const parsed = (text: string): Address | undefined =>
+  ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
 
 /** @throws Error for what is neither an address nor a network such as 10.0.0.0/8 */
 export function networkOf(text: string): Network {
@@ -23,7 +24,9 @@ export function networkOf(text: string): Network {
 export function clientAddresses(proxies: readonly string[]): (request: Request) => string {
   const networks = proxies.map(networkOf);
   const trusted = (address: Address): boolean =>
-    networks.some(([network, bits]) => network.kind() === address.kind() && address.match([network, bits] as never));
+    networks.some(
+      ([network, bits]) => network.kind() === address.kind() && address.match([network, bits] as never),
+    );
   return ({ headers, socket }) => {
     let address = parsed(socket.remoteAddress ?? '');
     const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');

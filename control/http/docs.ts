@@ -38,10 +38,17 @@ interface Document {
 /** The API reference as one page that needs nothing from anywhere else, not even a script. */
 export function docsPage(openApi: OpenApiDocument): string {
   const document = openApi as unknown as Document;
-  const operations = Object.entries(document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ path, method, operation })));
+  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  );
   const tags = groupBy(operations, ({ operation }) => operation.tags?.[0] ?? 'Other');
-  const sections = [...tags].map(([tag, group]) => `<h2>${escape(tag)}</h2>${group.map((entry) => operationHtml(entry, document)).join('')}`);
-  const errors = Object.entries(ERRORS).map(([code, [status, message]]) => `<tr><td><code>${code}</code><td>${status}<td>${escape(message)}`);
+  const sections = [...tags].map(
+    ([tag, group]) =>
+      `<h2>${escape(tag)}</h2>${group.map((entry) => operationHtml(entry, document)).join('')}`,
+  );
+  const errors = Object.entries(ERRORS).map(
+    ([code, [status, message]]) => `<tr><td><code>${code}</code><td>${status}<td>${escape(message)}`,
+  );
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(document.info.title)}</title><style>${STYLE}</style>
 <h1>${escape(document.info.title)} <small>${escape(document.info.version)}</small></h1>
@@ -51,12 +58,20 @@ ${eventsHtml(document)}
 <h2>Errors</h2><table><tr><th>code<th>status<th>message${errors.join('')}</table></html>`;
 }
 
-function operationHtml({ path, method, operation }: { path: string; method: string; operation: Operation }, document: Document): string {
-  const inputs = (operation.parameters ?? []).map((p) => `<tr><td><code>${escape(p.name)}</code><td>${p.in}${p.required ? ', required' : ''}<td>${typeOf(p.schema)} ${code(p.description ?? p.schema?.description)}`);
+function operationHtml(
+  { path, method, operation }: { path: string; method: string; operation: Operation },
+  document: Document,
+): string {
+  const inputs = (operation.parameters ?? []).map(
+    (p) =>
+      `<tr><td><code>${escape(p.name)}</code><td>${p.in}${p.required ? ', required' : ''}<td>${typeOf(p.schema)} ${code(p.description ?? p.schema?.description)}`,
+  );
   const [[type, { schema: body }] = ['', {}]] = Object.entries(operation.requestBody?.content ?? {});
   const [status, success] = Object.entries(operation.responses).find(([s]) => /^[12]/.test(s)) ?? [];
   const reply = success?.content?.['application/json']?.schema;
-  const refusals = Object.entries(operation.responses).filter(([s]) => !/^[12]/.test(s)).map(([s, r]) => `<li>${s} ${code(r.description)}`);
+  const refusals = Object.entries(operation.responses)
+    .filter(([s]) => !/^[12]/.test(s))
+    .map(([s, r]) => `<li>${s} ${code(r.description)}`);
   const needs = Object.keys(operation.security?.[0] ?? {})[0];
   return `<details><summary><b>${method.toUpperCase()}</b> <code>${escape(path)}</code> ${escape(operation.summary ?? '')}</summary>
 <p>${code(operation.description)} ${needs ? `Authorization: Bearer <i>${escape(needs)}</i>.` : 'No authorization.'}</p>
@@ -71,30 +86,41 @@ function eventsHtml(document: Document): string {
   const events = Object.entries(document.webhooks ?? {}).map(([event, item]) => {
     const { summary, parameters = [], requestBody } = item.post ?? { responses: {} };
     const { schema = {}, example } = requestBody?.content['application/json'] ?? {};
-    const headers = parameters.map((p) => `<tr><td><code>${escape(p.name)}</code><td>${code(p.description ?? p.schema?.description)}`);
+    const headers = parameters.map(
+      (p) => `<tr><td><code>${escape(p.name)}</code><td>${code(p.description ?? p.schema?.description)}`,
+    );
     return `<details><summary><code>${escape(event)}</code> ${code(summary)}</summary>
 <pre>${escape(JSON.stringify(example, null, 2))}</pre><h4>Headers</h4><table>${headers.join('')}</table><h4>Body</h4>${fieldsHtml(schema, document)}</details>`;
   });
-  return events.length === 0 ? '' : `<h2>Events</h2><p>Sent by POST to the application's <code>webhook_url</code>, and live over <code>GET /v1/events</code>.</p>${events.join('')}`;
+  return events.length === 0
+    ? ''
+    : `<h2>Events</h2><p>Sent by POST to the application's <code>webhook_url</code>, and live over <code>GET /v1/events</code>.</p>${events.join('')}`;
 }
 
 function fieldsHtml(schema: Schema, document: Document): string {
   const { properties, required } = flatten(schema, document);
   const rows = Object.entries(properties).map(([name, field]) => {
     const nested = field.items ?? field;
-    const inner = Object.keys(flatten(nested, document).properties).length > 0 ? fieldsHtml(nested, document) : '';
+    const inner =
+      Object.keys(flatten(nested, document).properties).length > 0 ? fieldsHtml(nested, document) : '';
     return `<tr><td><code>${escape(name)}</code><td>${required.has(name) ? 'always' : ''}<td>${typeOf(field)} ${code(field.description)}${inner}`;
   });
   return rows.length > 0 ? `<table>${rows.join('')}</table>` : '';
 }
 
 /** The fields of an object, through references and extensions. */
-function flatten(schema: Schema, document: Document): { properties: Record<string, Schema>; required: Set<string> } {
+function flatten(
+  schema: Schema,
+  document: Document,
+): { properties: Record<string, Schema>; required: Set<string> } {
   const name = schema.$ref?.split('/').at(-1);
   const target = name === undefined ? undefined : document.components?.schemas?.[name];
   const parts = [...(target ? [target] : []), ...(schema.allOf ?? [])].map((part) => flatten(part, document));
   return {
-    properties: Object.assign({}, ...parts.map((p) => p.properties), schema.properties) as Record<string, Schema>,
+    properties: Object.assign({}, ...parts.map((p) => p.properties), schema.properties) as Record<
+      string,
+      Schema
+    >,
     required: new Set([...parts.flatMap((p) => [...p.required]), ...(schema.required ?? [])]),
   };
 }
@@ -111,8 +137,10 @@ function typeOf(schema: Schema | undefined): string {
   return schema.default === undefined ? type : `${type}, default ${escape(JSON.stringify(schema.default))}`;
 }
 
-const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
-const code = (text: string | undefined): string => escape(text ?? '').replaceAll(/`([^`]+)`/g, '<code>$1</code>');
+const escape = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+const code = (text: string | undefined): string =>
+  escape(text ?? '').replaceAll(/`([^`]+)`/g, '<code>$1</code>');
 
 const STYLE = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 summary{cursor:pointer;padding:.3rem 0}details[open]{border-left:3px solid #8888;padding-left:1rem}small{opacity:.6}h4{margin:.8rem 0 .2rem}

@@ -16,16 +16,26 @@ export interface Download {
 }
 
 /**
- * Answers GET and HEAD, single ranges included (RFC 9110 §14). Several ranges in one request, or what is no range of
+ * Answers GET and HEAD, single ranges included (RFC 9110 §14). Several ranges in one request, or what is no
+ * range of
  * bytes, get the whole, as it is allowed to.
  * @throws ApiError `range_not_satisfiable`, and what `open` throws: nothing has been sent then
  */
-export async function sendDownload(req: Request, res: Response, content: Download, type: string, logger: Logger): Promise<void> {
+export async function sendDownload(
+  req: Request,
+  res: Response,
+  content: Download,
+  type: string,
+  logger: Logger,
+): Promise<void> {
   const { sizeBytes, tag } = content;
   const etag = `"${tag}"`;
   const ifRange = req.get('if-range');
   // Ranges are defined for GET alone, and for the very content the client has the beginning of.
-  const wanted = req.method === 'GET' && (ifRange === undefined || ifRange === etag) ? parseRange(req.get('range'), sizeBytes) : undefined;
+  const wanted =
+    req.method === 'GET' && (ifRange === undefined || ifRange === etag)
+      ? parseRange(req.get('range'), sizeBytes)
+      : undefined;
   if (wanted === 'unsatisfiable') {
     res.setHeader('Content-Range', `bytes */${sizeBytes}`);
     throw new ApiError('range_not_satisfiable');
@@ -46,13 +56,17 @@ export async function sendDownload(req: Request, res: Response, content: Downloa
   try {
     await pipeline(body, res);
   } catch (error) {
-    // The connection is closed by now: the client has gone, or learns from the missing bytes that the source has failed.
+    // The connection is closed by now: the client has gone, or learns from the missing bytes that the source
+    // has failed.
     logger.debug({ err: error, request_id: String(res.locals.requestId) }, 'a download ended early');
   }
 }
 
 /** The range a header asks for; undefined where the whole is to be sent. */
-export function parseRange(header: string | undefined, size: number): { start: number; end: number } | 'unsatisfiable' | undefined {
+export function parseRange(
+  header: string | undefined,
+  size: number,
+): { start: number; end: number } | 'unsatisfiable' | undefined {
   const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header ?? '');
   const [, first = '', last = ''] = match ?? [];
   if (first === '' && last === '') return undefined;

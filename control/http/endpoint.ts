@@ -1,6 +1,8 @@
 /**
- * One endpoint of the REST API, declared once: its route, authentication, validation, OpenAPI entry and error mapping
- * all come from this. A room's `routes.ts` exports a function that returns a list of them, and `app.ts` hands the lists
+ * One endpoint of the REST API, declared once: its route, authentication, validation, OpenAPI entry and error
+ * mapping
+ * all come from this. A room's `routes.ts` exports a function that returns a list of them, and `app.ts` hands
+ * the lists
  * of all rooms to `createApi`:
  *
  *   export const callRoutes = (service: CallService): Endpoint[] => [
@@ -12,21 +14,26 @@
  *       summary: 'Read a call',
  *       params: z.strictObject({ id: z.string() }),
  *       status: 200,
- *       reply: callReply,                        // a zod schema with .meta({ id: 'Call' }) becomes a named OpenAPI component
+ * reply: callReply,                        // a zod schema with .meta({ id: 'Call' }) becomes a named OpenAPI
+ * component
  *       errors: ['call_not_found'],              // beyond those every endpoint can answer with
  *       handle: async ({ params, caller }) => toJson(await service.get(caller.applicationId, params.id)),
  *     }),
  *   ];
  *
- * - `params`, `query` and `body` are zod schemas, strict objects all; `handle` gets their output. A problem in any of them
+ * - `params`, `query` and `body` are zod schemas, strict objects all; `handle` gets their output. A problem
+ * in any of them
  *   is `invalid_request` before `handle` runs. Lists take `pageQuery` and `listOf(schema)` of pagination.ts.
  * - `caller` is the customer's key, the operator, or nothing, as `auth` says.
- * - `handle` returns what goes out as JSON (fields that are undefined are left out), or throws an ApiError. With status
+ * - `handle` returns what goes out as JSON (fields that are undefined are left out), or throws an ApiError.
+ * With status
  *   204 it returns nothing and there is no `reply`.
- * - What answers with bytes instead is declared by `download`: `produces` is their media type, and `handle` returns a
+ * - What answers with bytes instead is declared by `download`: `produces` is their media type, and `handle`
+ * returns a
  *   Download of download.ts. HEAD and single ranges come with it.
  * - Every POST honours Idempotency-Key by itself.
- * - Whatever is not a GET is refused for a suspended customer, unless `allowSuspendedCustomer` says that it must be
+ * - Whatever is not a GET is refused for a suspended customer, unless `allowSuspendedCustomer` says that it
+ * must be
  *   possible all the same. The key of a disabled application is refused everything.
  * - Endpoints are matched in the order of the list: fixed paths before those with parameters.
  */
@@ -76,17 +83,31 @@ interface Description {
   perMinute?: number;
   /** Media type of a reply that is not JSON. */
   produces?: string;
-  /** Text that is taken as the body instead of JSON, as a string; it may be longer, up to TEXT_LIMIT_BYTES. */
+  /**
+   * Text that is taken as the body instead of JSON, as a string; it may be longer, up to TEXT_LIMIT_BYTES.
+   */
   consumes?: 'text/csv';
 }
 
-interface Spec<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> extends Description {
+interface Spec<
+  A extends keyof Callers,
+  P extends z.ZodType,
+  Q extends z.ZodType,
+  B extends z.ZodType,
+  R extends z.ZodType,
+> extends Description {
   auth: A;
   params?: P;
   query?: Q;
   body?: B;
   reply?: R;
-  handle(input: { params: z.output<P>; query: z.output<Q>; body: z.output<B>; caller: Callers[A]; requestId: string }): Promise<z.input<R>>;
+  handle(input: {
+    params: z.output<P>;
+    query: z.output<Q>;
+    body: z.output<B>;
+    caller: Callers[A];
+    requestId: string;
+  }): Promise<z.input<R>>;
 }
 
 /** A request as it arrived, not validated. */
@@ -110,15 +131,34 @@ export interface Endpoint extends Description {
   prepare(raw: RawRequest): () => Promise<unknown>;
 }
 
-type Input<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType> = { params: z.output<P>; query: z.output<Q>; caller: Callers[A]; requestId: string };
+type Input<A extends keyof Callers, P extends z.ZodType, Q extends z.ZodType> = {
+  params: z.output<P>;
+  query: z.output<Q>;
+  caller: Callers[A];
+  requestId: string;
+};
 
 /** An endpoint that answers with bytes, whole or in part. */
-export const download = <A extends keyof Callers, P extends z.ZodType = z.ZodUnknown, Q extends z.ZodType = z.ZodUnknown>(
-  spec: Omit<Description, 'method' | 'status'> & { auth: A; params?: P; query?: Q; produces: string; handle(input: Input<A, P, Q>): Promise<Download> },
+export const download = <
+  A extends keyof Callers,
+  P extends z.ZodType = z.ZodUnknown,
+  Q extends z.ZodType = z.ZodUnknown,
+>(
+  spec: Omit<Description, 'method' | 'status'> & {
+    auth: A;
+    params?: P;
+    query?: Q;
+    produces: string;
+    handle(input: Input<A, P, Q>): Promise<Download>;
+  },
 ): Endpoint => endpoint<A, P, Q, z.ZodUnknown, z.ZodUnknown>({ ...spec, method: 'get', status: 200 });
 
 export function endpoint<
-  A extends keyof Callers, P extends z.ZodType = z.ZodUnknown, Q extends z.ZodType = z.ZodUnknown, B extends z.ZodType = z.ZodUnknown, R extends z.ZodType = z.ZodVoid,
+  A extends keyof Callers,
+  P extends z.ZodType = z.ZodUnknown,
+  Q extends z.ZodType = z.ZodUnknown,
+  B extends z.ZodType = z.ZodUnknown,
+  R extends z.ZodType = z.ZodVoid,
 >(spec: Spec<A, P, Q, B, R>): Endpoint {
   return {
     ...spec,
@@ -135,7 +175,10 @@ export function endpoint<
   };
 }
 
-/** What is wrong with a body is told up to here: a body of nothing but unknown names must not make a longer reply. */
+/**
+ * What is wrong with a body is told up to here: a body of nothing but unknown names must not make a longer
+ * reply.
+ */
 const MOST_DETAILS = 50;
 const LONGEST_PATH = 200;
 
@@ -144,7 +187,9 @@ export function parse<T extends z.ZodType>(schema: T | undefined, value: unknown
   if (!schema) return undefined as z.output<T>;
   const result = schema.safeParse(value, { error: plainWords });
   if (result.success) return result.data;
-  const details = detailsOf(result.error.issues).slice(0, MOST_DETAILS).map(({ path, message }) => ({ path: path.slice(0, LONGEST_PATH), message }));
+  const details = detailsOf(result.error.issues)
+    .slice(0, MOST_DETAILS)
+    .map(({ path, message }) => ({ path: path.slice(0, LONGEST_PATH), message }));
   throw new ApiError('invalid_request', summaryOf(details), { details });
 }
 
@@ -158,7 +203,8 @@ const ID = /^[\x21-\x7e]{1,48}$/;
 export const idField = z.string().regex(ID, 'must be an id');
 
 /**
- * The path of everything that has an id, and the only one: what cannot be an id becomes one that nothing has, so that it is
+ * The path of everything that has an id, and the only one: what cannot be an id becomes one that nothing has,
+ * so that it is
  * not found rather than not valid, and never reaches a column whose characters are others.
  */
 export const idParams = z.strictObject({ id: z.string().transform((id) => (ID.test(id) ? id : '-')) });

@@ -5,7 +5,12 @@ import { E164 } from '../lib/e164.ts';
 export const isVisible = (text: string): boolean => /[^\p{C}\p{Z}]/u.test(text);
 
 /** What something is called by people: it must be there for them to see. */
-export const displayName = z.string().trim().min(1, 'must not be empty').max(200).refine(isVisible, 'must not be empty');
+export const displayName = z
+  .string()
+  .trim()
+  .min(1, 'must not be empty')
+  .max(200)
+  .refine(isVisible, 'must not be empty');
 
 const TIME = 'must be an RFC 3339 time such as 2026-05-01T00:00:00Z';
 /** What databases can hold and compare. */
@@ -20,17 +25,24 @@ const asInstant = (text: string, context: z.RefinementCtx): Date => {
 };
 
 /** A time in a body, with or without an offset. */
-export const instant = z.iso.datetime({ offset: true, error: TIME }).transform(asInstant).meta({ format: 'date-time' });
+export const instant = z.iso
+  .datetime({ offset: true, error: TIME })
+  .transform(asInstant)
+  .meta({ format: 'date-time' });
 
 /** A plus sign in a query is a space by the time it is read, unless it was written as %2B. */
 const withPlus = (value: unknown): unknown =>
-  (typeof value === 'string' ? value.replace(/^ (?=\d)/, '+').replace(/ (?=\d\d:\d\d$)/, '+') : value);
+  typeof value === 'string' ? value.replace(/^ (?=\d)/, '+').replace(/ (?=\d\d:\d\d$)/, '+') : value;
 
 /** A time in a query. */
-export const queryInstant = z.preprocess(
-  withPlus,
-  z.iso.datetime({ offset: true, error: `${TIME}; in a URL the + of an offset is written %2B` }).transform(asInstant),
-).meta({ type: 'string', format: 'date-time' });
+export const queryInstant = z
+  .preprocess(
+    withPlus,
+    z.iso
+      .datetime({ offset: true, error: `${TIME}; in a URL the + of an offset is written %2B` })
+      .transform(asInstant),
+  )
+  .meta({ type: 'string', format: 'date-time' });
 
 /**
  * A number as it comes in a URL: with its plus sign however that was written, or without. Anything else
@@ -42,13 +54,21 @@ export function numberIn(value: unknown): unknown {
 }
 
 /** A number in a query. */
-export const queryNumber = z.preprocess(
-  numberIn,
-  z.string().regex(E164, 'must be an E.164 number; in a URL its plus sign is written %2B'),
-).meta({ type: 'string' });
+export const queryNumber = z
+  .preprocess(
+    numberIn,
+    z.string().regex(E164, 'must be an E.164 number; in a URL its plus sign is written %2B'),
+  )
+  .meta({ type: 'string' });
 
-const callerName = z.string().max(255).refine((text) => /^(?!\+)[^\s\p{Cc}\p{Surrogate}]+$/u.test(text));
+const callerName = z
+  .string()
+  .max(255)
+  .refine((text) => /^(?!\+)[^\s\p{Cc}\p{Surrogate}]+$/u.test(text));
 /** A caller in a query: a number, or what stands in its place (`anonymous`, an extension, a name). */
-export const queryCaller = z.union([queryNumber, callerName], {
-  error: 'must be an E.164 number, or what a caller without one is called; in a URL the plus sign is written %2B',
-}).meta({ type: 'string' });
+export const queryCaller = z
+  .union([queryNumber, callerName], {
+    error:
+      'must be an E.164 number, or what a caller without one is called; in a URL the plus sign is written %2B',
+  })
+  .meta({ type: 'string' });

@@ -12,15 +12,20 @@ export interface IdempotentRequest {
   scope: string;
   /** The Idempotency-Key header. */
   key: string;
-  /** Method, path and body, in whatever form is stable: the same key with another fingerprint is a mistake of the client's. */
+  /**
+   * Method, path and body, in whatever form is stable: the same key with another fingerprint is a mistake of
+   * the client's.
+   */
   fingerprint: string;
 }
 
 export interface Idempotency {
   /**
-   * Runs `work` unless the same request has run in the last 24 h: then its stored answer, errors included, is given again.
+   * Runs `work` unless the same request has run in the last 24 h: then its stored answer, errors included, is
+   * given again.
    * An answer of 429 is not kept, since it asks to be tried again.
-   * @throws ApiError `idempotency_in_progress`, `idempotency_mismatch`, `invalid_request` for a key that is none
+   * @throws ApiError `idempotency_in_progress`, `idempotency_mismatch`, `invalid_request` for a key that is
+   *   none
    */
   run(request: IdempotentRequest, work: () => Promise<Reply>): Promise<Reply & { replayed: boolean }>;
   /** Removes at most so many answers that are older than that; returns how many. */
@@ -37,10 +42,15 @@ interface Row {
 }
 
 const KEPT_MS = 24 * 3600 * 1000;
-// No request takes this long. One that has not been answered by then died with its process, and nobody knows how far it got.
+// No request takes this long. One that has not been answered by then died with its process, and nobody knows
+// how far it got.
 const ABANDONED_MS = 120_000;
 
-export function createIdempotency(db: Database, secrets: Secrets, now: () => Date = () => new Date()): Idempotency {
+export function createIdempotency(
+  db: Database,
+  secrets: Secrets,
+  now: () => Date = () => new Date(),
+): Idempotency {
   const row = (scope: string, key_hash: string) => db<Row>('idempotency_keys').where({ scope, key_hash });
   const ago = (ms: number): Date => new Date(now().getTime() - ms);
 
@@ -48,7 +58,12 @@ export function createIdempotency(db: Database, secrets: Secrets, now: () => Dat
   async function take(scope: string, keyHash: string, bodyHash: string): Promise<Row | undefined> {
     for (;;) {
       try {
-        await db<Row>('idempotency_keys').insert({ scope, key_hash: keyHash, body_hash: bodyHash, created_at: now() });
+        await db<Row>('idempotency_keys').insert({
+          scope,
+          key_hash: keyHash,
+          body_hash: bodyHash,
+          created_at: now(),
+        });
         return undefined;
       } catch (error) {
         if (duplicateKey(error) === undefined) throw error;
@@ -61,26 +76,36 @@ export function createIdempotency(db: Database, secrets: Secrets, now: () => Dat
 
   return {
     async purge(limit) {
-      const [result] = (await db.raw('delete from idempotency_keys where created_at < ? order by created_at limit ?', [ago(KEPT_MS), limit])) as unknown as [{ affectedRows: number }];
+      const [result] = (await db.raw(
+        'delete from idempotency_keys where created_at < ? order by created_at limit ?',
+        [ago(KEPT_MS), limit],
+      )) as unknown as [{ affectedRows: number }];
       return result.affectedRows;
     },
 
     async run({ scope, key, fingerprint }, work) {
-      if (!/^[\x21-\x7e]{1,255}$/.test(key)) throw invalid('Idempotency-Key', 'must be 1 to 255 printable ASCII characters');
+      if (!/^[\x21-\x7e]{1,255}$/.test(key))
+        throw invalid('Idempotency-Key', 'must be 1 to 255 printable ASCII characters');
       const keyHash = sha256(key);
       const bodyHash = sha256(fingerprint);
-      // Replies hold API keys that are shown once and stored nowhere, so they are encrypted like every other secret.
+      // Replies hold API keys that are shown once and stored nowhere, so they are encrypted like every other
+      // secret.
       const context = `${scope}.${keyHash}`;
 
       const earlier = await take(scope, keyHash, bodyHash);
       if (earlier) {
         if (earlier.body_hash !== bodyHash) throw new ApiError('idempotency_mismatch');
         if (earlier.status !== null) {
-          const body: unknown = earlier.reply === null ? undefined : JSON.parse(secrets.decrypt(earlier.reply, context));
+          const body: unknown =
+            earlier.reply === null ? undefined : JSON.parse(secrets.decrypt(earlier.reply, context));
           return { status: earlier.status, body, replayed: true };
         }
-        if (earlier.created_at > ago(ABANDONED_MS)) throw new ApiError('idempotency_in_progress', undefined, { retryAfter: 1 });
-        throw new ApiError('internal_error', 'the first request with this Idempotency-Key did not finish; what it did is not known');
+        if (earlier.created_at > ago(ABANDONED_MS))
+          throw new ApiError('idempotency_in_progress', undefined, { retryAfter: 1 });
+        throw new ApiError(
+          'internal_error',
+          'the first request with this Idempotency-Key did not finish; what it did is not known',
+        );
       }
 
       const reply = await work();

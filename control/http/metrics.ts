@@ -10,7 +10,10 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** Times every request. `path` is the endpoint's pattern, never what the client typed, so that the number of series has an end. */
+/**
+ * Times every request. `path` is the endpoint's pattern, never what the client typed, so that the number of
+ * series has an end.
+ */
 export function timeRequests(registry: Registry): RequestHandler {
   const histogram = new Histogram({
     name: 'minivoice_http_request_duration_seconds',

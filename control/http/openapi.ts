@@ -15,57 +15,104 @@ export interface EventDoc {
 
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
-export const errorSchema = z.strictObject({
-  error: z.strictObject({
-    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
-    message: z.string(),
-    details: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
-    request_id: z.string(),
-  }),
-}).meta({ id: 'Error', description: 'Branch on `code`; `message` is for people. `request_id` is also in the X-Request-Id header.' });
+export const errorSchema = z
+  .strictObject({
+    error: z.strictObject({
+      code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+      message: z.string(),
+      details: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
+      request_id: z.string(),
+    }),
+  })
+  .meta({
+    id: 'Error',
+    description:
+      'Branch on `code`; `message` is for people. `request_id` is also in the X-Request-Id header.',
+  });
 
-/** Every code an endpoint can answer with: its own, and those that come with its authentication, method and input. */
+/**
+ * Every code an endpoint can answer with: its own, and those that come with its authentication, method and
+ * input.
+ */
 export function errorCodes(endpoint: Endpoint): ErrorCode[] {
   const codes = new Set<ErrorCode>(endpoint.errors);
   if (endpoint.auth !== 'none') codes.add('unauthorized');
   codes.add('rate_limited');
   if (endpoint.auth === 'customer') codes.add('application_disabled');
-  if (endpoint.auth === 'customer' && endpoint.method !== 'get' && !endpoint.allowSuspendedCustomer) codes.add('customer_suspended');
+  if (endpoint.auth === 'customer' && endpoint.method !== 'get' && !endpoint.allowSuspendedCustomer)
+    codes.add('customer_suspended');
   if (endpoint.query || endpoint.body || endpoint.method === 'post') codes.add('invalid_request');
-  if (endpoint.body) for (const code of ['payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
+  if (endpoint.body)
+    for (const code of ['payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
   if (endpoint.body && !endpoint.consumes) codes.add('invalid_json');
-  if (endpoint.method === 'post') for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
+  if (endpoint.method === 'post')
+    for (const code of ['idempotency_in_progress', 'idempotency_mismatch'] as const) codes.add(code);
   if (endpoint.produces !== undefined) codes.add('range_not_satisfiable');
   for (const code of ['internal_error', 'service_unavailable'] as const) codes.add(code);
   return [...codes];
 }
 
-const idempotencyKey = z.string().min(1).max(255).optional()
+const idempotencyKey = z
+  .string()
+  .min(1)
+  .max(255)
+  .optional()
   .describe('makes a retry safe: the same key with the same body gets the stored answer for 24 hours');
 
 const eventHeaders = z.object({
   'X-MiniVoice-Event': z.string().describe('as `event` in the body'),
-  'X-MiniVoice-Event-Id': z.string().describe('the same on every attempt: what has come twice is known by it'),
+  'X-MiniVoice-Event-Id': z
+    .string()
+    .describe('the same on every attempt: what has come twice is known by it'),
   'X-MiniVoice-Attempt': z.string().describe('1 for the first'),
-  'X-MiniVoice-Timestamp': z.string().optional().describe('Unix seconds, new on every attempt; only with a webhook secret'),
-  'X-MiniVoice-Signature': z.string().optional().describe('`v1=` and the hex HMAC-SHA256 of timestamp, a dot and the raw body; two of them, comma-separated, while a secret is rotating'),
+  'X-MiniVoice-Timestamp': z
+    .string()
+    .optional()
+    .describe('Unix seconds, new on every attempt; only with a webhook secret'),
+  'X-MiniVoice-Signature': z
+    .string()
+    .optional()
+    .describe(
+      '`v1=` and the hex HMAC-SHA256 of timestamp, a dot and the raw body; two of them, comma-separated, while a secret is rotating',
+    ),
 });
 
 const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
-  if (produces !== undefined) return z.object({ Range: z.string().optional().describe('`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`: one range (RFC 9110 §14)') });
+  if (produces !== undefined)
+    return z.object({
+      Range: z
+        .string()
+        .optional()
+        .describe('`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`: one range (RFC 9110 §14)'),
+    });
   return method === 'post' ? z.object({ 'Idempotency-Key': idempotencyKey }) : undefined;
 };
 
-const NOTES: Record<string, string> = { 101: 'A WebSocket', 200: 'Done', 201: 'Created', 202: 'Accepted', 204: 'Done; there is no body' };
+const NOTES: Record<string, string> = {
+  101: 'A WebSocket',
+  200: 'Done',
+  201: 'Created',
+  202: 'Accepted',
+  204: 'Done; there is no body',
+};
 
 /** The OpenAPI 3.1 document of these endpoints, made from the very schemas that validate their requests. */
 export function openApiDocument(
-  endpoints: readonly Endpoint[], { version, publicUrl, events = [] }: { version: string; publicUrl?: string; events?: readonly EventDoc[] },
+  endpoints: readonly Endpoint[],
+  { version, publicUrl, events = [] }: { version: string; publicUrl?: string; events?: readonly EventDoc[] },
 ): OpenApiDocument {
   const registry = new OpenAPIRegistry();
   const security = {
-    customer: registry.registerComponent('securitySchemes', 'ApplicationKey', { type: 'http', scheme: 'bearer', description: 'API key of an application, `mv_live_…`' }),
-    operator: registry.registerComponent('securitySchemes', 'OperatorToken', { type: 'http', scheme: 'bearer', description: 'the operator token' }),
+    customer: registry.registerComponent('securitySchemes', 'ApplicationKey', {
+      type: 'http',
+      scheme: 'bearer',
+      description: 'API key of an application, `mv_live_…`',
+    }),
+    operator: registry.registerComponent('securitySchemes', 'OperatorToken', {
+      type: 'http',
+      scheme: 'bearer',
+      description: 'the operator token',
+    }),
   };
   for (const endpoint of endpoints) {
     registry.registerPath({
@@ -80,7 +127,10 @@ export function openApiDocument(
         params: endpoint.params instanceof z.ZodObject ? endpoint.params : undefined,
         query: endpoint.query instanceof z.ZodObject ? endpoint.query : undefined,
         headers: headersOf(endpoint),
-        body: endpoint.body && { required: !endpoint.body.safeParse({}).success, content: { [endpoint.consumes ?? 'application/json']: { schema: endpoint.body } } },
+        body: endpoint.body && {
+          required: !endpoint.body.safeParse({}).success,
+          content: { [endpoint.consumes ?? 'application/json']: { schema: endpoint.body } },
+        },
       },
       responses: {
         ...successResponses(endpoint),
@@ -90,7 +140,13 @@ export function openApiDocument(
   }
   for (const { event, summary, schema, example } of events) {
     registry.registerWebhook({
-      method: 'post', path: event, operationId: `event_${event.replaceAll('.', '_')}`, tags: ['Events'], summary, security: [], request: {
+      method: 'post',
+      path: event,
+      operationId: `event_${event.replaceAll('.', '_')}`,
+      tags: ['Events'],
+      summary,
+      security: [],
+      request: {
         headers: eventHeaders,
         body: { required: true, content: { 'application/json': { schema, example } } },
       },
@@ -99,14 +155,25 @@ export function openApiDocument(
   }
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
-    info: { title: 'MiniVoice API', version, description: 'Every object of a customer is seen by that customer only. Times are RFC 3339 in UTC; fields that are not known are left out.', license: { name: 'MIT', identifier: 'MIT' } },
+    info: {
+      title: 'MiniVoice API',
+      version,
+      description:
+        'Every object of a customer is seen by that customer only. Times are RFC 3339 in UTC; fields that are not known are left out.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [...new Set([...endpoints.map((e) => e.tag), ...(events.length > 0 ? ['Events'] : [])])].map((name) => ({ name })),
+    tags: [...new Set([...endpoints.map((e) => e.tag), ...(events.length > 0 ? ['Events'] : [])])].map(
+      (name) => ({ name }),
+    ),
   });
 }
 
 function successResponses({ status, reply, produces }: Endpoint) {
-  const bytes = produces === undefined ? undefined : { [produces]: { schema: { type: 'string' as const, format: 'binary' } } };
+  const bytes =
+    produces === undefined
+      ? undefined
+      : { [produces]: { schema: { type: 'string' as const, format: 'binary' } } };
   const content = bytes ?? (reply && { 'application/json': { schema: reply } });
   return {
     [status]: { description: NOTES[status] ?? 'Done', content },
@@ -116,16 +183,38 @@ function successResponses({ status, reply, produces }: Endpoint) {
 
 function errorResponses(codes: readonly ErrorCode[]) {
   const byStatus = groupBy(codes, (code) => ERRORS[code][0]);
-  return Object.fromEntries([...byStatus].sort(([a], [b]) => a - b).map(([status, group]) => [status, {
-    description: group.map((code) => `\`${code}\`: ${ERRORS[code][1]}`).join('; '),
-    content: {
-      'application/json': {
-        schema: errorSchema,
-        examples: Object.fromEntries(group.map((code) => [code, { value: { error: { code, message: ERRORS[code][1], request_id: 'req_20260529T120000.000000000' } } }])),
-      },
-    },
-  }]));
+  return Object.fromEntries(
+    [...byStatus]
+      .sort(([a], [b]) => a - b)
+      .map(([status, group]) => [
+        status,
+        {
+          description: group.map((code) => `\`${code}\`: ${ERRORS[code][1]}`).join('; '),
+          content: {
+            'application/json': {
+              schema: errorSchema,
+              examples: Object.fromEntries(
+                group.map((code) => [
+                  code,
+                  {
+                    value: {
+                      error: { code, message: ERRORS[code][1], request_id: 'req_20260529T120000.000000000' },
+                    },
+                  },
+                ]),
+              ),
+            },
+          },
+        },
+      ]),
+  );
 }
 
 const operationId = ({ method, path }: Endpoint): string =>
-  [method, ...path.split('/').filter(Boolean).map((part) => part.replace(':', 'by_').replaceAll(/[^A-Za-z0-9]/g, '_'))].join('_');
+  [
+    method,
+    ...path
+      .split('/')
+      .filter(Boolean)
+      .map((part) => part.replace(':', 'by_').replaceAll(/[^A-Za-z0-9]/g, '_')),
+  ].join('_');

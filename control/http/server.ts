@@ -1,4 +1,10 @@
-import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express';
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import helmet from 'helmet';
 import { ApiError } from '../lib/errors.ts';
 import { groupBy } from '../lib/group-by.ts';
@@ -33,7 +39,10 @@ export interface ApiDependencies {
   publicUrl?: string;
 }
 
-/** The REST API: every endpoint, the health and documentation pages, and one answer for whatever is none of them. */
+/**
+ * The REST API: every endpoint, the health and documentation pages, and one answer for whatever is none of
+ * them.
+ */
 export function createApi(deps: ApiDependencies): Express {
   const { authenticator, idempotency, limits, logger, registry } = deps;
   const endpoints = [...healthRoutes(deps.readiness, logger), ...deps.endpoints];
@@ -53,7 +62,10 @@ export function createApi(deps: ApiDependencies): Express {
   app.get('/openapi.json', named('/openapi.json'), (_req, res) => void res.json(document));
   app.get('/docs', named('/docs'), (_req, res) => void res.type('html').send(page));
 
-  const pages = [{ path: '/openapi.json', method: 'get' }, { path: '/docs', method: 'get' }];
+  const pages = [
+    { path: '/openapi.json', method: 'get' },
+    { path: '/docs', method: 'get' },
+  ];
   for (const [path, same] of groupBy([...endpoints, ...pages], (e) => e.path)) {
     const allowed = same.map((e) => e.method.toUpperCase()).join(', ');
     app.all(path, named(path), (_req, res) => {
@@ -66,25 +78,34 @@ export function createApi(deps: ApiDependencies): Express {
   });
 
   const onError: ErrorRequestHandler = (error, _req, res, next) => {
-    if (res.headersSent) next(error); // express then closes the connection
+    if (res.headersSent)
+      next(error); // express then closes the connection
     else send(res, errorReply(error, requestIdOf(res), logger));
   };
   app.use(onError);
   return app;
 
-  /** In this order: who asks, is the body readable, is it valid, may they, has it been done already (contract §7). */
+  /**
+   * In this order: who asks, is the body readable, is it valid, may they, has it been done already (contract
+   * §7).
+   */
   function handler(endpoint: Endpoint): RequestHandler {
     const { perMinute = 0 } = endpoint;
     const own = new Buckets({ perSecond: perMinute / 60, atOnce: perMinute });
     return async (req, res) => {
       res.locals.path = endpoint.path;
       const requestId = requestIdOf(res);
-      const caller = await authenticator.authenticate(endpoint.auth, req.get('authorization'), String(res.locals.address));
+      const caller = await authenticator.authenticate(
+        endpoint.auth,
+        req.get('authorization'),
+        String(res.locals.address),
+      );
       if (caller?.kind === 'customer') limits.key(caller.applicationId);
       const body = endpoint.body ? await readBody(req, res, endpoint.consumes) : undefined;
       const run = endpoint.prepare({ params: req.params, query: req.query, body, caller, requestId });
       refuseInactive(endpoint, caller);
-      if (caller?.kind === 'customer') refuse(own.take(caller.applicationId), `this can be asked ${perMinute} times a minute`);
+      if (caller?.kind === 'customer')
+        refuse(own.take(caller.applicationId), `this can be asked ${perMinute} times a minute`);
       const key = endpoint.method === 'post' && caller ? req.get('idempotency-key') : undefined;
       if (endpoint.produces !== undefined) {
         await sendDownload(req, res, (await run()) as Download, endpoint.produces, logger);
@@ -114,23 +135,32 @@ const parseText = express.text({ limit: TEXT_LIMIT_BYTES, type: 'text/*' });
 
 /** The parsed body, or `{}` where none was sent. @throws what errors.ts knows of the body parser. */
 async function readBody(req: Request, res: Response, consumes?: Endpoint['consumes']): Promise<unknown> {
-  if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length'))) return consumes ? '' : {};
-  if (!req.is(consumes ?? 'application/json')) throw new ApiError('unsupported_media_type', consumes && `the body must be ${consumes}`);
+  if (req.get('transfer-encoding') === undefined && !Number(req.get('content-length')))
+    return consumes ? '' : {};
+  if (!req.is(consumes ?? 'application/json'))
+    throw new ApiError('unsupported_media_type', consumes && `the body must be ${consumes}`);
   await new Promise<void>((resolve, reject) => {
     (consumes ? parseText : readBytes)(req, res, (error?: unknown) => {
       if (error === undefined) resolve();
-      else reject(tooLarge(error) && consumes ? new ApiError('payload_too_large', 'the body is larger than 2 MiB') : (error as Error));
+      else
+        reject(
+          tooLarge(error) && consumes
+            ? new ApiError('payload_too_large', 'the body is larger than 2 MiB')
+            : (error as Error),
+        );
     });
   });
   const body: unknown = req.body;
   if (consumes) return body ?? {};
   if (!Buffer.isBuffer(body) || body.length === 0) return {};
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(req.get('content-type') ?? '')?.[1] ?? 'utf-8';
-  if (!/^(utf-?8|us-ascii)$/i.test(charset)) throw new ApiError('unsupported_media_type', 'the body must be application/json in UTF-8');
+  if (!/^(utf-?8|us-ascii)$/i.test(charset))
+    throw new ApiError('unsupported_media_type', 'the body must be application/json in UTF-8');
   return parseJsonBody(body);
 }
 
-const tooLarge = (error: unknown): boolean => error instanceof Error && 'type' in error && error.type === 'entity.too.large';
+const tooLarge = (error: unknown): boolean =>
+  error instanceof Error && 'type' in error && error.type === 'entity.too.large';
 
 function send(res: Response, reply: Reply): void {
   // Replies hold what is shown once, and what only this caller may see.
@@ -140,10 +170,13 @@ function send(res: Response, reply: Reply): void {
   else res.json(reply.body);
 }
 
-const named = (path: string): RequestHandler => (_req, res, next) => {
-  res.locals.path = path;
-  next();
-};
+const named =
+  (path: string): RequestHandler =>
+  (_req, res, next) => {
+    res.locals.path = path;
+    next();
+  };
 
 const requestIdOf = (res: Response): string => String(res.locals.requestId);
-const scopeOf = (caller: Exclude<Caller, undefined>): string => (caller.kind === 'customer' ? caller.applicationId : 'operator');
+const scopeOf = (caller: Exclude<Caller, undefined>): string =>
+  caller.kind === 'customer' ? caller.applicationId : 'operator';

@@ -21,4 +21,8 @@ export function declineUpgrade(server: Server, request: IncomingMessage, socket:
 }
 
 const keptOptions = (connection: string): string =>
-  connection.split(',').map((option) => option.trim()).filter((option) => !/^(upgrade|http2-settings)$/i.test(option)).join(', ');
+  connection
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => !/^(upgrade|http2-settings)$/i.test(option))
+    .join(', ');

@@ -7,19 +7,28 @@ export type Database = Knex;
 const silent = (): void => undefined;
 
 /**
- * A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. Several statements may go in one round trip (see `together`), so
+ * A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. Several statements may go in one round trip (see
+ * `together`), so
  * whatever comes from outside is bound, and never written into a statement.
  */
 export function connectDatabase(url: string, poolSize = 10): Database {
   return knex({
     client: 'mysql2',
-    connection: { uri: url, timezone: 'Z', supportBigNumbers: true, charset: 'utf8mb4', multipleStatements: true } as Knex.StaticConnectionConfig,
+    connection: {
+      uri: url,
+      timezone: 'Z',
+      supportBigNumbers: true,
+      charset: 'utf8mb4',
+      multipleStatements: true,
+    } as Knex.StaticConnectionConfig,
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: 5000,
     migrations: { migrationSource },
-    // An error's message must not hold the values of the statement: they are customers' data, and errors are logged.
+    // An error's message must not hold the values of the statement: they are customers' data, and errors are
+    // logged.
     compileSqlOnError: false,
-    // Whatever goes wrong is thrown to the one who asked; knex's own words on the console are not for anybody.
+    // Whatever goes wrong is thrown to the one who asked; knex's own words on the console are not for
+    // anybody.
     log: { warn: silent, error: silent, deprecate: silent, debug: silent },
   });
 }
@@ -29,7 +38,10 @@ export async function migrate(db: Database): Promise<void> {
   await db.migrate.latest();
 }
 
-/** How long a list may take, in ms. It reads indexes; what takes longer than this looks for what is hardly there in very much. */
+/**
+ * How long a list may take, in ms. It reads indexes; what takes longer than this looks for what is hardly
+ * there in very much.
+ */
 const LIST_MS = 5000;
 
 /**
@@ -42,6 +54,10 @@ export async function patient<T>(query: Knex.QueryBuilder | Knex.Raw, ms = LIST_
     return (await query.timeout(ms, { cancel: true })) as T;
   } catch (error) {
     if (!(error instanceof knex.KnexTimeoutError)) throw error;
-    throw new ApiError('service_unavailable', 'the list could not be read in time: narrow it, by since and until for example', { retryAfter: 5 });
+    throw new ApiError(
+      'service_unavailable',
+      'the list could not be read in time: narrow it, by since and until for example',
+      { retryAfter: 5 },
+    );
   }
 }

@@ -64,7 +64,11 @@ export class ApiError extends Error {
   readonly details: ErrorDetail[] | undefined;
   readonly retryAfter: number | undefined;
 
-  constructor(code: ErrorCode, message?: string, extra: { details?: ErrorDetail[]; retryAfter?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    message?: string,
+    extra: { details?: ErrorDetail[]; retryAfter?: number } = {},
+  ) {
     super(message ?? ERRORS[code][1]);
     this.name = 'ApiError';
     this.code = code;

@@ -24,7 +24,10 @@ const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*|true|false|null|[{}[\],:
 export function inspectJson(text: string): ErrorDetail | undefined {
   const levels: Level[] = [];
   let values = 0;
-  const problem = (message: string): ErrorDetail => ({ path: pathOf(levels.map(({ at }) => at)).slice(0, 200), message });
+  const problem = (message: string): ErrorDetail => ({
+    path: pathOf(levels.map(({ at }) => at)).slice(0, 200),
+    message,
+  });
   for (const [token] of text.matchAll(TOKENS)) {
     const level = levels.at(-1);
     switch (token[0]) {
@@ -46,11 +49,13 @@ export function inspectJson(text: string): ErrorDetail | undefined {
           if (level.at === '__proto__') return problem('is a name that cannot be used');
           continue;
         }
-        if (token.includes('\\u') && !isWhole(stringOf(token))) return problem('must be of whole Unicode characters');
+        if (token.includes('\\u') && !isWhole(stringOf(token)))
+          return problem('must be of whole Unicode characters');
         break;
       case '{':
       case '[':
-        if (levels.length === DEEPEST) return { path: '', message: `must not be nested deeper than ${DEEPEST} levels` };
+        if (levels.length === DEEPEST)
+          return { path: '', message: `must not be nested deeper than ${DEEPEST} levels` };
         levels.push({ list: token === '[', at: token === '[' ? 0 : '', naming: token === '{' });
         break;
       case 't':
@@ -58,7 +63,8 @@ export function inspectJson(text: string): ErrorDetail | undefined {
       case 'n':
         break;
       default:
-        if (!isExact(token)) return problem('is a number that cannot be kept as it is written: send it as a string');
+        if (!isExact(token))
+          return problem('is a number that cannot be kept as it is written: send it as a string');
     }
     if (++values > MOST_VALUES) return { path: '', message: `must not hold more than ${MOST_VALUES} values` };
   }
@@ -82,7 +88,8 @@ function isExact(token: string): boolean {
 
 /** Sign, digits and exponent, in the one form that equal numbers share. */
 function significant(number: string): string {
-  const [, sign = '', whole = '', decimals = '', exponent = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(number) ?? [];
+  const [, sign = '', whole = '', decimals = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(number) ?? [];
   const digits = (whole + decimals).replace(/^0+/, '');
   const trimmed = digits.replace(/0+$/, '');
   if (trimmed === '') return '0';

@@ -27,15 +27,28 @@ const PARSER: Record<string, string> = {
 };
 
 /** What node says of a failure, in words for the developer whose server it is. */
-export function explain(error: unknown, state: { connected: boolean; secured: boolean }): [FetchErrorKind, string] {
+export function explain(
+  error: unknown,
+  state: { connected: boolean; secured: boolean },
+): [FetchErrorKind, string] {
   let cause = error;
-  while (cause instanceof Error && !(cause instanceof Refusal) && cause.cause instanceof Error) cause = cause.cause;
+  while (cause instanceof Error && !(cause instanceof Refusal) && cause.cause instanceof Error)
+    cause = cause.cause;
   if (cause instanceof Refusal) return [cause.kind, cause.message];
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const text = code || (cause instanceof Error ? cause.message : 'unknown failure');
   if (code === 'HPE_HEADER_OVERFLOW') return ['too_large', 'the headers of the reply are too large'];
-  if (code.startsWith('HPE_')) return ['bad_response', `the reply is not valid HTTP${PARSER[code] ? `: ${PARSER[code]}` : ''} (${text})`];
-  if (!state.connected) return [code === 'ETIMEDOUT' ? 'connect_timeout' : 'connect', `could not connect (${text})`];
-  if (!state.secured) return ['tls', `no TLS connection (${code === 'EPROTO' || !(cause instanceof Error) ? text : cause.message})`];
+  if (code.startsWith('HPE_'))
+    return [
+      'bad_response',
+      `the reply is not valid HTTP${PARSER[code] ? `: ${PARSER[code]}` : ''} (${text})`,
+    ];
+  if (!state.connected)
+    return [code === 'ETIMEDOUT' ? 'connect_timeout' : 'connect', `could not connect (${text})`];
+  if (!state.secured)
+    return [
+      'tls',
+      `no TLS connection (${code === 'EPROTO' || !(cause instanceof Error) ? text : cause.message})`,
+    ];
   return ['reset', `the connection was closed before the reply was complete (${text})`];
 }

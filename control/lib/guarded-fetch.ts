@@ -3,7 +3,14 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import { createAgents, createResolve, type Agents, type Guard, type Resolve } from './guarded-agent.ts';
 import { explain, StaleConnection } from './guarded-failure.ts';
-import { checkUrl, FetchError, LONGEST_SENT, targetOf, type FetchErrorKind, type Target } from './guarded-url.ts';
+import {
+  checkUrl,
+  FetchError,
+  LONGEST_SENT,
+  targetOf,
+  type FetchErrorKind,
+  type Target,
+} from './guarded-url.ts';
 import { unpacked, UnreadableBody } from './reply-body.ts';
 
 export { isPublicAddress } from './addresses.ts';
@@ -20,18 +27,23 @@ export interface FetchRequest {
   /** Default 256 KiB. A longer reply is an error of kind `too_large`, unless `partial`. */
   maxBodyBytes?: number;
   /**
-   * The status is what counts: of the body the first `maxBodyBytes` are taken that come within so many ms after it,
+   * The status is what counts: of the body the first `maxBodyBytes` are taken that come within so many ms
+   * after it,
    * whatever becomes of the rest.
    */
   partial?: { withinMs: number };
   /**
-   * Headers that sign a request: called for each one that is made, redirected ones too, with its body, or the raw query
+   * Headers that sign a request: called for each one that is made, redirected ones too, with its body, or the
+   * raw query
    * where it has none. No host but the first one is sent any.
    */
   sign?: (signed: string | Buffer) => Record<string, string>;
   /** Redirects followed, each checked anew. Default 0: a 3xx is a reply like any other. */
   maxRedirects?: number;
-  /** The receiver can tell a repeated POST: it is sent again when a kept connection turns out to have been closed. */
+  /**
+   * The receiver can tell a repeated POST: it is sent again when a kept connection turns out to have been
+   * closed.
+   */
   idempotent?: boolean;
   signal?: AbortSignal;
 }
@@ -41,7 +53,10 @@ export interface FetchReply {
   headers: IncomingHttpHeaders;
   /** Unpacked, where it came as gzip. */
   body: Buffer;
-  /** Why the body is not what was meant, and as it came instead: a content coding that is not known, or broken. */
+  /**
+   * Why the body is not what was meant, and as it came instead: a content coding that is not known, or
+   * broken.
+   */
   unreadable: UnreadableBody | undefined;
   /** Whether there was more of the body. */
   truncated: boolean;
@@ -68,8 +83,10 @@ export interface GuardedFetchOptions extends Partial<Omit<Guard, 'allowPrivate'>
 }
 
 /**
- * HTTP requests to customers' URLs that reach public addresses and nothing else (OWASP SSRF prevention): every
- * address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no compression asked
+ * HTTP requests to customers' URLs that reach public addresses and nothing else (OWASP SSRF prevention):
+ * every
+ * address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no
+ * compression asked
  * for, no credentials in URLs. Replies are read as leniently as other clients read them.
  */
 export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
@@ -83,7 +100,10 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const agents = createAgents(guard);
   const userAgent = options.userAgent ?? 'MiniVoice';
   return {
-    fetch: (url, request = {}) => new Exchange(agents, guard, { 'user-agent': userAgent, ...lowerCased(request.headers) }, request).run(url),
+    fetch: (url, request = {}) =>
+      new Exchange(agents, guard, { 'user-agent': userAgent, ...lowerCased(request.headers) }, request).run(
+        url,
+      ),
     close: () => agents.destroy(),
   };
 }
@@ -134,8 +154,14 @@ class Exchange {
       if (!this.#request.maxRedirects || !REDIRECTS.has(hop.status) || location === undefined) {
         return { ...hop, ...(await this.#unpack(hop)), url: current.href, redirects, tookMs: this.#tookMs() };
       }
-      if (redirects === this.#request.maxRedirects) throw this.#error('too_many_redirects', `more than ${redirects} redirects, the last one to ${location}`, current.href);
-      if (!URL.canParse(location, current.url.href)) throw this.#error('invalid_url', 'redirected to something that is not a valid URL', current.href);
+      if (redirects === this.#request.maxRedirects)
+        throw this.#error(
+          'too_many_redirects',
+          `more than ${redirects} redirects, the last one to ${location}`,
+          current.href,
+        );
+      if (!URL.canParse(location, current.url.href))
+        throw this.#error('invalid_url', 'redirected to something that is not a valid URL', current.href);
       const next = targetOf(this.#check(new URL(location, current.url).href), location);
       this.#redirect(hop.status, current.url, next.url);
       current = next;
@@ -144,7 +170,10 @@ class Exchange {
 
   async #unpack({ headers, body }: Hop): Promise<Pick<FetchReply, 'body' | 'unreadable'>> {
     try {
-      return { body: await unpacked(body, headers['content-encoding'], this.#maxBodyBytes), unreadable: undefined };
+      return {
+        body: await unpacked(body, headers['content-encoding'], this.#maxBodyBytes),
+        unreadable: undefined,
+      };
     } catch (error) {
       if (error instanceof UnreadableBody) return { body, unreadable: error };
       throw error;
@@ -167,7 +196,10 @@ class Exchange {
     }
   }
 
-  /** The rules of fetch: 303 always asks with GET, 301 and 302 do after a POST; what was meant for one origin stays there. */
+  /**
+   * The rules of fetch: 303 always asks with GET, 301 and 302 do after a POST; what was meant for one origin
+   * stays there.
+   */
   #redirect(status: number, from: URL, to: URL): void {
     if (this.#method === 'POST' && status !== 307 && status !== 308) {
       this.#method = 'GET';
@@ -178,7 +210,9 @@ class Exchange {
   }
 
   #drop(...names: string[]): void {
-    this.#headers = Object.fromEntries(Object.entries(this.#headers).filter(([name]) => !names.includes(name)));
+    this.#headers = Object.fromEntries(
+      Object.entries(this.#headers).filter(([name]) => !names.includes(name)),
+    );
   }
 
   /** @param own it goes to the host that was meant, which may see a signature */
@@ -215,7 +249,7 @@ class Exchange {
         if (!ended) outgoing?.destroy(); // a reply read to its end leaves its connection for the next request
       };
       const fail = (kind: FetchErrorKind, message: string) =>
-        (partial && reply ? reply.take(true) : settle(() => reject(this.#error(kind, message, href))));
+        partial && reply ? reply.take(true) : settle(() => reject(this.#error(kind, message, href)));
       const abort = () => fail('aborted', 'the request was given up');
       const remaining = this.#timeoutMs - (performance.now() - this.#began);
       const late = () => fail('timeout', lateness(this.#timeoutMs, reply));
@@ -228,7 +262,8 @@ class Exchange {
         if (settled || reply?.response.complete) return;
         const [kind, message] = explain(error, at);
         // What an earlier reply has left behind on a kept connection breaks it, too.
-        if ((kind === 'reset' || kind === 'bad_response') && reused && !reply) settle(() => reject(new StaleConnection(this.#error(kind, message, href))));
+        if ((kind === 'reset' || kind === 'bad_response') && reused && !reply)
+          settle(() => reject(new StaleConnection(this.#error(kind, message, href))));
         else fail(kind, message);
       };
 
@@ -237,9 +272,14 @@ class Exchange {
         outgoing = (secure ? https : http).request(url, {
           path: target.path,
           method: this.#method,
-          headers: { ...this.#headers, ...(own && sign?.(this.#body ?? target.query)), 'accept-encoding': 'identity' },
+          headers: {
+            ...this.#headers,
+            ...(own && sign?.(this.#body ?? target.query)),
+            'accept-encoding': 'identity',
+          },
           agent: secure ? this.#agents.https : this.#agents.http,
-          insecureHTTPParser: true, // of replies: lines that end in LF, chunks beside a length (RFC 9112 §2.2, §6.3)
+          // of replies: lines that end in LF, chunks beside a length (RFC 9112 §2.2, §6.3)
+          insecureHTTPParser: true,
         });
       } catch (error) {
         broken(error); // a header that cannot be sent
@@ -257,10 +297,16 @@ class Exchange {
       request.once('response', (response) => {
         const address = response.socket.remoteAddress ?? '';
         const chunks: Buffer[] = [];
-        const take = (truncated: boolean) => settle(() => resolve({
-          status: response.statusCode ?? 0, headers: response.headers, address, truncated,
-          body: Buffer.concat(chunks, Math.min(read.bytes, this.#maxBodyBytes)),
-        }));
+        const take = (truncated: boolean) =>
+          settle(() =>
+            resolve({
+              status: response.statusCode ?? 0,
+              headers: response.headers,
+              address,
+              truncated,
+              body: Buffer.concat(chunks, Math.min(read.bytes, this.#maxBodyBytes)),
+            }),
+          );
         const read = { response, bytes: 0, take };
         reply = read;
         if (partial) patience = setTimeout(() => take(true), partial.withinMs);
@@ -268,7 +314,8 @@ class Exchange {
         response.on('data', (chunk: Buffer) => {
           chunks.push(chunk);
           read.bytes += chunk.length;
-          if (read.bytes > this.#maxBodyBytes) fail('too_large', `the reply is larger than ${this.#maxBodyBytes} bytes`);
+          if (read.bytes > this.#maxBodyBytes)
+            fail('too_large', `the reply is larger than ${this.#maxBodyBytes} bytes`);
         });
         response.on('end', () => {
           ended = !forbiddenBody(response);
@@ -288,12 +335,16 @@ function locationOf({ location }: IncomingHttpHeaders): string | undefined {
 
 /** A 204 has no body (RFC 9110 §15.3.5). What announces one all the same may still send it. */
 const forbiddenBody = ({ statusCode, headers }: IncomingMessage): boolean =>
-  statusCode === 204 && (Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined);
+  statusCode === 204 &&
+  (Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined);
 
 function lateness(ms: number, reply: { response: IncomingMessage; bytes: number } | undefined): string {
   if (!reply) return `no reply within ${ms} ms`;
   const { statusCode, headers } = reply.response;
   const coding = headers['transfer-encoding'];
-  const framing = coding === undefined ? headers['content-length'] && `Content-Length: ${headers['content-length']}` : `Transfer-Encoding: ${coding}`;
+  const framing =
+    coding === undefined
+      ? headers['content-length'] && `Content-Length: ${headers['content-length']}`
+      : `Transfer-Encoding: ${coding}`;
   return `no complete reply within ${ms} ms: status ${statusCode} and ${reply.bytes} bytes had come (${framing ?? 'no Content-Length'})`;
 }

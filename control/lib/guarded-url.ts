@@ -2,8 +2,18 @@ import { isAddress } from './addresses.ts';
 import { isLocalhost, mayReach } from './guarded-agent.ts';
 
 export type FetchErrorKind =
-  | 'invalid_url' | 'forbidden_address' | 'dns' | 'connect' | 'connect_timeout' | 'tls'
-  | 'timeout' | 'reset' | 'bad_response' | 'too_large' | 'too_many_redirects' | 'aborted';
+  | 'invalid_url'
+  | 'forbidden_address'
+  | 'dns'
+  | 'connect'
+  | 'connect_timeout'
+  | 'tls'
+  | 'timeout'
+  | 'reset'
+  | 'bad_response'
+  | 'too_large'
+  | 'too_many_redirects'
+  | 'aborted';
 
 /** A request to a customer's URL that brought no reply. The message is for the developer whose URL it is. */
 export class FetchError extends Error {
@@ -14,7 +24,11 @@ export class FetchError extends Error {
   readonly url: string;
   readonly tookMs: number;
 
-  constructor(kind: FetchErrorKind, message: string, where: { url: string; connected?: boolean; tookMs?: number }) {
+  constructor(
+    kind: FetchErrorKind,
+    message: string,
+    where: { url: string; connected?: boolean; tookMs?: number },
+  ) {
     super(message);
     this.name = 'FetchError';
     this.kind = kind;
@@ -24,11 +38,14 @@ export class FetchError extends Error {
   }
 }
 
-// The ports no web server is at but other protocols are, which could be talked into something by an HTTP request (fetch.spec.whatwg.org, "port blocking").
+// The ports no web server is at but other protocols are, which could be talked into something by an HTTP
+// request (fetch.spec.whatwg.org, "port blocking").
 const BLOCKED_PORTS = new Set([
-  1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123,
-  135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995,
-  1719, 1720, 1723, 2049, 3306, 3659, 4045, 4190, 5060, 5061, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080, 11211,
+  1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104,
+  109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515,
+  526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049,
+  3306, 3659, 4045, 4190, 5060, 5061, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+  11211,
 ]);
 
 interface UrlRules {
@@ -44,11 +61,15 @@ export const LONGEST_CONFIGURED = 2048;
 export const LONGEST_SENT = 8192;
 
 /**
- * What can be said of a customer's URL without asking a name server; for saving one, and before every request.
+ * What can be said of a customer's URL without asking a name server; for saving one, and before every
+ * request.
  * Decimal, octal and hexadecimal addresses are told apart from names by the URL parser itself.
  * @throws FetchError of kind `invalid_url` or `forbidden_address`.
  */
-export function checkUrl(url: string, { allowPrivate, schemes = ['http', 'https'], longest = LONGEST_CONFIGURED }: UrlRules): URL {
+export function checkUrl(
+  url: string,
+  { allowPrivate, schemes = ['http', 'https'], longest = LONGEST_CONFIGURED }: UrlRules,
+): URL {
   const invalid = (message: string): FetchError => new FetchError('invalid_url', message, { url });
   const tooLong = (): FetchError => invalid(`the URL is longer than ${longest} characters`);
   if (url.length > longest) throw tooLong();
@@ -56,10 +77,13 @@ export function checkUrl(url: string, { allowPrivate, schemes = ['http', 'https'
   const parsed = new URL(url);
   // Other characters than ASCII are sent as three for each of their bytes.
   if (parsed.href.length > longest) throw tooLong();
-  if (!schemes.includes(parsed.protocol.slice(0, -1))) throw invalid(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
-  if (parsed.username !== '' || parsed.password !== '') throw invalid('the URL must not contain a user name or password');
+  if (!schemes.includes(parsed.protocol.slice(0, -1)))
+    throw invalid(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
+  if (parsed.username !== '' || parsed.password !== '')
+    throw invalid('the URL must not contain a user name or password');
   if (parsed.hostname === '') throw invalid('the URL names no host');
-  if (parsed.port !== '' && (parsed.port === '0' || BLOCKED_PORTS.has(Number(parsed.port)))) throw invalid(`port ${parsed.port} belongs to another protocol`);
+  if (parsed.port !== '' && (parsed.port === '0' || BLOCKED_PORTS.has(Number(parsed.port))))
+    throw invalid(`port ${parsed.port} belongs to another protocol`);
   const host = hostOf(parsed);
   if (isAddress(host) ? !mayReach(host, allowPrivate) : isLocalhost(host) && !allowPrivate) {
     throw new FetchError('forbidden_address', `${host} is not a public address`, { url });
@@ -88,6 +112,13 @@ export function targetOf(url: URL, written: string): Target {
   return { url, query, path, href: url.origin + path };
 }
 
-/** What is no printable ASCII, percent-encoded as UTF-8. White space around a URL, and line ends in it, are none of it. */
-const asAscii = (text: string): string => Array.from(Buffer.from(text.trim().replaceAll(/[\t\r\n]/g, '')), (byte) =>
-  (byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)).join('');
+/**
+ * What is no printable ASCII, percent-encoded as UTF-8. White space around a URL, and line ends in it, are
+ * none of it.
+ */
+const asAscii = (text: string): string =>
+  Array.from(Buffer.from(text.trim().replaceAll(/[\t\r\n]/g, '')), (byte) =>
+    byte > 0x20 && byte < 0x7f
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
+  ).join('');

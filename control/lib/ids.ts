@@ -1,4 +1,5 @@
-export type IdPrefix = 'app' | 'call' | 'cust' | 'did' | 'evt' | 'rate' | 'req' | 'stream' | 'trunk' | 'txn' | 'whd';
+export type IdPrefix =
+  'app' | 'call' | 'cust' | 'did' | 'evt' | 'rate' | 'req' | 'stream' | 'trunk' | 'txn' | 'whd';
 
 /**
  * Makes ids such as `call_20260529T120000.123456789`: prefix, compact UTC time, nine fractional digits.
@@ -13,7 +14,8 @@ export class Ids {
 
   /** @param now time in milliseconds since the epoch, fractions allowed. */
   constructor(instance: number, now: () => number = () => performance.timeOrigin + performance.now()) {
-    if (!Number.isInteger(instance) || instance < 0 || instance > 9) throw new RangeError('instance must be 0..9');
+    if (!Number.isInteger(instance) || instance < 0 || instance > 9)
+      throw new RangeError('instance must be 0..9');
     this.#instance = instance;
     this.#now = now;
   }
@@ -26,7 +28,10 @@ export class Ids {
     return `${prefix}_${compact}.${fraction}${this.#discriminator()}`;
   }
 
-  /** The same as a number in decimal (fits a signed 64-bit integer), for rows that need order and uniqueness but no name. */
+  /**
+   * The same as a number in decimal (fits a signed 64-bit integer), for rows that need order and uniqueness
+   * but no name.
+   */
   number(): string {
     this.#tick();
     return `${this.#lastMicros}${this.#discriminator()}`;
@@ -52,7 +57,8 @@ export class Ids {
 export const instanceOf = (id: string): number => Number(id.at(-3));
 
 /** The smallest id that can have been made at or after this time, for ranges of ids. */
-export const firstIdAt = (prefix: IdPrefix, at: Date): string => `${prefix}_${at.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.${String(at.getMilliseconds()).padStart(3, '0')}000000`;
+export const firstIdAt = (prefix: IdPrefix, at: Date): string =>
+  `${prefix}_${at.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.${String(at.getMilliseconds()).padStart(3, '0')}000000`;
 
 /** The time inside an id, at millisecond precision, or undefined where it holds none. */
 export function timeOfId(id: string): Date | undefined {

@@ -14,5 +14,6 @@ export function jsonColumn(value: unknown): string {
   const text = JSON.stringify(value);
   if (!text.includes('\\ud')) return text;
   return JSON.stringify(value, (_name, inner: unknown) =>
-    (typeof inner === 'string' ? inner.replaceAll(/\p{Surrogate}/gu, '\ufffd') : inner));
+    typeof inner === 'string' ? inner.replaceAll(/\p{Surrogate}/gu, '\ufffd') : inner,
+  );
 }

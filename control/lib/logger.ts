@@ -11,7 +11,21 @@ export function createLogger(level: string): Logger {
     serializers: { err: plainError },
     formatters: { level: (label) => ({ level: label }) },
     redact: {
-      paths: ['password', 'secret', 'token', 'api_key', 'webhook_secret', 'authorization', '*.password', '*.secret', '*.token', '*.api_key', '*.webhook_secret', '*.authorization', 'headers.authorization'],
+      paths: [
+        'password',
+        'secret',
+        'token',
+        'api_key',
+        'webhook_secret',
+        'authorization',
+        '*.password',
+        '*.secret',
+        '*.token',
+        '*.api_key',
+        '*.webhook_secret',
+        '*.authorization',
+        'headers.authorization',
+      ],
       remove: true,
     },
   });
@@ -20,7 +34,10 @@ export function createLogger(level: string): Logger {
 const KEPT = ['code', 'errno', 'sqlState', 'status', 'kind'] as const;
 const LONGEST = 500;
 
-/** What of an error may be logged. What libraries hang on to errors (a request with its headers, a statement with its values) may not. */
+/**
+ * What of an error may be logged. What libraries hang on to errors (a request with its headers, a statement
+ * with its values) may not.
+ */
 export function plainError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error).slice(0, LONGEST) };
   const own = error as Error & Partial<Record<(typeof KEPT)[number], unknown>>;
@@ -28,7 +45,11 @@ export function plainError(error: unknown): Record<string, unknown> {
     type: error.name,
     message: error.message.slice(0, LONGEST),
     ...Object.fromEntries(KEPT.filter((key) => own[key] !== undefined).map((key) => [key, own[key]])),
-    stack: error.stack?.split('\n').filter((line) => /^\s+at /.test(line)).slice(0, 12).join('\n'),
+    stack: error.stack
+      ?.split('\n')
+      .filter((line) => /^\s+at /.test(line))
+      .slice(0, 12)
+      .join('\n'),
     ...(error.cause !== undefined && { cause: plainError(error.cause) }),
   };
 }

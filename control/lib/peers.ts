@@ -8,16 +8,23 @@ const requestsTo = (instance: number): string => `minivoice:requests:${instance}
 /** Whoever deletes this key decides: who carries the request out does so, or who has asked withdraws it. */
 const claimOf = (id: string): string => `minivoice:claim:${id}`;
 
-const Request = z.object({ id: z.string(), replyTo: z.string(), kind: z.string(), body: z.unknown().optional() });
+const Request = z.object({
+  id: z.string(),
+  replyTo: z.string(),
+  kind: z.string(),
+  body: z.unknown().optional(),
+});
 const Reply = z.object({
   id: z.string(),
   value: z.unknown().optional(),
-  error: z.object({
-    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
-    message: z.string(),
-    details: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-    retryAfter: z.number().optional(),
-  }).optional(),
+  error: z
+    .object({
+      code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+      message: z.string(),
+      details: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+      retryAfter: z.number().optional(),
+    })
+    .optional(),
 });
 
 interface Options {
@@ -41,8 +48,10 @@ const CLAIM_OUTLIVES_MS = 1000;
 const AWAY_RETRY_SECONDS = 2;
 
 /**
- * Control processes ask each other by Redis' publish and subscribe. A request is carried out once or not at all: who
- * carries it out claims it first, and cannot any more once who has asked has given up. Everything in it must be JSON.
+ * Control processes ask each other by Redis' publish and subscribe. A request is carried out once or not at
+ * all: who
+ * carries it out claims it first, and cannot any more once who has asked has given up. Everything in it must
+ * be JSON.
  */
 export class Peers {
   readonly #options: Options;
@@ -66,7 +75,10 @@ export class Peers {
     return this.#listening;
   }
 
-  /** Says how requests of one kind are carried out here. What it throws reaches who has asked, if it is an ApiError. */
+  /**
+   * Says how requests of one kind are carried out here. What it throws reaches who has asked, if it is an
+   * ApiError.
+   */
   answer(kind: string, handler: (body: unknown) => Promise<unknown>): void {
     this.#handlers.set(kind, handler);
   }
@@ -89,7 +101,8 @@ export class Peers {
 
   /**
    * Has another control process do something.
-   * @throws ApiError what it threw there; `service_unavailable` when it is away, has not answered within `timeoutMs`, or
+   * @throws ApiError what it threw there; `service_unavailable` when it is away, has not answered within
+   *   `timeoutMs`, or
    * Redis is away. The message says whether it may have been done all the same.
    */
   async ask(instance: number, kind: string, body: unknown, timeoutMs = PATIENCE_MS): Promise<unknown> {
@@ -100,12 +113,19 @@ export class Peers {
       return await new Promise((resolve, reject) => {
         this.#waiting.set(id, { resolve, reject });
         timer = setTimeout(() => void this.#withdraw(id, instance).then(reject), timeoutMs);
-        this.#publish(instance, { id, replyTo: this.#replies, kind, body }, timeoutMs).then((listeners) => {
-          if (listeners === 0) reject(unavailable(`control process ${instance}, which has this in its care, is away`));
-        }, (error: unknown) => {
-          this.#options.logger.warn({ err: error, instance, kind }, 'another control process could not be asked');
-          reject(unavailable('the control processes cannot reach each other right now'));
-        });
+        this.#publish(instance, { id, replyTo: this.#replies, kind, body }, timeoutMs).then(
+          (listeners) => {
+            if (listeners === 0)
+              reject(unavailable(`control process ${instance}, which has this in its care, is away`));
+          },
+          (error: unknown) => {
+            this.#options.logger.warn(
+              { err: error, instance, kind },
+              'another control process could not be asked',
+            );
+            reject(unavailable('the control processes cannot reach each other right now'));
+          },
+        );
       });
     } finally {
       clearTimeout(timer);
@@ -115,7 +135,11 @@ export class Peers {
 
   /** @returns how many processes listen for it */
   async #publish(instance: number, request: z.infer<typeof Request>, timeoutMs: number): Promise<number> {
-    const results = await this.#options.redis.multi().set(claimOf(request.id), '', 'PX', timeoutMs + CLAIM_OUTLIVES_MS).publish(requestsTo(instance), JSON.stringify(request)).exec();
+    const results = await this.#options.redis
+      .multi()
+      .set(claimOf(request.id), '', 'PX', timeoutMs + CLAIM_OUTLIVES_MS)
+      .publish(requestsTo(instance), JSON.stringify(request))
+      .exec();
     const [error, listeners] = results?.[1] ?? [];
     if (error) throw error;
     return Number(listeners ?? 0);
@@ -123,20 +147,30 @@ export class Peers {
 
   /** The time is up: what nobody has begun, nobody shall. */
   async #withdraw(id: string, instance: number): Promise<ApiError> {
-    const bound = new Promise<number>((resolve) => { setTimeout(() => resolve(0), WITHDRAWN_WITHIN_MS).unref(); });
-    const withdrawn = await Promise.race([this.#options.redis.del(claimOf(id)).catch(() => 0), bound]) === 1;
-    return unavailable(`control process ${instance}, which has this in its care, did not answer in time${withdrawn ? '' : '; it may be done all the same'}`);
+    const bound = new Promise<number>((resolve) => {
+      setTimeout(() => resolve(0), WITHDRAWN_WITHIN_MS).unref();
+    });
+    const withdrawn =
+      (await Promise.race([this.#options.redis.del(claimOf(id)).catch(() => 0), bound])) === 1;
+    return unavailable(
+      `control process ${instance}, which has this in its care, did not answer in time${withdrawn ? '' : '; it may be done all the same'}`,
+    );
   }
 
   readonly #subscribe = (): void => {
     const { subscriber, instance, logger } = this.#options;
     subscriber.subscribe(requestsTo(instance), this.#replies).then(
-      () => { this.#listening = true; },
-      (error: unknown) => logger.warn({ err: error }, 'other control processes cannot ask this one, nor it them'),
+      () => {
+        this.#listening = true;
+      },
+      (error: unknown) =>
+        logger.warn({ err: error }, 'other control processes cannot ask this one, nor it them'),
     );
   };
 
-  readonly #deaf = (): void => { this.#listening = false; };
+  readonly #deaf = (): void => {
+    this.#listening = false;
+  };
 
   readonly #hear = (channel: string, text: string): void => {
     if (channel === this.#replies) this.#settle(text);
@@ -157,22 +191,36 @@ export class Peers {
     const handler = request && this.#handlers.get(request.kind);
     if (!handler) return;
     try {
-      if ((await redis.del(claimOf(request.id))) !== 1) return; // Another life of this process has it, or who has asked has gone.
-      const reply = await handler(request.body).then((value) => ({ value }), (error: unknown) => ({ error: this.#errorOf(error, request.kind) }));
+      // Another life of this process has it, or who has asked has gone.
+      if ((await redis.del(claimOf(request.id))) !== 1) return;
+      const reply = await handler(request.body).then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error: this.#errorOf(error, request.kind) }),
+      );
       await redis.publish(request.replyTo, JSON.stringify({ id: request.id, ...reply }));
     } catch (error) {
-      logger.warn({ err: error, kind: request.kind }, 'a request of another control process could not be answered');
+      logger.warn(
+        { err: error, kind: request.kind },
+        'a request of another control process could not be answered',
+      );
     }
   }
 
   #errorOf(error: unknown, kind: string): NonNullable<z.infer<typeof Reply>['error']> {
-    if (error instanceof ApiError) return { code: error.code, message: error.message, details: error.details, retryAfter: error.retryAfter };
+    if (error instanceof ApiError)
+      return {
+        code: error.code,
+        message: error.message,
+        details: error.details,
+        retryAfter: error.retryAfter,
+      };
     this.#options.logger.error({ err: error, kind }, 'a request of another control process has failed');
     return { code: 'internal_error', message: ERRORS.internal_error[1] };
   }
 }
 
-const unavailable = (message: string): ApiError => new ApiError('service_unavailable', message, { retryAfter: AWAY_RETRY_SECONDS });
+const unavailable = (message: string): ApiError =>
+  new ApiError('service_unavailable', message, { retryAfter: AWAY_RETRY_SECONDS });
 
 /** Anybody may write to Redis who can reach it. */
 function parsed<T extends z.ZodType>(schema: T, text: string): z.output<T> | undefined {

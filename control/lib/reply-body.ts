@@ -22,13 +22,18 @@ export class UnreadableBody extends Error {
  *   unpacked
  */
 export async function unpacked(body: Buffer, coding: string | undefined, limit: number): Promise<Buffer> {
-  const codings = (coding ?? '').split(',').map((name) => name.trim().toLowerCase())
+  const codings = (coding ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '' && name !== 'identity');
   if (codings.length === 0 || body.length === 0) return body;
   const [name] = codings;
   if (codings.length > 1 || (name !== 'gzip' && name !== 'x-gzip')) {
     const named = codings.join(', ').slice(0, 80);
-    throw new UnreadableBody('content_encoding', `the reply has Content-Encoding ${named}: it may be plain or gzip`);
+    throw new UnreadableBody(
+      'content_encoding',
+      `the reply has Content-Encoding ${named}: it may be plain or gzip`,
+    );
   }
   const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH });
   const chunks: Buffer[] = [];
@@ -37,20 +42,26 @@ export async function unpacked(body: Buffer, coding: string | undefined, limit: 
     gunzip.end(body);
     for await (const chunk of gunzip) {
       size += (chunk as Buffer).length;
-      if (size > limit) throw new UnreadableBody('too_large', `the reply unpacks to more than ${limit} bytes`);
+      if (size > limit)
+        throw new UnreadableBody('too_large', `the reply unpacks to more than ${limit} bytes`);
       chunks.push(chunk as Buffer);
     }
   } catch (error) {
     if (error instanceof UnreadableBody) throw error;
     const cause = error instanceof Error ? error.message : String(error);
-    throw new UnreadableBody('content_encoding', `the reply has Content-Encoding gzip, but is not gzip (${cause})`);
+    throw new UnreadableBody(
+      'content_encoding',
+      `the reply has Content-Encoding gzip, but is not gzip (${cause})`,
+    );
   }
   return Buffer.concat(chunks);
 }
 
 const MARKS = [
-  ['UTF-32', [0xff, 0xfe, 0, 0]], ['UTF-32', [0, 0, 0xfe, 0xff]],
-  ['UTF-16', [0xff, 0xfe]], ['UTF-16', [0xfe, 0xff]],
+  ['UTF-32', [0xff, 0xfe, 0, 0]],
+  ['UTF-32', [0, 0, 0xfe, 0xff]],
+  ['UTF-16', [0xff, 0xfe]],
+  ['UTF-16', [0xfe, 0xff]],
 ] as const;
 
 /**
@@ -60,7 +71,10 @@ const MARKS = [
  */
 export function utf8(body: Buffer, contentType = ''): string {
   if (body[0] === 0x1f && body[1] === 0x8b) {
-    throw new UnreadableBody('content_encoding', 'the reply is gzip, but has no Content-Encoding that says so');
+    throw new UnreadableBody(
+      'content_encoding',
+      'the reply is gzip, but has no Content-Encoding that says so',
+    );
   }
   const marked = MARKS.find(([, bytes]) => bytes.every((byte, i) => body[i] === byte));
   // JSON begins with an ASCII character, of which UTF-16 makes a zero and another byte.

@@ -3,7 +3,10 @@ import { clip, type Audio } from './wav.ts';
 
 /** Zero crossings of the filter on either side: the more, the steeper. */
 const CROSSINGS = 24;
-/** The filter's edge as a share of the lower of the two Nyquist frequencies: at 8 kHz all of a telephone's 3.4 kHz pass. */
+/**
+ * The filter's edge as a share of the lower of the two Nyquist frequencies: at 8 kHz all of a telephone's 3.4
+ * kHz pass.
+ */
 const EDGE = 0.92;
 /** Shape of the Kaiser window: 80 dB of what would alias is taken away. */
 const BETA = 8;
@@ -11,7 +14,8 @@ const BETA = 8;
 const BURST = 8_000_000;
 
 /**
- * Changes the sample rate by a low-pass FIR filter (windowed sinc, in its polyphase form). Long audio is done piece by
+ * Changes the sample rate by a low-pass FIR filter (windowed sinc, in its polyphase form). Long audio is done
+ * piece by
  * piece, so that calls go on meanwhile.
  */
 export async function resample(audio: Audio, rate: number): Promise<Audio> {
@@ -30,7 +34,8 @@ export async function resample(audio: Audio, rate: number): Promise<Audio> {
     const coefficients = filter.at(position % phases);
     const first = Math.floor(position / phases) - filter.half + 1;
     let sum = 0;
-    for (let tap = 0; tap < coefficients.length; tap++) sum += (samples[first + tap] ?? 0) * (coefficients[tap] ?? 0);
+    for (let tap = 0; tap < coefficients.length; tap++)
+      sum += (samples[first + tap] ?? 0) * (coefficients[tap] ?? 0);
     result[i] = clip(sum);
   }
   return { rate, samples: result };

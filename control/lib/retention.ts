@@ -15,7 +15,10 @@ export interface RetentionOptions {
   atOnce?: number;
 }
 
-/** After each step it rests four times as long as the step took: a sweep has a fifth of one connection at the most. */
+/**
+ * After each step it rests four times as long as the step took: a sweep has a fifth of one connection at the
+ * most.
+ */
 const REST = 4;
 
 /**
@@ -49,7 +52,10 @@ export class Retention {
     await this.#sweeping;
   }
 
-  /** Removes all that is past its time. What fails is logged and tried again with the next sweep. Returns how many were removed. */
+  /**
+   * Removes all that is past its time. What fails is logged and tried again with the next sweep. Returns how
+   * many were removed.
+   */
   async sweep(): Promise<number> {
     const { kept, logger, atOnce = 500 } = this.#o;
     let removed = 0;

@@ -1,8 +1,13 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 
-/** Encrypts what customers trust us with (trunk passwords, webhook secrets) before it reaches the database. */
+/**
+ * Encrypts what customers trust us with (trunk passwords, webhook secrets) before it reaches the database.
+ */
 export interface Secrets {
-  /** @param context names the row and field, such as `trunk_1.password`: a value copied to another place does not decrypt there. */
+  /**
+   * @param context names the row and field, such as `trunk_1.password`: a value copied to another place does
+   *   not decrypt there.
+   */
   encrypt(text: string, context: string): string;
   /** @throws Error when the value was made with another key or for another context, or was changed. */
   decrypt(sealed: string, context: string): string;
@@ -29,8 +34,11 @@ export function createSecrets(keyHex: string): Secrets {
     },
     decrypt(sealed, context) {
       const bytes = Buffer.from(sealed.slice(VERSION.length), 'base64url');
-      if (!sealed.startsWith(VERSION) || bytes.length < IV_BYTES + TAG_BYTES) throw new Error(`${context}: not an encrypted value`);
-      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), { authTagLength: TAG_BYTES });
+      if (!sealed.startsWith(VERSION) || bytes.length < IV_BYTES + TAG_BYTES)
+        throw new Error(`${context}: not an encrypted value`);
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), {
+        authTagLength: TAG_BYTES,
+      });
       decipher.setAAD(Buffer.from(context));
       decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
       const text = decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES));

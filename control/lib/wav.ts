@@ -7,7 +7,9 @@ export interface Audio {
   samples: Int16Array;
 }
 
-/** Not a WAV file, or one of a kind that is not read here. The message says which, for whoever made the file. */
+/**
+ * Not a WAV file, or one of a kind that is not read here. The message says which, for whoever made the file.
+ */
 export class WavError extends Error {
   constructor(message: string) {
     super(message);
@@ -30,14 +32,20 @@ const FORMAT_MULAW = 7;
 const EXTENSIBLE = 0xfffe;
 
 /**
- * Reads a RIFF WAVE file: PCM of 8, 16, 24 or 32 bits, 32-bit float, G.711 A-law or µ-law; several channels are mixed.
+ * Reads a RIFF WAVE file: PCM of 8, 16, 24 or 32 bits, 32-bit float, G.711 A-law or µ-law; several channels
+ * are mixed.
  * A data chunk that claims more than there is, as one does that was written to a pipe, ends with the file.
  * @throws WavError
  */
 export function readWav(file: Buffer): Audio {
-  if (file.length < 12 || file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 8, 12) !== 'WAVE') throw new WavError('not a WAV file');
+  if (
+    file.length < 12 ||
+    file.toString('latin1', 0, 4) !== 'RIFF' ||
+    file.toString('latin1', 8, 12) !== 'WAVE'
+  )
+    throw new WavError('not a WAV file');
   let format: Format | undefined;
-  for (let at = 12; at + 8 <= file.length; ) {
+  for (let at = 12; at + 8 <= file.length;) {
     const id = file.toString('latin1', at, at + 4);
     const size = file.readUInt32LE(at + 4);
     const body = file.subarray(at + 8, at + 8 + size);
@@ -74,9 +82,16 @@ function readFormat(body: Buffer): Format {
   if (body.length < 16) throw new WavError('the format of the WAV file is cut off');
   const said = body.readUInt16LE(0);
   const code = said === EXTENSIBLE && body.length >= 26 ? body.readUInt16LE(24) : said;
-  const format = { code, channels: body.readUInt16LE(2), rate: body.readUInt32LE(4), bits: body.readUInt16LE(14) };
-  if (format.channels < 1 || format.channels > 8) throw new WavError(`a WAV file with ${format.channels} channels is not supported`);
-  if (format.rate < 4000 || format.rate > 192_000) throw new WavError(`a WAV file with ${format.rate} samples a second is not supported`);
+  const format = {
+    code,
+    channels: body.readUInt16LE(2),
+    rate: body.readUInt32LE(4),
+    bits: body.readUInt16LE(14),
+  };
+  if (format.channels < 1 || format.channels > 8)
+    throw new WavError(`a WAV file with ${format.channels} channels is not supported`);
+  if (format.rate < 4000 || format.rate > 192_000)
+    throw new WavError(`a WAV file with ${format.rate} samples a second is not supported`);
   return format;
 }
 
@@ -84,7 +99,8 @@ function readFormat(body: Buffer): Format {
 function reader({ code, bits }: Format): { bytes: number; read: (data: Buffer, at: number) => number } {
   if (code === FORMAT_ALAW && bits === 8) return { bytes: 1, read: (data, at) => ALAW[data[at] ?? 0] ?? 0 };
   if (code === FORMAT_MULAW && bits === 8) return { bytes: 1, read: (data, at) => MULAW[data[at] ?? 0] ?? 0 };
-  if (code === FLOAT && bits === 32) return { bytes: 4, read: (data, at) => finite(data.readFloatLE(at)) * 32_767 };
+  if (code === FLOAT && bits === 32)
+    return { bytes: 4, read: (data, at) => finite(data.readFloatLE(at)) * 32_767 };
   if (code === PCM && bits === 8) return { bytes: 1, read: (data, at) => ((data[at] ?? 128) - 128) * 256 };
   if (code === PCM && bits === 16) return { bytes: 2, read: (data, at) => data.readInt16LE(at) };
   if (code === PCM && bits === 24) return { bytes: 3, read: (data, at) => data.readIntLE(at, 3) / 256 };

@@ -6,8 +6,15 @@ export class TookTooLong extends Error {
   }
 }
 
-/** What the promise comes to. @throws TookTooLong when that takes more than `ms` milliseconds; how it fails later is of no interest then */
-export async function within<T>(ms: number, promise: Promise<T>, message = `it took more than ${ms} ms`): Promise<T> {
+/**
+ * What the promise comes to.
+ * @throws TookTooLong when that takes more than `ms` milliseconds; how it fails later is of no interest then
+ */
+export async function within<T>(
+  ms: number,
+  promise: Promise<T>,
+  message = `it took more than ${ms} ms`,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new TookTooLong(message)), ms);

@@ -12,10 +12,12 @@ interface JsonSchema {
 }
 
 /**
- * A value that the schema describes, for the documentation: of every field its first `.meta({ examples })`, or else what its
+ * A value that the schema describes, for the documentation: of every field its first `.meta({ examples })`,
+ * or else what its
  * type allows. Optional fields are there; lists have one entry.
  */
-export const exampleOf = (schema: z.ZodType): unknown => valueOf(z.toJSONSchema(schema, { io: 'output', reused: 'inline', unrepresentable: 'any' }) as JsonSchema);
+export const exampleOf = (schema: z.ZodType): unknown =>
+  valueOf(z.toJSONSchema(schema, { io: 'output', reused: 'inline', unrepresentable: 'any' }) as JsonSchema);
 
 function valueOf(schema: JsonSchema): unknown {
   if (schema.examples) return schema.examples[0];
@@ -26,7 +28,9 @@ function valueOf(schema: JsonSchema): unknown {
   if (choice) return valueOf(choice);
   switch (schema.type) {
     case 'object':
-      return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, field]) => [name, valueOf(field)]));
+      return Object.fromEntries(
+        Object.entries(schema.properties ?? {}).map(([name, field]) => [name, valueOf(field)]),
+      );
     case 'array':
       return schema.items ? [valueOf(schema.items)] : [];
     case 'integer':

@@ -25,7 +25,10 @@ const TIMES = {
   renewMs: 10_000,
   /** How long a place lasts without: those of a process that was killed are free after it. */
   lifeMs: 30_000,
-  /** Shortest time for which nobody takes a place after Redis has lost its memory: beats enough for every process to announce its own. */
+  /**
+   * Shortest time for which nobody takes a place after Redis has lost its memory: beats enough for every
+   * process to announce its own.
+   */
   settleMs: 3000,
   /** How long a request to Redis may take. */
   patienceMs: 800,
@@ -40,13 +43,18 @@ type Held = HeldPlace & {
 };
 
 /**
- * Calls per second and calls at a time, of customers, applications and trunks, right across all control processes: what
+ * Calls per second and calls at a time, of customers, applications and trunks, right across all control
+ * processes: what
  * is held is in Redis, and every decision is one script there, by Redis' own clock.
  *
- * - A place is a member of a sorted set whose score is its expiry. The process that holds it renews it; when it is killed
- *   its places expire, unless its next life takes them over with the calls. There is no counter that could go wrong.
- * - The promise is: no limit is exceeded as long as every process reaches Redis at least every 30 s. That holds when Redis
- *   loses its memory too: then nobody takes a place (503 with Retry-After) until every process has announced its own
+ * - A place is a member of a sorted set whose score is its expiry. The process that holds it renews it; when
+ * it is killed
+ * its places expire, unless its next life takes them over with the calls. There is no counter that could go
+ * wrong.
+ * - The promise is: no limit is exceeded as long as every process reaches Redis at least every 30 s. That
+ * holds when Redis
+ * loses its memory too: then nobody takes a place (503 with Retry-After) until every process has announced
+ * its own
  *   again; see lua/epoch.lua. It must not evict keys (`maxmemory-policy noeviction`, its default).
  * - While Redis is away no place can be taken: 503. Calls in progress do not notice.
  */
@@ -59,7 +67,10 @@ export class Limits {
   readonly #held = new Map<string, Held>();
   /** Legs whose place is being asked for, and whether it was released meanwhile. */
   readonly #taking = new Map<string, { released: boolean }>();
-  /** Places of an earlier life whose calls have not been seen. They are not renewed, and dropped when they have expired. */
+  /**
+   * Places of an earlier life whose calls have not been seen. They are not renewed, and dropped when they
+   * have expired.
+   */
   readonly #orphans = new Map<string, HeldPlace>();
   #orphansUntilMs = 0;
   /** What an earlier life held is looked up once, when Redis is first reached. */
@@ -85,9 +96,11 @@ export class Limits {
   }
 
   /**
-   * Takes over the places an earlier life of this process held of calls that go on, and begins to renew. Does not wait for a
+   * Takes over the places an earlier life of this process held of calls that go on, and begins to renew. Does
+   * not wait for a
    * Redis that is away: nothing can be taken until it is back.
-   * @param isMine whether a call is in this process's care. A place whose call is not, yet, is asked about again until it has expired.
+   * @param isMine whether a call is in this process's care. A place whose call is not, yet, is asked about
+   *   again until it has expired.
    * @param live places of calls that go on as far as the database knows, for a Redis that has forgotten them
    */
   async start(isMine: (callId: string) => boolean, live: readonly HeldPlace[] = []): Promise<void> {
@@ -97,13 +110,17 @@ export class Limits {
     this.#redis.on('ready', this.#onReady);
     await this.beat();
     const tick = (): void => {
-      this.#timer = setTimeout(() => void this.beat().then(() => !this.#stopped && tick()), this.#times.beatMs);
+      this.#timer = setTimeout(
+        () => void this.beat().then(() => !this.#stopped && tick()),
+        this.#times.beatMs,
+      );
     };
     tick();
   }
 
   /**
-   * Ends the renewals. The places stay, as the calls do, for the next life of this process. Where it has none, nobody waits
+   * Ends the renewals. The places stay, as the calls do, for the next life of this process. Where it has
+   * none, nobody waits
    * for it should Redis lose its memory.
    */
   async stop(): Promise<void> {
@@ -111,8 +128,14 @@ export class Limits {
     clearTimeout(this.#timer);
     this.#redis.off('ready', this.#onReady);
     await this.#beating;
-    if (this.#redis.status !== 'ready' || this.#recover || this.#held.size + this.#taking.size + this.#orphans.size > 0) return;
-    await this.#within(this.#scripts.leave()).catch(() => undefined); // Then it counts as gone a little later.
+    if (
+      this.#redis.status !== 'ready' ||
+      this.#recover ||
+      this.#held.size + this.#taking.size + this.#orphans.size > 0
+    )
+      return;
+    // Then it counts as gone a little later.
+    await this.#within(this.#scripts.leave()).catch(() => undefined);
   }
 
   /** Whether places can be taken, as far as is known. */
@@ -120,15 +143,20 @@ export class Limits {
     return this.#open && !this.#away && this.#redis.status === 'ready';
   }
 
-  /** For gauges: places held, places being asked for, and places of an earlier life whose calls have not been seen. */
+  /**
+   * For gauges: places held, places being asked for, and places of an earlier life whose calls have not been
+   * seen.
+   */
   get counters(): { held: number; taking: number; orphans: number } {
     return { held: this.#held.size, taking: this.#taking.size, orphans: this.#orphans.size };
   }
 
   /**
-   * Takes a place for a leg: all of it or nothing, and a refusal uses nothing up. Trunks without room are passed over.
+   * Takes a place for a leg: all of it or nothing, and a refusal uses nothing up. Trunks without room are
+   * passed over.
    * @returns ids of the trunks with room, in the given order; the leg's place is the first one's.
-   * @throws ApiError `cps_limit_reached`, `concurrent_call_limit_reached`; `service_unavailable` while Redis is away or has
+   * @throws ApiError `cps_limit_reached`, `concurrent_call_limit_reached`; `service_unavailable` while Redis
+   *   is away or has
    * lost its memory and not yet heard of all places again. All carry Retry-After.
    */
   async take(place: Place): Promise<string[]> {
@@ -150,21 +178,37 @@ export class Limits {
       }
       if (taken.result !== 'granted') throw refusal(taken.result, taken.scope, place);
       const [trunkId] = taken.trunks;
-      this.#held.set(member, { callId, leg, customerId: customer.id, applicationId: application.id, ...(trunkId !== undefined && { trunkId }), epoch: taken.epoch });
+      this.#held.set(member, {
+        callId,
+        leg,
+        customerId: customer.id,
+        applicationId: application.id,
+        ...(trunkId !== undefined && { trunkId }),
+        epoch: taken.epoch,
+      });
       if (state.released) this.release(callId, leg, { unplaced: true });
       return taken.trunks;
     } catch (error) {
       if (error instanceof ApiError) throw error;
       this.#lost(error);
       // It may have been granted without our hearing of it.
-      this.#send(this.#scripts.release(member, scopes.map(({ id }) => id), true));
+      this.#send(
+        this.#scripts.release(
+          member,
+          scopes.map(({ id }) => id),
+          true,
+        ),
+      );
       throw unavailable();
     } finally {
       if (this.#taking.get(member) === state) this.#taking.delete(member);
     }
   }
 
-  /** Kamailio went to another trunk of the list. Its limits are not looked at: it has happened, and Kamailio has its own. */
+  /**
+   * Kamailio went to another trunk of the list. Its limits are not looked at: it has happened, and Kamailio
+   * has its own.
+   */
   moved(callId: string, leg: number, trunkId: string): void {
     const held = this.#held.get(memberOf(callId, leg));
     if (!held || held.trunkId === trunkId) return;
@@ -175,7 +219,8 @@ export class Limits {
 
   /**
    * Gives a leg's place back; again, or of a leg that has none, it does nothing.
-   * @param unplaced no request has gone out for it: what it took of the calls of this second is given back too
+   * @param unplaced no request has gone out for it: what it took of the calls of this second is given back
+   *   too
    */
   release(callId: string, leg: number, { unplaced = false } = {}): void {
     const member = memberOf(callId, leg);
@@ -196,9 +241,16 @@ export class Limits {
     for (const [member, state] of this.#taking) if (member.startsWith(`${callId}:`)) state.released = true;
   }
 
-  /** One exchange with Redis: says that this process is alive, and announces or renews its places where that is due. Never throws. */
+  /**
+   * One exchange with Redis: says that this process is alive, and announces or renews its places where that
+   * is due. Never throws.
+   */
   beat(): Promise<void> {
-    this.#beating ??= this.#beat().catch((error: unknown) => this.#lost(error)).finally(() => { this.#beating = undefined; });
+    this.#beating ??= this.#beat()
+      .catch((error: unknown) => this.#lost(error))
+      .finally(() => {
+        this.#beating = undefined;
+      });
     return this.#beating;
   }
 
@@ -206,7 +258,8 @@ export class Limits {
 
   async #beat(): Promise<void> {
     if (this.#recover) await this.#takeOver(this.#recover.live);
-    // Twice where Redis has lost its memory: once to learn of it, and once to say that all places have been announced.
+    // Twice where Redis has lost its memory: once to learn of it, and once to say that all places have been
+    // announced.
     for (let round = 0; round < 2; round++) {
       const seen = await this.#within(this.#scripts.beat(this.#announced, this.#known));
       this.#open = seen.opensInMs === 0;
@@ -229,7 +282,9 @@ export class Limits {
     const places = [...this.#held.values()].filter((held) => due || held.epoch !== epoch);
     for (let n = 0; n < places.length; n += RENEWED_AT_ONCE) {
       // What was released meanwhile must not come back.
-      const some = places.slice(n, n + RENEWED_AT_ONCE).filter((held) => this.#held.get(memberOf(held.callId, held.leg)) === held);
+      const some = places
+        .slice(n, n + RENEWED_AT_ONCE)
+        .filter((held) => this.#held.get(memberOf(held.callId, held.leg)) === held);
       await this.#within(this.#scripts.renew(some));
       for (const held of some) held.epoch = epoch;
     }
@@ -238,7 +293,8 @@ export class Limits {
 
   async #takeOver(live: readonly HeldPlace[]): Promise<void> {
     const left = await this.#within(this.#scripts.places());
-    for (const place of live) left.set(memberOf(place.callId, place.leg), left.get(memberOf(place.callId, place.leg)) ?? place);
+    for (const place of live)
+      left.set(memberOf(place.callId, place.leg), left.get(memberOf(place.callId, place.leg)) ?? place);
     for (const [member, place] of left) if (!this.#held.has(member)) this.#orphans.set(member, place);
     this.#recover = undefined;
   }
@@ -270,12 +326,17 @@ export class Limits {
   }
 
   #lost(error: unknown): void {
-    if (!this.#away && !this.#stopped) this.#logger.warn({ err: error }, 'limits cannot be checked: no calls go out');
+    if (!this.#away && !this.#stopped)
+      this.#logger.warn({ err: error }, 'limits cannot be checked: no calls go out');
     this.#away = true;
   }
 
   /** @throws TookTooLong when Redis does not answer in time; a connection may hang without breaking. */
   #within<T>(command: Promise<T>): Promise<T> {
-    return within(this.#times.patienceMs, command, `redis did not answer within ${this.#times.patienceMs} ms`);
+    return within(
+      this.#times.patienceMs,
+      command,
+      `redis did not answer within ${this.#times.patienceMs} ms`,
+    );
   }
 }

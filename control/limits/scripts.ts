@@ -10,7 +10,10 @@ const PROCESSES = `${PREFIX}processes`;
 const heldKey = (id: string): string => `${PREFIX}held:${id}`;
 const secondKey = (id: string): string => `${PREFIX}second:${id}`;
 
-/** A place that a leg of a call holds: one of its customer's, one of its application's, and one of a trunk's unless it goes to a SIP URI. */
+/**
+ * A place that a leg of a call holds: one of its customer's, one of its application's, and one of a trunk's
+ * unless it goes to a SIP URI.
+ */
 export interface HeldPlace {
   callId: string;
   leg: number;
@@ -56,8 +59,13 @@ export interface ScriptOptions {
 }
 
 export const memberOf = (callId: string, leg: number): string => `${callId}:${leg}`;
-const recordOf = (place: HeldPlace): string => `${place.customerId} ${place.applicationId} ${place.trunkId ?? ''}`;
-export const idsOf = (place: HeldPlace): string[] => [place.customerId, place.applicationId, ...(place.trunkId === undefined ? [] : [place.trunkId])];
+const recordOf = (place: HeldPlace): string =>
+  `${place.customerId} ${place.applicationId} ${place.trunkId ?? ''}`;
+export const idsOf = (place: HeldPlace): string[] => [
+  place.customerId,
+  place.applicationId,
+  ...(place.trunkId === undefined ? [] : [place.trunkId]),
+];
 
 type Commands = Readonly<Record<string, (...args: (string | number)[]) => Promise<string[]>>>;
 
@@ -75,22 +83,39 @@ export class LimitScripts {
     this.#commands = options.redis as unknown as Commands;
     this.#placesKey = `${PREFIX}places:${options.instance}`;
     const prelude = source('epoch');
-    for (const name of ['beat', 'take', 'renew', 'move', 'release']) this.#redis.defineCommand(commandOf(name), { lua: `${prelude}\n${source(name)}` });
+    for (const name of ['beat', 'take', 'renew', 'move', 'release'])
+      this.#redis.defineCommand(commandOf(name), { lua: `${prelude}\n${source(name)}` });
   }
 
-  /** @param announced the epoch in which this process has announced its places. @param known the instances it knew before this epoch. */
+  /**
+   * @param announced the epoch in which this process has announced its places.
+   * @param known the instances it knew before this epoch.
+   */
   async beat(announced: string, known: readonly string[]): Promise<Beat> {
     const { lifeMs, settleMs, instance } = this.#o;
-    const reply = await this.#run('beat', [...EPOCH_KEYS, PROCESSES, this.#placesKey], [this.#now(), lifeMs, settleMs, instance, announced, ...known]);
+    const reply = await this.#run(
+      'beat',
+      [...EPOCH_KEYS, PROCESSES, this.#placesKey],
+      [this.#now(), lifeMs, settleMs, instance, announced, ...known],
+    );
     const [epoch = '', opensInMs, records, nowMs, ...instances] = reply;
     return { epoch, opensInMs: Number(opensInMs), records: Number(records), nowMs: Number(nowMs), instances };
   }
 
   async take(member: string, announced: string, scopes: readonly Limited[]): Promise<Taken> {
     const { lifeMs, settleMs } = this.#o;
-    const [result, ...rest] = await this.#run('take', [...EPOCH_KEYS, this.#placesKey, ...scopes.flatMap(({ id }) => [heldKey(id), secondKey(id)])], [
-      this.#now(), lifeMs, settleMs, announced, member, ...scopes.flatMap(({ id, concurrent, cps }) => [id, concurrent ?? '', cps ?? '']),
-    ]);
+    const [result, ...rest] = await this.#run(
+      'take',
+      [...EPOCH_KEYS, this.#placesKey, ...scopes.flatMap(({ id }) => [heldKey(id), secondKey(id)])],
+      [
+        this.#now(),
+        lifeMs,
+        settleMs,
+        announced,
+        member,
+        ...scopes.flatMap(({ id, concurrent, cps }) => [id, concurrent ?? '', cps ?? '']),
+      ],
+    );
     if (result === 'granted') return { result, epoch: rest[0] ?? '', trunks: rest.slice(1) };
     if (result === 'cps' || result === 'concurrent') return { result, scope: rest[0] as Scope };
     return { result: 'closed', waitMs: Number(rest[0]) };
@@ -104,21 +129,42 @@ export class LimitScripts {
 
   /** Of a hundred or so at a time: a script holds everybody else up for as long as it runs. */
   async renew(places: readonly HeldPlace[]): Promise<void> {
-    await this.#run('renew', [this.#placesKey, ...places.flatMap((place) => idsOf(place).map(heldKey))], [
-      this.#now(), this.#o.lifeMs, ...places.flatMap((place) => [memberOf(place.callId, place.leg), recordOf(place), idsOf(place).length]),
-    ]);
+    await this.#run(
+      'renew',
+      [this.#placesKey, ...places.flatMap((place) => idsOf(place).map(heldKey))],
+      [
+        this.#now(),
+        this.#o.lifeMs,
+        ...places.flatMap((place) => [
+          memberOf(place.callId, place.leg),
+          recordOf(place),
+          idsOf(place).length,
+        ]),
+      ],
+    );
   }
 
   /** @param place where it is now. @param from the trunk it was on. */
   async move(place: HeldPlace & { trunkId: string }, from: string | undefined): Promise<void> {
-    await this.#run('move', [this.#placesKey, heldKey(place.trunkId), secondKey(place.trunkId), ...(from === undefined ? [] : [heldKey(from)])], [
-      this.#now(), this.#o.lifeMs, memberOf(place.callId, place.leg), recordOf(place),
-    ]);
+    await this.#run(
+      'move',
+      [
+        this.#placesKey,
+        heldKey(place.trunkId),
+        secondKey(place.trunkId),
+        ...(from === undefined ? [] : [heldKey(from)]),
+      ],
+      [this.#now(), this.#o.lifeMs, memberOf(place.callId, place.leg), recordOf(place)],
+    );
   }
 
   /** @param unplaced its calls of this second are given back too: nothing was sent to anybody. */
   async release(member: string, ids: readonly string[], unplaced = false): Promise<void> {
-    await this.#run('release', [this.#placesKey, ...ids.map(heldKey), ...(unplaced ? ids.map(secondKey) : [])], [member]);
+    await this.#run(
+      'release',
+      [this.#placesKey, ...ids.map(heldKey), ...(unplaced ? ids.map(secondKey) : [])],
+      [member],
+    );
   }
 
   /** What Redis has written down for this instance, by leg. */
@@ -127,7 +173,14 @@ export class LimitScripts {
     for (const [member, record] of Object.entries(await this.#redis.hgetall(this.#placesKey))) {
       const [, callId, leg] = /^(.+):(\d+)$/.exec(member) ?? [];
       const [customerId, applicationId, trunkId] = record.split(' ');
-      if (callId && customerId && applicationId) found.set(member, { callId, leg: Number(leg), customerId, applicationId, ...(trunkId && { trunkId }) });
+      if (callId && customerId && applicationId)
+        found.set(member, {
+          callId,
+          leg: Number(leg),
+          customerId,
+          applicationId,
+          ...(trunkId && { trunkId }),
+        });
     }
     return found;
   }

@@ -31,20 +31,40 @@ interface Known {
 
 const MAX_KNOWN = 1000;
 
-/** Customers' recordings for the `play` action: fetched, checked, and made into files that the media nodes can play. */
+/**
+ * Customers' recordings for the `play` action: fetched, checked, and made into files that the media nodes can
+ * play.
+ */
 export class AudioFiles {
-  readonly #options: Required<Pick<AudioFilesOptions, 'fetch' | 'maxFileBytes' | 'timeoutMs' | 'freshMs' | 'now'>>;
+  readonly #options: Required<
+    Pick<AudioFilesOptions, 'fetch' | 'maxFileBytes' | 'timeoutMs' | 'freshMs' | 'now'>
+  >;
   readonly #cache: FileCache;
   /** The most recently used last. */
   readonly #known = new Map<string, Known>();
   readonly #fetching = new Map<string, Promise<string>>();
 
   constructor({ folder, maxBytes = 256 * 1024 * 1024, keepMs, logger, ...options }: AudioFilesOptions) {
-    this.#options = { maxFileBytes: 10 * 1024 * 1024, timeoutMs: 10_000, freshMs: 60_000, now: Date.now, ...options };
-    this.#cache = new FileCache({ folder: join(folder, 'audio'), maxBytes, logger, now: this.#options.now, ...(keepMs !== undefined && { keepMs }) });
+    this.#options = {
+      maxFileBytes: 10 * 1024 * 1024,
+      timeoutMs: 10_000,
+      freshMs: 60_000,
+      now: Date.now,
+      ...options,
+    };
+    this.#cache = new FileCache({
+      folder: join(folder, 'audio'),
+      maxBytes,
+      logger,
+      now: this.#options.now,
+      ...(keepMs !== undefined && { keepMs }),
+    });
   }
 
-  /** Resolves with the absolute path of a WAV file, 8 kHz mono 16 bit. @throws MediaError that says what is wrong with the URL or its file. */
+  /**
+   * Resolves with the absolute path of a WAV file, 8 kHz mono 16 bit.
+   * @throws MediaError that says what is wrong with the URL or its file.
+   */
   file(url: string): Promise<string> {
     let fetching = this.#fetching.get(url);
     if (!fetching) {
@@ -68,8 +88,14 @@ export class AudioFiles {
     if (reply.unreadable) throw new MediaError(`${url} cannot be played: ${reply.unreadable.message}`);
     // Named after what is in it: a file that is being played is never replaced by another one.
     const name = `${createHash('sha256').update(reply.body).digest('hex')}.wav`;
-    const made = (await this.#cache.find(name)) ?? (await this.#cache.put(name, await this.#convert(url, reply)));
-    this.#remember(url, { name, checkedAt: now(), etag: sendable(reply.headers.etag), lastModified: sendable(reply.headers['last-modified']) });
+    const made =
+      (await this.#cache.find(name)) ?? (await this.#cache.put(name, await this.#convert(url, reply)));
+    this.#remember(url, {
+      name,
+      checkedAt: now(),
+      etag: sendable(reply.headers.etag),
+      lastModified: sendable(reply.headers['last-modified']),
+    });
     return made;
   }
 
@@ -105,10 +131,15 @@ export class AudioFiles {
 }
 
 /** What a lenient server has said in a header may be nothing that can be sent back to it. */
-const sendable = (value: string | undefined): string | undefined => (value !== undefined && /^[\x20-\x7e]*$/.test(value) ? value : undefined);
+const sendable = (value: string | undefined): string | undefined =>
+  value !== undefined && /^[\x20-\x7e]*$/.test(value) ? value : undefined;
 
 /** An ID3 tag or the sync word of an MPEG audio frame; or what says it is one, and is no WAV file either. */
 function isMp3(body: Buffer, type = ''): boolean {
   const begin = body.toString('latin1', 0, 3);
-  return begin === 'ID3' || /^\xff[\xe2-\xe7\xf2-\xff]/.test(begin) || (begin !== 'RIF' && /^audio\/(mpeg|mp3)\b/i.test(type));
+  return (
+    begin === 'ID3' ||
+    /^\xff[\xe2-\xe7\xf2-\xff]/.test(begin) ||
+    (begin !== 'RIF' && /^audio\/(mpeg|mp3)\b/i.test(type))
+  );
 }

@@ -37,31 +37,43 @@ export class Bridge {
 
   async run(request: LegRequest): Promise<LegResult> {
     this.#application.check();
-    return this.dial(dialString({ ...request, uuid: randomUUID(), of: this.#commands.uuid, kamailio: this.#node.kamailio }), request);
+    return this.dial(
+      dialString({ ...request, uuid: randomUUID(), of: this.#commands.uuid, kamailio: this.#node.kamailio }),
+      request,
+    );
   }
 
   /** Runs a leg by its dial string. */
-  async dial(argument: string, { onRinging, onAnswered, onTrunk }: Pick<LegRequest, 'onRinging' | 'onAnswered' | 'onTrunk'> = {}): Promise<LegResult> {
+  async dial(
+    argument: string,
+    { onRinging, onAnswered, onTrunk }: Pick<LegRequest, 'onRinging' | 'onAnswered' | 'onTrunk'> = {},
+  ): Promise<LegResult> {
     this.#application.check();
     const leg = legOf(argument) ?? '';
     let rang = false;
     let trunk: string | undefined;
     let answered: number | undefined;
-    const result = await this.#follow(leg, (news, headers) => {
-      const via = trunkOf(headers);
-      if (via !== undefined && via !== trunk) onTrunk?.((trunk = via));
-      if (news === 'ended') answered = answeredTo(headers);
-      else if (news === 'ringing' && !rang && !this.#connected) {
-        rang = true;
-        onRinging?.();
-      } else if (news === 'answered' && !this.#connected) {
-        this.#connected = true;
-        onAnswered?.(leg, farEndIn(headers));
-      }
-    }, () => {
-      // A leg that sends no final code leaves the one of the leg before it behind.
-      return this.#application.run(argument, (connection) => connection.api(`uuid_setvar ${this.#commands.uuid} ${CAUSE_OF_LAST}`));
-    });
+    const result = await this.#follow(
+      leg,
+      (news, headers) => {
+        const via = trunkOf(headers);
+        if (via !== undefined && via !== trunk) onTrunk?.((trunk = via));
+        if (news === 'ended') answered = answeredTo(headers);
+        else if (news === 'ringing' && !rang && !this.#connected) {
+          rang = true;
+          onRinging?.();
+        } else if (news === 'answered' && !this.#connected) {
+          this.#connected = true;
+          onAnswered?.(leg, farEndIn(headers));
+        }
+      },
+      () => {
+        // A leg that sends no final code leaves the one of the leg before it behind.
+        return this.#application.run(argument, (connection) =>
+          connection.api(`uuid_setvar ${this.#commands.uuid} ${CAUSE_OF_LAST}`),
+        );
+      },
+    );
     return result.sipCode !== undefined && answered !== undefined ? { ...result, sipCode: answered } : result;
   }
 
@@ -73,12 +85,20 @@ export class Bridge {
     const answered = deferred<boolean>();
     const connected = isAnswered(leg);
     if (connected) answered.resolve(true);
-    const finished = this.#follow(legOf(argument) ?? '', (news) => {
-      if (news !== 'answered') return;
-      this.#connected = true;
-      answered.resolve(true);
-    }, () => this.#application.adopt(argument), connected);
-    finished.then(({ reached }) => answered.resolve(reached), () => answered.resolve(false));
+    const finished = this.#follow(
+      legOf(argument) ?? '',
+      (news) => {
+        if (news !== 'answered') return;
+        this.#connected = true;
+        answered.resolve(true);
+      },
+      () => this.#application.adopt(argument),
+      connected,
+    );
+    finished.then(
+      ({ reached }) => answered.resolve(reached),
+      () => answered.resolve(false),
+    );
     const trunkId = trunkOf(leg);
     return { connected, answered: answered.promise, finished, ...(trunkId !== undefined && { trunkId }) };
   }
@@ -111,7 +131,12 @@ export class Bridge {
     this.#application.abandon();
   }
 
-  async #follow(leg: string, onNews: LegListener, application: () => Promise<ChannelHeaders | undefined>, connected = false): Promise<LegResult> {
+  async #follow(
+    leg: string,
+    onNews: LegListener,
+    application: () => Promise<ChannelHeaders | undefined>,
+    connected = false,
+  ): Promise<LegResult> {
     this.#interrupted = false;
     this.#connected = connected;
     this.#leg = leg;
@@ -146,7 +171,16 @@ export class Bridge {
 export function legResult(channel: ChannelHeaders, interrupted: boolean): LegResult {
   const disposition = channel.variable_originate_disposition ?? 'UNKNOWN';
   // A caller who leaves ends the channel, so with the channel there it was the callee, or us.
-  if (disposition === 'SUCCESS') return { reached: true, cause: channel.variable_last_bridge_hangup_cause ?? 'NORMAL_CLEARING', endedBy: interrupted ? 'platform' : 'callee' };
+  if (disposition === 'SUCCESS')
+    return {
+      reached: true,
+      cause: channel.variable_last_bridge_hangup_cause ?? 'NORMAL_CLEARING',
+      endedBy: interrupted ? 'platform' : 'callee',
+    };
   const code = Number(/^sip:([3-6]\d\d)$/.exec(channel[`variable_${CAUSE_OF_LAST}`] ?? '')?.[1]);
-  return { reached: false, cause: disposition, ...(code > 0 && !OWN_CAUSES.has(disposition) && { sipCode: code }) };
+  return {
+    reached: false,
+    cause: disposition,
+    ...(code > 0 && !OWN_CAUSES.has(disposition) && { sipCode: code }),
+  };
 }

@@ -14,7 +14,10 @@ export interface ChannelNode {
   readonly name: string;
   /** Where the node sends second legs: `host:port` of a Kamailio. */
   readonly kamailio: string;
-  /** Resolves with the connection, once there is one and the node's channels are known. @throws when the node is given up. */
+  /**
+   * Resolves with the connection, once there is one and the node's channels are known.
+   * @throws when the node is given up.
+   */
   ready(): Promise<EslConnection>;
   /** Calls the listener with the news of a second leg, by its uuid; returns the way to stop that. */
   followLeg(uuid: string, listener: LegListener): () => void;
@@ -27,7 +30,10 @@ export interface Peer {
   /** It has been out of reach for so long that nothing on it counts any more. */
   readonly givenUp: boolean;
   ready(): Promise<EslConnection>;
-  /** Calls the listener whenever the node has come back from being out of reach, or is given up; returns the way to stop that. */
+  /**
+   * Calls the listener whenever the node has come back from being out of reach, or is given up; returns the
+   * way to stop that.
+   */
   watch(listener: () => void): () => void;
 }
 
@@ -36,7 +42,10 @@ export const CARRIED_OUT_MS = 5000;
 /** How long the end of a channel may follow the refusal of a command on it, in ms. */
 const END_FOLLOWS_MS = 500;
 
-/** Sends commands to one channel for as long as it is there, and says in the media interface's words why one failed. */
+/**
+ * Sends commands to one channel for as long as it is there, and says in the media interface's words why one
+ * failed.
+ */
 export class ChannelCommands {
   readonly uuid: string;
   readonly ended: Promise<ChannelEnd>;
@@ -83,7 +92,10 @@ export class ChannelCommands {
     }
   }
 
-  /** Puts an application into the channel's queue; `id` comes back as Application-UUID in its CHANNEL_EXECUTE_COMPLETE. */
+  /**
+   * Puts an application into the channel's queue; `id` comes back as Application-UUID in its
+   * CHANNEL_EXECUTE_COMPLETE.
+   */
   execute(connection: EslConnection, application: string, argument: string, id: string): Promise<void> {
     return connection.sendmsg(this.uuid, {
       'call-command': 'execute',
@@ -97,7 +109,8 @@ export class ChannelCommands {
   /** A node refuses commands on a channel that has just ended before it tells us of the end. */
   async #explain(error: unknown): Promise<Error> {
     if (!this.#gone && error instanceof EslError && error.kind === 'refused') {
-      if (/No such channel|invalid session|Cannot locate session/i.test(error.message)) return new ChannelGone(this.uuid);
+      if (/No such channel|invalid session|Cannot locate session/i.test(error.message))
+        return new ChannelGone(this.uuid);
       await within(END_FOLLOWS_MS, this.ended, '').catch(() => undefined);
     }
     return this.#gone ? new ChannelGone(this.uuid) : asMediaError(error);
@@ -108,8 +121,12 @@ export class ChannelCommands {
 export const isLost = (error: unknown): boolean => error instanceof EslError && error.kind === 'lost';
 
 export const asMediaError = (error: unknown): Error =>
-  error instanceof MediaError || error instanceof ChannelGone ? error : new MediaError(error instanceof Error ? error.message : String(error));
+  error instanceof MediaError || error instanceof ChannelGone
+    ? error
+    : new MediaError(error instanceof Error ? error.message : String(error));
 
 /** @throws MediaError saying `otherwise` when it takes longer than `ms`. */
 export const within = <T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> =>
-  inTime(ms, promise, otherwise).catch((error: unknown) => Promise.reject(error instanceof TookTooLong ? new MediaError(otherwise) : error));
+  inTime(ms, promise, otherwise).catch((error: unknown) =>
+    Promise.reject(error instanceof TookTooLong ? new MediaError(otherwise) : error),
+  );

@@ -4,7 +4,8 @@ import { EslError } from './esl/errors.ts';
 import { MediaError, type MuteDirection } from './media.ts';
 
 /**
- * `RECORD_PRE_BUFFER_FRAMES`: FreeSWITCH holds back so many frames of 20 ms to align both directions, at the begin and
+ * `RECORD_PRE_BUFFER_FRAMES`: FreeSWITCH holds back so many frames of 20 ms to align both directions, at the
+ * begin and
  * after a bridge or a conference, and drops them when it is stopped meanwhile. Its own 25 are half a second.
  */
 const HELD_BACK_FRAMES = 5;
@@ -12,7 +13,8 @@ const HELD_BACK_FRAMES = 5;
 const TRIES = 3;
 
 /**
- * What is laid over the sound of a channel, whatever runs on it: mute, hold, recordings. The node keeps all of it as
+ * What is laid over the sound of a channel, whatever runs on it: mute, hold, recordings. The node keeps all
+ * of it as
  * the channel's state, and every command names a state instead of a change, so that each may be given twice.
  */
 export class ChannelSound {
@@ -22,10 +24,16 @@ export class ChannelSound {
     this.#commands = commands;
   }
 
-  /** FreeSWITCH's directions are the node's: it reads what the caller says, and writes what the caller hears. */
+  /**
+   * FreeSWITCH's directions are the node's: it reads what the caller says, and writes what the caller hears.
+   */
   async mute(direction: MuteDirection, muted: boolean): Promise<void> {
-    for (const side of direction === 'both' ? ['write', 'read'] as const : [direction]) {
-      await this.#insist((connection) => connection.api(`uuid_audio ${this.#commands.uuid} start ${side === 'write' ? 'read' : 'write'} mute ${muted ? 1 : 0}`));
+    for (const side of direction === 'both' ? (['write', 'read'] as const) : [direction]) {
+      await this.#insist((connection) =>
+        connection.api(
+          `uuid_audio ${this.#commands.uuid} start ${side === 'write' ? 'read' : 'write'} mute ${muted ? 1 : 0}`,
+        ),
+      );
     }
   }
 
@@ -34,7 +42,8 @@ export class ChannelSound {
     await this.#insist(async (connection) => {
       const { uuid } = this.#commands;
       const music = (await connection.api(`uuid_getvar ${uuid} hold_music`)).trim();
-      if (!/^\S+$/.test(music) || music === '_undef_') throw new MediaError('the node has no hold_music that can be played');
+      if (!/^\S+$/.test(music) || music === '_undef_')
+        throw new MediaError('the node has no hold_music that can be played');
       try {
         await connection.api(`uuid_displace ${uuid} ${held ? `start ${music} 0 l` : `stop ${music}`}`);
       } catch (error) {
@@ -58,14 +67,18 @@ export class ChannelSound {
 
   /** The node replies when the file is complete. */
   async stopRecording(file: string): Promise<void> {
-    await this.#insist((connection) => connection.api(`uuid_record ${this.#commands.uuid} stop ${file}`).catch((error: unknown) => {
-      if (!isRefused(error) || !/Cannot stop/i.test(String(error))) throw error;
-      return '';
-    }));
+    await this.#insist((connection) =>
+      connection.api(`uuid_record ${this.#commands.uuid} stop ${file}`).catch((error: unknown) => {
+        if (!isRefused(error) || !/Cannot stop/i.test(String(error))) throw error;
+        return '';
+      }),
+    );
   }
 
   async #isHeld(connection: EslConnection): Promise<boolean> {
-    return (await connection.api(`uuid_buglist ${this.#commands.uuid}`)).includes('<function>displace</function>');
+    return (await connection.api(`uuid_buglist ${this.#commands.uuid}`)).includes(
+      '<function>displace</function>',
+    );
   }
 
   async #insist(command: (connection: EslConnection) => Promise<unknown>): Promise<void> {

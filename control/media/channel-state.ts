@@ -1,7 +1,9 @@
 import { farEndOf, type FarEnd } from '../lib/far-end.ts';
 import { PEER_SILENT, type ChannelEnd } from './media.ts';
 
-/** The headers of an event about a channel, or of `uuid_dump UUID json`: FreeSWITCH writes both the same way. */
+/**
+ * The headers of an event about a channel, or of `uuid_dump UUID json`: FreeSWITCH writes both the same way.
+ */
 export type ChannelHeaders = Readonly<Record<string, string>>;
 
 const HEADER = 'variable_sip_h_X-MV-';
@@ -23,9 +25,16 @@ export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: st
   toTag: channel.variable_sip_to_tag ?? '',
 });
 
-/** How the far end of a channel is reached, as Kamailio has told the node; of a call of ours once it is answered. */
+/**
+ * How the far end of a channel is reached, as Kamailio has told the node; of a call of ours once it is
+ * answered.
+ */
 export const farEndIn = (channel: ChannelHeaders): FarEnd | undefined =>
-  farEndOf(channel[isOutbound(channel) ? 'variable_sip_rh_X-MV-Far-End' : 'variable_sip_h_X-MV-Far-End'], dialogOf(channel), isOutbound(channel));
+  farEndOf(
+    channel[isOutbound(channel) ? 'variable_sip_rh_X-MV-Far-End' : 'variable_sip_h_X-MV-Far-End'],
+    dialogOf(channel),
+    isOutbound(channel),
+  );
 
 export const isAnswered = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'answered';
 
@@ -34,9 +43,13 @@ export const isOutbound = (channel: ChannelHeaders): boolean => channel['Call-Di
 
 /** The far end has rung, or sent early media. */
 export const rangBefore = (channel: ChannelHeaders): boolean =>
-  Number(channel['Caller-Channel-Progress-Time'] ?? 0) > 0 || Number(channel['Caller-Channel-Progress-Media-Time'] ?? 0) > 0;
+  Number(channel['Caller-Channel-Progress-Time'] ?? 0) > 0 ||
+  Number(channel['Caller-Channel-Progress-Media-Time'] ?? 0) > 0;
 
-/** The trunk that Kamailio has named in its replies to a call of ours: in the final one, or else in the last provisional one. */
+/**
+ * The trunk that Kamailio has named in its replies to a call of ours: in the final one, or else in the last
+ * provisional one.
+ */
 export const trunkOf = (channel: ChannelHeaders): string | undefined =>
   (channel['variable_sip_rh_X-MV-Trunk'] ?? channel['variable_sip_ph_X-MV-Trunk'])?.trim() || undefined;
 
@@ -46,15 +59,21 @@ export function answeredAt(channel: ChannelHeaders): Date | undefined {
   return micros > 0 ? new Date(micros / 1000) : undefined;
 }
 
-/** An event that was made while the channel was already being torn down: what it says of an application is no verdict on it. */
-export const isHangingUp = (channel: ChannelHeaders): boolean => channel['Answer-State'] === 'hangup' || channel['Channel-State'] === 'CS_HANGUP';
+/**
+ * An event that was made while the channel was already being torn down: what it says of an application is no
+ * verdict on it.
+ */
+export const isHangingUp = (channel: ChannelHeaders): boolean =>
+  channel['Answer-State'] === 'hangup' || channel['Channel-State'] === 'CS_HANGUP';
 
 /**
- * What is being played at this moment. `current_application`, and `application` in `show channels` as well, keep the
+ * What is being played at this moment. `current_application`, and `application` in `show channels` as well,
+ * keep the
  * last application after its end; but its response is cleared when one starts and set when a playback ends.
  */
 export function playingNow(channel: ChannelHeaders): string | undefined {
-  if (channel.variable_current_application !== 'playback' || channel.variable_current_application_response) return undefined;
+  if (channel.variable_current_application !== 'playback' || channel.variable_current_application_response)
+    return undefined;
   return channel.variable_current_application_data;
 }
 
@@ -76,39 +95,62 @@ const NODE_CAUSES = new Set(['SYSTEM_SHUTDOWN', 'CRASH', 'NORMAL_CIRCUIT_CONGEST
  * How a channel ended, from its CHANNEL_HANGUP_COMPLETE.
  * @param refusedWith the SIP code we have refused it with, where we have.
  */
-export function endOf(channel: ChannelHeaders, answered: boolean, ours: boolean, refusedWith?: number): ChannelEnd {
+export function endOf(
+  channel: ChannelHeaders,
+  answered: boolean,
+  ours: boolean,
+  refusedWith?: number,
+): ChannelEnd {
   const disposition = channel.variable_sip_hangup_disposition;
   const told = channel['Hangup-Cause'] ?? channel.variable_hangup_cause ?? 'UNKNOWN';
   const cause = answered && !ours && !disposition && SILENCE_CAUSES.has(told) ? PEER_SILENT : told;
-  const byCaller = disposition ? disposition.startsWith('recv_') : !ours && !isOutbound(channel) && cause === 'ORIGINATOR_CANCEL';
+  const byCaller = disposition
+    ? disposition.startsWith('recv_')
+    : !ours && !isOutbound(channel) && cause === 'ORIGINATOR_CANCEL';
   const by = byCaller ? 'caller' : NODE_CAUSES.has(cause) && !ours ? 'node' : 'platform';
   const micros = Number(channel['Caller-Channel-Hangup-Time']);
   const at = micros > 0 ? new Date(micros / 1000) : new Date();
   if (answered && cancelWasFaster(channel)) return { by, cause, sipCode: 487, at, answerTakenBack: true };
-  const sipCode = answered ? 200 : isOutbound(channel) ? codeOfCallee(channel) : codeToCaller(channel, { cause, byCaller, refusedWith });
+  const sipCode = answered
+    ? 200
+    : isOutbound(channel)
+      ? codeOfCallee(channel)
+      : codeToCaller(channel, { cause, byCaller, refusedWith });
   return { by, cause, sipCode, at };
 }
 
 /**
- * What FreeSWITCH's SIP stack reports when it ends an answered call by itself: a session that was not refreshed, or a 200
+ * What FreeSWITCH's SIP stack reports when it ends an answered call by itself: a session that was not
+ * refreshed, or a 200
  * without its ACK. Every other end of an answered call has a `sip_hangup_disposition`.
  */
 const SILENCE_CAUSES = new Set(['NORMAL_CLEARING', 'NORMAL_UNSPECIFIED']);
 
 /**
- * A CANCEL that crossed the answer: FreeSWITCH takes the channel for answered, while its SIP stack has said 487 already and
+ * A CANCEL that crossed the answer: FreeSWITCH takes the channel for answered, while its SIP stack has said
+ * 487 already and
  * can say 200 no more.
  */
 export const cancelWasFaster = (channel: ChannelHeaders): boolean =>
   !isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_cancel';
 
-/** Whether the far end of a call of ours has said goodbye so quickly that the node never came to tell of its answer. */
-export const answeredAndGone = (channel: ChannelHeaders): boolean => isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_bye';
+/**
+ * Whether the far end of a call of ours has said goodbye so quickly that the node never came to tell of its
+ * answer.
+ */
+export const answeredAndGone = (channel: ChannelHeaders): boolean =>
+  isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_bye';
 
 const statusOf = (channel: ChannelHeaders): number =>
-  Number(channel.variable_sip_term_status ?? /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1]);
+  Number(
+    channel.variable_sip_term_status ??
+      /^sip:(\d{3})$/.exec(channel.variable_proto_specific_hangup_cause ?? '')?.[1],
+  );
 
-/** What the far end of a call of ours answered, where Kamailio had to make another code of it: a redirection, a challenge. */
+/**
+ * What the far end of a call of ours answered, where Kamailio had to make another code of it: a redirection,
+ * a challenge.
+ */
 export const answeredTo = (channel: ChannelHeaders): number | undefined => {
   const code = Number(channel['variable_sip_rh_X-MV-Answered']);
   return code >= 300 && code < 700 ? code : undefined;
@@ -119,7 +161,10 @@ function codeOfCallee(channel: ChannelHeaders): number | undefined {
   return answeredTo(channel) ?? statusOf(channel);
 }
 
-function codeToCaller(channel: ChannelHeaders, end: { cause: string; byCaller: boolean; refusedWith?: number | undefined }): number | undefined {
+function codeToCaller(
+  channel: ChannelHeaders,
+  end: { cause: string; byCaller: boolean; refusedWith?: number | undefined },
+): number | undefined {
   if (end.byCaller) return 487;
   const told = statusOf(channel);
   return end.refusedWith ?? (told >= 300 ? told : REFUSED_WITH[end.cause]);

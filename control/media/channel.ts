@@ -2,21 +2,51 @@ import type { FarEnd } from '../lib/far-end.ts';
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../lib/deferred.ts';
 import { Bridge } from './bridge.ts';
-import { asMediaError, CARRIED_OUT_MS, ChannelCommands, isLost, within, type ChannelNode } from './channel-commands.ts';
+import {
+  asMediaError,
+  CARRIED_OUT_MS,
+  ChannelCommands,
+  isLost,
+  within,
+  type ChannelNode,
+} from './channel-commands.ts';
 import { ChannelSound } from './channel-sound.ts';
-import { answeredAndGone, answeredAt, dialogOf, endOf, farEndIn, isAnswered, trunkOf, type ChannelHeaders } from './channel-state.ts';
+import {
+  answeredAndGone,
+  answeredAt,
+  dialogOf,
+  endOf,
+  farEndIn,
+  isAnswered,
+  trunkOf,
+  type ChannelHeaders,
+} from './channel-state.ts';
 import { Conference } from './conference.ts';
 import type { Progress } from './dialing.ts';
 import type { Doing } from './doing.ts';
 import type { EslConnection } from './esl/connection.ts';
 import {
-  MediaError, NODE_LOST, type Adopted, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection,
+  MediaError,
+  NODE_LOST,
+  type Adopted,
+  type Channel,
+  type ChannelEnd,
+  type ConferenceEnd,
+  type ConferenceOptions,
+  type Digit,
+  type HangupCause,
+  type LegRequest,
+  type LegResult,
+  type MuteDirection,
 } from './media.ts';
 import { Playbacks } from './playbacks.ts';
 import { placeOf } from './relay.ts';
 import { SentKeys } from './sent-keys.ts';
 
-/** A channel of a FreeSWITCH node: turns the calls of the media interface into commands, and events into their results. */
+/**
+ * A channel of a FreeSWITCH node: turns the calls of the media interface into commands, and events into their
+ * results.
+ */
 export class FreeSwitchChannel implements Channel {
   readonly uuid: string;
   readonly node: string;
@@ -80,11 +110,14 @@ export class FreeSwitchChannel implements Channel {
     this.#commands.check();
     for (let attempt = 1; !this.answered; attempt++) {
       try {
-        await this.#commands.run((connection) => connection.bgapi(`uuid_answer ${this.uuid}`, randomUUID(), CARRIED_OUT_MS));
+        await this.#commands.run((connection) =>
+          connection.bgapi(`uuid_answer ${this.uuid}`, randomUUID(), CARRIED_OUT_MS),
+        );
         await within(CARRIED_OUT_MS, this.#decided.promise, 'the node did not answer the call');
         if (!this.answered) this.#commands.check();
       } catch (error) {
-        // Whether the node has heard us is known when it is ready again; answering is then asked for anew, not repeated blindly.
+        // Whether the node has heard us is known when it is ready again; answering is then asked for anew,
+        // not repeated blindly.
         if (!isLost(error) || attempt === 2) throw asMediaError(error);
         await this.#commands.ready();
       }
@@ -101,7 +134,8 @@ export class FreeSwitchChannel implements Channel {
 
   async refuse(sipCode: number): Promise<void> {
     this.#commands.check();
-    if (!Number.isInteger(sipCode) || sipCode < 400 || sipCode > 699) throw new MediaError(`${sipCode} refuses nothing`);
+    if (!Number.isInteger(sipCode) || sipCode < 400 || sipCode > 699)
+      throw new MediaError(`${sipCode} refuses nothing`);
     if (this.answered) throw new MediaError('an answered call cannot be refused');
     this.#refusal = sipCode;
     await this.#insist((connection) => this.#respond(connection, sipCode));
@@ -169,7 +203,9 @@ export class FreeSwitchChannel implements Channel {
   async renegotiate(): Promise<void> {
     this.#needAnswered();
     const legs = [this.uuid, this.#bridge.connectedLeg].filter((uuid) => uuid !== undefined);
-    await Promise.all(legs.map((uuid) => this.#commands.run((connection) => connection.api(`uuid_media_reneg ${uuid}`))));
+    await Promise.all(
+      legs.map((uuid) => this.#commands.run((connection) => connection.api(`uuid_media_reneg ${uuid}`))),
+    );
   }
 
   async interrupt(): Promise<void> {
@@ -212,7 +248,12 @@ export class FreeSwitchChannel implements Channel {
   hungUp(event: ChannelHeaders): void {
     this.progress?.ended(event);
     const answered = this.answered || answeredAndGone(event);
-    const end = endOf(event, answered, this.#hangup !== undefined || this.#refusal !== undefined, this.#refusal);
+    const end = endOf(
+      event,
+      answered,
+      this.#hangup !== undefined || this.#refusal !== undefined,
+      this.#refusal,
+    );
     if (end.answerTakenBack) this.#answeredAt = undefined;
     else if (answered) this.#answeredAt ??= end.at;
     this.#end(end);
@@ -229,7 +270,8 @@ export class FreeSwitchChannel implements Channel {
       case 'playback':
         return { playing: { source: doing.argument, finished: this.#playbacks.adopt(doing.argument) } };
       case 'bridge':
-        if (placeOf(doing.argument)) return { conferencing: this.#conference.adoptRelay(doing.argument, doing.leg) };
+        if (placeOf(doing.argument))
+          return { conferencing: this.#conference.adoptRelay(doing.argument, doing.leg) };
         return { bridging: this.#bridge.adopt(doing.argument, doing.leg) };
       case 'conference':
         return { conferencing: this.#conference.adopt(doing.argument) };
@@ -237,7 +279,8 @@ export class FreeSwitchChannel implements Channel {
   }
 
   /**
-   * Makes up for what was missed while there was no connection, from what the node says of the channel now. What was
+   * Makes up for what was missed while there was no connection, from what the node says of the channel now.
+   * What was
    * asked for and has not happened is asked for again here, where it is known that it has not.
    */
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
@@ -249,9 +292,14 @@ export class FreeSwitchChannel implements Channel {
     this.endIfAsked(connection);
   }
 
-  /** Gives the command that ends the channel again where one was given: it came before the channel was there, or was lost. */
+  /**
+   * Gives the command that ends the channel again where one was given: it came before the channel was there,
+   * or was lost.
+   */
   endIfAsked(connection: EslConnection): void {
-    const late = this.#hangup ? this.#kill(connection, this.#hangup) : this.#refusal && !this.answered && this.#respond(connection, this.#refusal);
+    const late = this.#hangup
+      ? this.#kill(connection, this.#hangup)
+      : this.#refusal && !this.answered && this.#respond(connection, this.#refusal);
     if (late) late.catch(() => undefined); // If this is lost as well, there is the next time.
   }
 

@@ -20,7 +20,8 @@ export class Conference {
     this.#application = new LastingApplication({
       commands,
       name: 'conference',
-      runs: async (connection, argument) => (await memberId(connection, argument, commands.uuid)) !== undefined,
+      runs: async (connection, argument) =>
+        (await memberId(connection, argument, commands.uuid)) !== undefined,
       end: async (connection, argument) => {
         const id = await memberId(connection, argument, commands.uuid);
         if (id !== undefined) await hangUpMember(connection, roomOf(argument), id);
@@ -33,7 +34,11 @@ export class Conference {
     const { mute, endOnExit, node = this.#node.name } = options;
     if (node !== this.#node.name) return this.#relay.run(room, node, options);
     const flags = [...(mute ? ['mute'] : []), ...(endOnExit ? ['endconf'] : [])];
-    return this.#follow(this.#application.run(`${roomName(room)}@default${flags.length > 0 ? `+flags{${flags.join('|')}}` : ''}`));
+    return this.#follow(
+      this.#application.run(
+        `${roomName(room)}@default${flags.length > 0 ? `+flags{${flags.join('|')}}` : ''}`,
+      ),
+    );
   }
 
   /** Takes over a conference that an earlier control process has begun. */
@@ -73,8 +78,15 @@ export class Conference {
   }
 }
 
-/** The number a channel has in the room, or undefined when it is not in there. The channel's own variable keeps an old one. */
-export const memberId = async (connection: EslConnection, argument: string, uuid: string): Promise<string | undefined> =>
+/**
+ * The number a channel has in the room, or undefined when it is not in there. The channel's own variable
+ * keeps an old one.
+ */
+export const memberId = async (
+  connection: EslConnection,
+  argument: string,
+  uuid: string,
+): Promise<string | undefined> =>
   (await members(connection, roomOf(argument))).find((member) => member.uuid === uuid)?.id;
 
 const roomOf = (argument: string): string => argument.split('@', 1)[0] ?? '';

@@ -10,8 +10,10 @@ export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' 
 }
 
 /**
- * The argument of `bridge` for one leg. The variables are separated by `~`, which with braces, quotes and backslashes is
- * all that means something in there: in a URI they can be written as escapes, and elsewhere they have no business.
+ * The argument of `bridge` for one leg. The variables are separated by `~`, which with braces, quotes and
+ * backslashes is
+ * all that means something in there: in a URI they can be written as escapes, and elsewhere they have no
+ * business.
  * @throws MediaError when a header cannot be sent.
  */
 export function dialString({ of, timeoutSeconds, ...leg }: DialedLeg): string {
@@ -23,21 +25,42 @@ export function roomString({ of, timeoutSeconds, ...leg }: Omit<DialedLeg, 'uris
   return rendered({ ...leg, user: 'room', seconds: timeoutSeconds, more: [['mv_leg_of', of]] });
 }
 
-/** How long an outbound call that has been answered waits for instructions, in s: then nobody is there who would give any. */
+/**
+ * How long an outbound call that has been answered waits for instructions, in s: then nobody is there who
+ * would give any.
+ */
 const ORPHAN_SECONDS = 30;
 
 /**
- * The command that places an outbound call and parks it when it is answered. What the dialplan gives to a call that comes
- * in is given here as well: see freeswitch/conf/dialplan. Words of a command are separated by spaces, unless in quotes.
+ * The command that places an outbound call and parks it when it is answered. What the dialplan gives to a
+ * call that comes
+ * in is given here as well: see freeswitch/conf/dialplan. Words of a command are separated by spaces, unless
+ * in quotes.
  * @throws MediaError when a header cannot be sent.
  */
-export function originateCommand({ uuid, uris, from, headers, ringSeconds, kamailio }: OriginateRequest & { kamailio: string }): string {
-  const call = placed({ uuid, uris, from, headers, kamailio, seconds: ringSeconds, quoted: true, more: [
-    ['hangup_after_bridge', 'false'],
-    ['continue_on_fail', 'true'],
-    // Taken back by whoever takes the call, by the uuid.
-    ['api_on_answer', `sched_hangup +${ORPHAN_SECONDS} ${uuid} NORMAL_TEMPORARY_FAILURE`],
-  ] });
+export function originateCommand({
+  uuid,
+  uris,
+  from,
+  headers,
+  ringSeconds,
+  kamailio,
+}: OriginateRequest & { kamailio: string }): string {
+  const call = placed({
+    uuid,
+    uris,
+    from,
+    headers,
+    kamailio,
+    seconds: ringSeconds,
+    quoted: true,
+    more: [
+      ['hangup_after_bridge', 'false'],
+      ['continue_on_fail', 'true'],
+      // Taken back by whoever takes the call, by the uuid.
+      ['api_on_answer', `sched_hangup +${ORPHAN_SECONDS} ${uuid} NORMAL_TEMPORARY_FAILURE`],
+    ],
+  });
   return `originate ${call} &park()`;
 }
 
@@ -52,7 +75,11 @@ interface Rendered extends Pick<DialedLeg, 'uuid' | 'from' | 'headers' | 'kamail
 
 function placed({ uris, headers, ...leg }: Omit<Rendered, 'user'> & Pick<DialedLeg, 'uris'>): string {
   if (uris.length === 0) throw new MediaError('a leg needs a target');
-  return rendered({ ...leg, headers: { ...headers, 'X-MV-Targets': uris.map(escaped).join('|') }, user: userOf(uris[0] ?? '') });
+  return rendered({
+    ...leg,
+    headers: { ...headers, 'X-MV-Targets': uris.map(escaped).join('|') },
+    user: userOf(uris[0] ?? ''),
+  });
 }
 
 function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted = false }: Rendered): string {
@@ -68,7 +95,12 @@ function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted =
     ...Object.entries(headers).map(([name, value]): [string, string] => [`sip_h_${name}`, value]),
   ];
   for (const [name, value] of variables) {
-    if (!/^[\w-]*[A-Za-z0-9]$/.test(name) || !/^[!-~](?:[ -~]*[!-~])?$/.test(value) || /[~{}'"\\]|\$\{|:_:/.test(value)) throw new MediaError(`${name} cannot be sent: ${value}`);
+    if (
+      !/^[\w-]*[A-Za-z0-9]$/.test(name) ||
+      !/^[!-~](?:[ -~]*[!-~])?$/.test(value) ||
+      /[~{}'"\\]|\$\{|:_:/.test(value)
+    )
+      throw new MediaError(`${name} cannot be sent: ${value}`);
   }
   const text = (value: string): string => (quoted && value.includes(' ') ? `'${value}'` : value);
   return `{^^~${variables.map(([name, value]) => `${name}=${text(value)}`).join('~')}}sofia/minivoice/${user}@${kamailio}`;
@@ -78,7 +110,8 @@ function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted =
 const userOf = (uri: string): string => /^sips?:([\w+.-]+)@/.exec(uri)?.[1] ?? 'leg';
 
 /** The uuid of the leg that a dial string of ours makes. */
-export const legOf = (argument: string): string | undefined => /[~{]origination_uuid=([\w-]+)/.exec(argument)?.[1];
+export const legOf = (argument: string): string | undefined =>
+  /[~{]origination_uuid=([\w-]+)/.exec(argument)?.[1];
 
 /** A caller as the user part of a URI, which may hold more than a number (RFC 3261 §25.1). */
 const shownAs = (from: string): string => escaped(from).replaceAll(':', '%3A') || 'anonymous';
@@ -86,4 +119,5 @@ const shownAs = (from: string): string => escaped(from).replaceAll(':', '%3A') |
 /** What a URI may not hold as it is (RFC 3986 §2.1), and what means something in a dial string. */
 const escaped = (uri: string): string => uri.replace(/[^!-~]|[~{}'"\\$|<>^`]/gu, encode);
 
-const encode = (character: string): string => [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
+const encode = (character: string): string =>
+  [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');

@@ -52,5 +52,9 @@ export class Progress implements Ringing {
   }
 }
 
-/** Answered, and what it does next has been begun: before that the node still holds it in the middle of placing it. */
-export const isParked = (channel: ChannelHeaders): boolean => isAnswered(channel) && channel.variable_current_application !== undefined;
+/**
+ * Answered, and what it does next has been begun: before that the node still holds it in the middle of
+ * placing it.
+ */
+export const isParked = (channel: ChannelHeaders): boolean =>
+  isAnswered(channel) && channel.variable_current_application !== undefined;

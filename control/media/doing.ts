@@ -11,10 +11,14 @@ export type Doing =
   | { application: 'bridge'; argument: string; leg: ChannelHeaders };
 
 /**
- * What a channel that was found on a node is doing, or undefined when it waits for instructions. A channel goes on naming
+ * What a channel that was found on a node is doing, or undefined when it waits for instructions. A channel
+ * goes on naming
  * its last application after the end of that, so the node is asked for what would be there.
  */
-export async function doingNow(connection: EslConnection, channel: ChannelHeaders): Promise<Doing | undefined> {
+export async function doingNow(
+  connection: EslConnection,
+  channel: ChannelHeaders,
+): Promise<Doing | undefined> {
   const argument = channel.variable_current_application_data ?? '';
   switch (channel.variable_current_application) {
     case 'playback': {
@@ -26,7 +30,9 @@ export async function doingNow(connection: EslConnection, channel: ChannelHeader
       return leg ? { application: 'bridge', argument, leg } : undefined;
     }
     case 'conference':
-      return (await memberId(connection, argument, channel['Unique-ID'] ?? '')) === undefined ? undefined : { application: 'conference', argument };
+      return (await memberId(connection, argument, channel['Unique-ID'] ?? '')) === undefined
+        ? undefined
+        : { application: 'conference', argument };
     default:
       return undefined;
   }

@@ -34,12 +34,25 @@ export class EspeakEngine implements SpeechEngine {
   #running = 0;
 
   constructor(options: EspeakOptions) {
-    this.#options = { voice: 'en', concurrency: Math.max(1, availableParallelism() - 1), maxWaiting: 200, timeoutMs: 10_000, ...options };
+    this.#options = {
+      voice: 'en',
+      concurrency: Math.max(1, availableParallelism() - 1),
+      maxWaiting: 200,
+      timeoutMs: 10_000,
+      ...options,
+    };
   }
 
   async synthesise(text: string, { voice, language }: SpeechOptions = {}): Promise<Buffer> {
-    const wanted = [voice, language?.toLowerCase(), language?.split('-', 1)[0]?.toLowerCase(), this.#options.voice];
-    const voices = [...new Set(wanted)].filter((name): name is string => name !== undefined && VOICE.test(name));
+    const wanted = [
+      voice,
+      language?.toLowerCase(),
+      language?.split('-', 1)[0]?.toLowerCase(),
+      this.#options.voice,
+    ];
+    const voices = [...new Set(wanted)].filter(
+      (name): name is string => name !== undefined && VOICE.test(name),
+    );
     await this.#turn();
     try {
       for (const name of voices) {
@@ -64,7 +77,8 @@ export class EspeakEngine implements SpeechEngine {
       this.#running++;
       return;
     }
-    if (this.#waiting.length >= this.#options.maxWaiting) throw new SpeechError('too many texts are waiting to be spoken');
+    if (this.#waiting.length >= this.#options.maxWaiting)
+      throw new SpeechError('too many texts are waiting to be spoken');
     const turn = deferred<void>();
     this.#waiting.push(turn);
     await turn.promise;
@@ -72,7 +86,9 @@ export class EspeakEngine implements SpeechEngine {
 
   #run(text: string, voice: string): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const child = spawn(this.#options.command, ['-b', '1', '-v', voice, '--stdin', '--stdout'], { stdio: 'pipe' });
+      const child = spawn(this.#options.command, ['-b', '1', '-v', voice, '--stdin', '--stdout'], {
+        stdio: 'pipe',
+      });
       const audio: Buffer[] = [];
       let size = 0;
       let complaint = '';
@@ -81,7 +97,10 @@ export class EspeakEngine implements SpeechEngine {
         child.kill('SIGKILL');
         reject(error);
       };
-      const timer = setTimeout(() => fail(new SpeechError(`espeak-ng took longer than ${this.#options.timeoutMs} ms`)), this.#options.timeoutMs);
+      const timer = setTimeout(
+        () => fail(new SpeechError(`espeak-ng took longer than ${this.#options.timeoutMs} ms`)),
+        this.#options.timeoutMs,
+      );
       child.on('error', (error) => fail(new SpeechError(`espeak-ng cannot be run: ${error.message}`)));
       child.stdout.on('data', (chunk: Buffer) => {
         audio.push(chunk);

@@ -18,7 +18,8 @@ export interface FileCacheOptions {
 const TOUCH_MS = 30_000;
 
 /**
- * Files made once and used often. A file's modification time is when it was last used, so that the least recently used
+ * Files made once and used often. A file's modification time is when it was last used, so that the least
+ * recently used
  * go first even when several processes share the folder; a file appears whole or not at all.
  */
 export class FileCache {
@@ -64,12 +65,17 @@ export class FileCache {
     }
     if (this.#bytes !== undefined) this.#bytes += data.length;
     if (this.#bytes === undefined || this.#bytes > maxBytes) {
-      await this.sweep().catch((error: unknown) => logger.warn({ err: error, folder }, 'old files could not be deleted'));
+      await this.sweep().catch((error: unknown) =>
+        logger.warn({ err: error, folder }, 'old files could not be deleted'),
+      );
     }
     return path;
   }
 
-  /** Deletes the least recently used files until the rest fits, and what a killed process has left half written. */
+  /**
+   * Deletes the least recently used files until the rest fits, and what a killed process has left half
+   * written.
+   */
   sweep(): Promise<void> {
     this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = undefined));
     return this.#sweeping;
@@ -99,4 +105,5 @@ export class FileCache {
   }
 }
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';

@@ -1,7 +1,15 @@
 import type { Logger } from '../lib/logger.ts';
 import { within, type Peer } from './channel-commands.ts';
 import { ESL_TIMINGS } from './esl/client.ts';
-import { MediaError, NodeSilent, type Dialing, type Media, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
+import {
+  MediaError,
+  NodeSilent,
+  type Dialing,
+  type Media,
+  type MediaNodeStatus,
+  type OriginateRequest,
+  type ParkedChannel,
+} from './media.ts';
 import { MediaNode, type NodeAddress, type NodeTimings } from './node.ts';
 import { members, roomName } from './room-commands.ts';
 
@@ -20,7 +28,13 @@ export interface FreeSwitchMediaOptions {
 /** How long a node may take to say who is in a room, in ms. */
 const ROOM_MS = 1000;
 
-const TIMINGS: NodeTimings = { ...ESL_TIMINGS, graceMs: 5000, sweepMs: 30_000, settleMs: 500, unansweredMs: 10_000 };
+const TIMINGS: NodeTimings = {
+  ...ESL_TIMINGS,
+  graceMs: 5000,
+  sweepMs: 30_000,
+  settleMs: 500,
+  unansweredMs: 10_000,
+};
 
 /** The media nodes, each driven over one inbound event socket connection. */
 export class FreeSwitchMedia implements Media {
@@ -29,16 +43,19 @@ export class FreeSwitchMedia implements Media {
   #onParked: (parked: ParkedChannel) => void = () => undefined;
 
   constructor({ nodes, password, kamailio, owner, logger, timings }: FreeSwitchMediaOptions) {
-    this.#nodes = nodes.map((address) => new MediaNode({
-      address,
-      password,
-      kamailio,
-      owner,
-      timings: { ...TIMINGS, ...timings },
-      logger: logger.child({ node: address.name }),
-      onParked: (parked) => this.#onParked(parked),
-      peer: (name) => this.#nodes.find((node) => node.name === name),
-    }));
+    this.#nodes = nodes.map(
+      (address) =>
+        new MediaNode({
+          address,
+          password,
+          kamailio,
+          owner,
+          timings: { ...TIMINGS, ...timings },
+          logger: logger.child({ node: address.name }),
+          onParked: (parked) => this.#onParked(parked),
+          peer: (name) => this.#nodes.find((node) => node.name === name),
+        }),
+    );
     this.reconciled = Promise.all(this.#nodes.map((node) => node.asked)).then(() => undefined);
   }
 
@@ -54,7 +71,10 @@ export class FreeSwitchMedia implements Media {
   }
 
   async originate(request: OriginateRequest): Promise<Dialing> {
-    const nodes = this.#nodes.map((node) => ({ node, ...node.status() })).filter(({ connected }) => connected).sort((a, b) => a.channels - b.channels);
+    const nodes = this.#nodes
+      .map((node) => ({ node, ...node.status() }))
+      .filter(({ connected }) => connected)
+      .sort((a, b) => a.channels - b.channels);
     let refusal: MediaError | undefined;
     for (const { node } of nodes) {
       try {
@@ -74,7 +94,9 @@ export class FreeSwitchMedia implements Media {
   /** Asks the nodes that are connected, and waits a second for each at most. */
   async roomAt(room: string): Promise<string | undefined> {
     const connected = this.#nodes.filter((node) => node.status().connected);
-    const has = await Promise.all(connected.map((node) => within(ROOM_MS, hasRoom(node, room), 'no answer').catch(() => false)));
+    const has = await Promise.all(
+      connected.map((node) => within(ROOM_MS, hasRoom(node, room), 'no answer').catch(() => false)),
+    );
     return connected[has.indexOf(true)]?.name;
   }
 
@@ -91,4 +113,5 @@ export class FreeSwitchMedia implements Media {
   }
 }
 
-const hasRoom = async (node: Peer, room: string): Promise<boolean> => (await members(await node.ready(), roomName(room))).length > 0;
+const hasRoom = async (node: Peer, room: string): Promise<boolean> =>
+  (await members(await node.ready(), roomName(room))).length > 0;

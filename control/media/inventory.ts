@@ -21,7 +21,10 @@ export interface InventoryOptions {
   settleMs: number;
 }
 
-/** Asks a node which channels it has, and compares. Events go on meanwhile: what they tell is later than what was asked. */
+/**
+ * Asks a node which channels it has, and compares. Events go on meanwhile: what they tell is later than what
+ * was asked.
+ */
 export class Inventory {
   readonly #options: InventoryOptions;
   /** Channels that ended while the node was being asked which it has: the answer may still name them. */
@@ -49,7 +52,11 @@ export class Inventory {
 
   /** What has happened to a channel, or a leg, since the node has said this of it. */
   toldSince(said: ChannelHeaders): EslEvent[] {
-    return this.#told.filter(({ headers }) => headers['Unique-ID'] === said['Unique-ID'] && Number(headers['Event-Sequence']) > Number(said['Event-Sequence']));
+    return this.#told.filter(
+      ({ headers }) =>
+        headers['Unique-ID'] === said['Unique-ID'] &&
+        Number(headers['Event-Sequence']) > Number(said['Event-Sequence']),
+    );
   }
 
   /** @param missed events were missed before, so that what a channel does now has to be learnt as well. */
@@ -64,14 +71,19 @@ export class Inventory {
       const asked = [...listed].filter((uuid) => missed || !channels.has(uuid)).concat(unlisted);
       const gone: string[] = [];
       for (let i = 0; i < asked.length; i += DUMPS) {
-        await Promise.all(asked.slice(i, i + DUMPS).map(async (uuid) => {
-          const headers = await dumpChannel(connection, uuid);
-          const doing = headers && !channels.has(uuid) && ownHeaders(headers) ? await doingNow(connection, headers) : undefined;
-          const channel = channels.get(uuid);
-          if (headers && !channel && !ended.has(uuid)) found(headers, doing);
-          if (headers && channel && missed) channel.refresh(headers, connection);
-          if (!headers && channel && !(await channelExists(connection, uuid))) gone.push(uuid);
-        }));
+        await Promise.all(
+          asked.slice(i, i + DUMPS).map(async (uuid) => {
+            const headers = await dumpChannel(connection, uuid);
+            const doing =
+              headers && !channels.has(uuid) && ownHeaders(headers)
+                ? await doingNow(connection, headers)
+                : undefined;
+            const channel = channels.get(uuid);
+            if (headers && !channel && !ended.has(uuid)) found(headers, doing);
+            if (headers && channel && missed) channel.refresh(headers, connection);
+            if (!headers && channel && !(await channelExists(connection, uuid))) gone.push(uuid);
+          }),
+        );
       }
       if (gone.length > 0) {
         // Its end may be among the events on their way.

@@ -14,7 +14,10 @@ interface Run {
   /** Our name for it, which its completion carries; undefined for one that an earlier process has started. */
   id: string | undefined;
   argument: string;
-  /** Where it is on its way: with us, on the node, or perhaps there, when the connection ended before the node had confirmed it. */
+  /**
+   * Where it is on its way: with us, on the node, or perhaps there, when the connection ended before the node
+   * had confirmed it.
+   */
   state: 'waiting' | 'sent' | 'unsure';
   done: Deferred<ChannelHeaders | undefined>;
 }
@@ -23,13 +26,19 @@ export interface LastingApplicationOptions {
   commands: ChannelCommands;
   /** As FreeSWITCH calls it. */
   name: string;
-  /** Asks the node whether the application with this argument still runs: what it says of the channel itself stays after the end. */
+  /**
+   * Asks the node whether the application with this argument still runs: what it says of the channel itself
+   * stays after the end.
+   */
   runs: (connection: EslConnection, argument: string) => Promise<boolean>;
   /** Tells the node to end it. */
   end: (connection: EslConnection, argument: string) => Promise<unknown>;
 }
 
-/** An application that has a caller until somebody ends it: `bridge`, `conference`. One of a kind at a time on a channel. */
+/**
+ * An application that has a caller until somebody ends it: `bridge`, `conference`. One of a kind at a time on
+ * a channel.
+ */
 export class LastingApplication {
   readonly #options: LastingApplicationOptions;
   #run: Run | undefined;
@@ -48,7 +57,10 @@ export class LastingApplication {
    * Resolves with the headers of its completion, or with undefined when it was stopped before it began.
    * @param before what else to tell the node, ahead of it.
    */
-  async run(argument: string, before?: (connection: EslConnection) => Promise<unknown>): Promise<ChannelHeaders | undefined> {
+  async run(
+    argument: string,
+    before?: (connection: EslConnection) => Promise<unknown>,
+  ): Promise<ChannelHeaders | undefined> {
     this.check();
     const { commands } = this.#options;
     const run = this.#begin(randomUUID(), argument, 'waiting');
@@ -59,7 +71,8 @@ export class LastingApplication {
         await Promise.all([before?.(connection), this.#send(connection, run)]);
       });
     } catch (error) {
-      // When the connection ended first, the node may do it nevertheless: that is found out on the next one, in `refresh`.
+      // When the connection ended first, the node may do it nevertheless: that is found out on the next one,
+      // in `refresh`.
       if (isLost(error)) run.state = 'unsure';
       else {
         this.#finish(run);
@@ -84,7 +97,11 @@ export class LastingApplication {
       try {
         // One that is still on its way on the node is not there to be ended yet: hence several times.
         await commands.run((connection) => end(connection, run.argument));
-        await within(STOP_MS, run.done.promise.catch(() => undefined), '');
+        await within(
+          STOP_MS,
+          run.done.promise.catch(() => undefined),
+          '',
+        );
       } catch (error) {
         if (!isLost(error) && !(error instanceof MediaError)) throw error;
       }
@@ -100,13 +117,19 @@ export class LastingApplication {
     if (run.id === undefined || run.id === event['Application-UUID']) this.#finish(run)?.resolve(event);
   }
 
-  /** Settles what came to its end while there was no connection, and sends what the node turns out not to have heard of. */
+  /**
+   * Settles what came to its end while there was no connection, and sends what the node turns out not to have
+   * heard of.
+   */
   async refresh(channel: ChannelHeaders, connection: EslConnection): Promise<void> {
     const run = this.#run;
     if (!run || run.state === 'waiting') return;
     const { name, runs, commands } = this.#options;
     try {
-      if (channel.variable_current_application === name && channel.variable_current_application_data === run.argument) {
+      if (
+        channel.variable_current_application === name &&
+        channel.variable_current_application_data === run.argument
+      ) {
         run.state = 'sent';
         if (await runs(connection, run.argument)) return;
         const now = await dumpChannel(connection, commands.uuid);

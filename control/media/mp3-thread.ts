@@ -17,9 +17,14 @@ async function decode({ file, maxSeconds }: Mp3Task): Promise<Audio> {
   let length = 0;
   let rate = 0;
   for (let at = 0; at < file.length; at += PIECE) {
-    const { channelData: [left, right], samplesDecoded, sampleRate } = decoder.decode(file.subarray(at, at + PIECE));
+    const {
+      channelData: [left, right],
+      samplesDecoded,
+      sampleRate,
+    } = decoder.decode(file.subarray(at, at + PIECE));
     if (samplesDecoded === 0 || !left) continue;
-    if (rate !== 0 && sampleRate !== rate) throw new Refused(`its sample rate changes from ${rate} to ${sampleRate}`);
+    if (rate !== 0 && sampleRate !== rate)
+      throw new Refused(`its sample rate changes from ${rate} to ${sampleRate}`);
     rate = sampleRate;
     length += samplesDecoded;
     if (length > maxSeconds * rate) throw new Refused(`it is longer than ${maxSeconds} s`);

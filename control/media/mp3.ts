@@ -21,7 +21,10 @@ const MAX_MS = 30_000;
 const MAX_SECONDS = 600;
 /** Files decoded at a time: each takes a processor and up to 100 MB. */
 const AT_ONCE = 2;
-/** TypeScript as it is (as all of control runs), or compiled: a thread does not inherit who reads TypeScript for this one. */
+/**
+ * TypeScript as it is (as all of control runs), or compiled: a thread does not inherit who reads TypeScript
+ * for this one.
+ */
 const IN_TYPESCRIPT = import.meta.url.endsWith('.ts');
 const THREAD = new URL(`./mp3-thread.${IN_TYPESCRIPT ? 'ts' : 'js'}`, import.meta.url).href;
 const BOOT = IN_TYPESCRIPT
@@ -32,11 +35,15 @@ let running = 0;
 const waiting: (() => void)[] = [];
 
 /**
- * An MP3 file (MPEG layers I to III) as a WAV file of 8 kHz, mono, 16 bit. It is decoded in a thread of its own, so that
+ * An MP3 file (MPEG layers I to III) as a WAV file of 8 kHz, mono, 16 bit. It is decoded in a thread of its
+ * own, so that
  * it holds up no call, and the worst of files costs no more than that thread.
  * @throws Mp3Error
  */
-export async function mp3ToTelephoneWav(file: Buffer, { maxSeconds = MAX_SECONDS, maxMs = MAX_MS } = {}): Promise<Buffer> {
+export async function mp3ToTelephoneWav(
+  file: Buffer,
+  { maxSeconds = MAX_SECONDS, maxMs = MAX_MS } = {},
+): Promise<Buffer> {
   if (running >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
   else running++;
   try {
@@ -52,7 +59,13 @@ export async function mp3ToTelephoneWav(file: Buffer, { maxSeconds = MAX_SECONDS
 
 async function inThread(workerData: Mp3Task, maxMs: number): Promise<Mp3Answer> {
   // The decoder writes to the console what it thinks of a file: it is not ours to log.
-  const worker = new Worker(BOOT, { eval: true, workerData, stdout: true, stderr: true, resourceLimits: { maxOldGenerationSizeMb: 256 } });
+  const worker = new Worker(BOOT, {
+    eval: true,
+    workerData,
+    stdout: true,
+    stderr: true,
+    resourceLimits: { maxOldGenerationSizeMb: 256 },
+  });
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Mp3Answer>((resolve, reject) => {

@@ -10,7 +10,14 @@ import type { EslConnection } from './esl/connection.ts';
 import { EslError } from './esl/errors.ts';
 import type { EslEvent } from './esl/events.ts';
 import { deferred, type Deferred } from '../lib/deferred.ts';
-import { MediaError, type Dialing, type Digit, type MediaNodeStatus, type OriginateRequest, type ParkedChannel } from './media.ts';
+import {
+  MediaError,
+  type Dialing,
+  type Digit,
+  type MediaNodeStatus,
+  type OriginateRequest,
+  type ParkedChannel,
+} from './media.ts';
 import { Inventory } from './inventory.ts';
 import { nodeVersion } from './node-commands.ts';
 import { Placements } from './placements.ts';
@@ -27,9 +34,15 @@ export interface NodeTimings extends EslTimings {
   graceMs: number;
   /** Between two looks at a connected node's channels, in ms: heals what a lost event would leave behind. */
   sweepMs: number;
-  /** `show channels` lags behind the events by a moment, in ms: so long after the first look comes the one that counts. */
+  /**
+   * `show channels` lags behind the events by a moment, in ms: so long after the first look comes the one
+   * that counts.
+   */
   settleMs: number;
-  /** A call that comes in keeps the node's guard for so long unless it is answered before, in ms: well below the guard's 30 s. */
+  /**
+   * A call that comes in keeps the node's guard for so long unless it is answered before, in ms: well below
+   * the guard's 30 s.
+   */
   unansweredMs: number;
 }
 
@@ -37,7 +50,10 @@ export interface NodeOptions {
   address: NodeAddress;
   password: string;
   kamailio: string;
-  /** This control process, as `X-MV-Owner` names it: what a node guards calls of others against is left in place. */
+  /**
+   * This control process, as `X-MV-Owner` names it: what a node guards calls of others against is left in
+   * place.
+   */
   owner: string | undefined;
   timings: NodeTimings;
   logger: Logger;
@@ -47,9 +63,20 @@ export interface NodeOptions {
 }
 
 const EVENTS = [
-  'CHANNEL_OUTGOING', 'CHANNEL_PARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_HANGUP_COMPLETE', 'DTMF', 'HEARTBEAT',
+  'CHANNEL_OUTGOING',
+  'CHANNEL_PARK',
+  'CHANNEL_PROGRESS',
+  'CHANNEL_PROGRESS_MEDIA',
+  'CHANNEL_ANSWER',
+  'CHANNEL_EXECUTE_COMPLETE',
+  'CHANNEL_HANGUP_COMPLETE',
+  'DTMF',
+  'HEARTBEAT',
 ];
-/** The dialplan's own, and the park around everything: half of what a call would have the node say, with all its variables each time. */
+/**
+ * The dialplan's own, and the park around everything: half of what a call would have the node say, with all
+ * its variables each time.
+ */
 const UNHEARD = ['multiset', 'sched_hangup', 'ring_ready', 'park'];
 const MAX_PENDING = 10_000;
 /** How much longer than it may ring the command of an outbound call may run, in s. */
@@ -132,7 +159,12 @@ export class MediaNode implements ChannelNode, Peer {
   }
 
   status(): MediaNodeStatus {
-    return { name: this.name, connected: this.#state === 'ready', version: this.#version, channels: this.#channels.size };
+    return {
+      name: this.name,
+      connected: this.#state === 'ready',
+      version: this.#version,
+      channels: this.#channels.size,
+    };
   }
 
   get pendingCommands(): number {
@@ -145,25 +177,36 @@ export class MediaNode implements ChannelNode, Peer {
 
   ready(): Promise<EslConnection> {
     if (this.#state === 'ready' && this.#connection) return Promise.resolve(this.#connection);
-    if (this.#state === 'given-up') return Promise.reject(new Error(`media node ${this.name} is out of reach`));
+    if (this.#state === 'given-up')
+      return Promise.reject(new Error(`media node ${this.name} is out of reach`));
     const waiting = deferred<EslConnection>();
     this.#waiting.push(waiting);
     return waiting.promise;
   }
 
   /**
-   * Places a call. @throws MediaError when the node is not there, or has refused: it has no channel of that uuid then.
+   * Places a call. @throws MediaError when the node is not there, or has refused: it has no channel of that
+   * uuid then.
    */
   async originate(request: OriginateRequest): Promise<Dialing> {
     const { uuid, ringSeconds } = request;
     const command = originateCommand({ ...request, kamailio: this.kamailio });
-    const own = ownHeaders(Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [`variable_sip_h_${name}`, value])));
+    const own = ownHeaders(
+      Object.fromEntries(
+        Object.entries(request.headers).map(([name, value]) => [`variable_sip_h_${name}`, value]),
+      ),
+    );
     if (!own) throw new MediaError('an outbound call needs the header X-MV-Call-ID');
     const connection = this.#connection;
-    if (this.#state !== 'ready' || !connection) throw new MediaError(`media node ${this.name} is out of reach`);
+    if (this.#state !== 'ready' || !connection)
+      throw new MediaError(`media node ${this.name} is out of reach`);
     if (this.#channels.has(uuid)) throw new MediaError(`there is a channel ${uuid} already`);
     const progress = new Progress(() => void this.#disarm(uuid));
-    const channel = new FreeSwitchChannel(this, { 'Unique-ID': uuid, 'Call-Direction': 'outbound' }, progress);
+    const channel = new FreeSwitchChannel(
+      this,
+      { 'Unique-ID': uuid, 'Call-Direction': 'outbound' },
+      progress,
+    );
     this.#channels.set(uuid, channel);
     try {
       await this.#placements.place(connection, uuid, command, (ringSeconds + JOB_SECONDS) * 1000);
@@ -172,7 +215,12 @@ export class MediaNode implements ChannelNode, Peer {
       channel.lost();
       throw error;
     }
-    return { parked: parkedChannel(channel, own), ringing: progress.ringing, answered: progress.answered, trunkId: () => channel.trunkId };
+    return {
+      parked: parkedChannel(channel, own),
+      ringing: progress.ringing,
+      answered: progress.answered,
+      trunkId: () => channel.trunkId,
+    };
   }
 
   followLeg(uuid: string, listener: LegListener): () => void {
@@ -218,11 +266,16 @@ export class MediaNode implements ChannelNode, Peer {
     this.#overdue = this.#asking !== undefined;
     if (this.#overdue) return;
     this.#state = 'given-up';
-    if (this.#channels.size > 0) this.#options.logger.error({ channels: this.#channels.size }, 'the media node stays out of reach: its calls are lost');
+    if (this.#channels.size > 0)
+      this.#options.logger.error(
+        { channels: this.#channels.size },
+        'the media node stays out of reach: its calls are lost',
+      );
     const lost = [...this.#channels.values()];
     this.#channels.clear();
     for (const channel of lost) channel.lost();
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error(`media node ${this.name} is out of reach`));
+    for (const waiting of this.#waiting.splice(0))
+      waiting.reject(new Error(`media node ${this.name} is out of reach`));
     this.#asked.resolve();
     this.#tellWatchers();
   }
@@ -241,7 +294,8 @@ export class MediaNode implements ChannelNode, Peer {
       case 'CHANNEL_PARK':
         if (channel) channel.tell(headers);
         // One of an outbound call that nobody here has placed: an earlier life of this process has.
-        else if (!this.#inventory.hasSeenEnd(uuid)) this.#add(headers, isOutbound(headers) ? { doing: undefined } : undefined);
+        else if (!this.#inventory.hasSeenEnd(uuid))
+          this.#add(headers, isOutbound(headers) ? { doing: undefined } : undefined);
         return;
       case 'CHANNEL_PROGRESS':
       case 'CHANNEL_PROGRESS_MEDIA':
@@ -258,12 +312,16 @@ export class MediaNode implements ChannelNode, Peer {
         if (leg) return leg('ended', headers);
         return channel?.hungUp(headers);
       case 'DTMF':
-        if (channel && /^[0-9*#A-D]$/.test(headers['DTMF-Digit'] ?? '')) channel.digit(headers['DTMF-Digit'] as Digit);
+        if (channel && /^[0-9*#A-D]$/.test(headers['DTMF-Digit'] ?? ''))
+          channel.digit(headers['DTMF-Digit'] as Digit);
         return;
     }
   }
 
-  /** @param found the channel was found on the node, which announces none of what it is doing, instead of announced by it. */
+  /**
+   * @param found the channel was found on the node, which announces none of what it is doing, instead of
+   *   announced by it.
+   */
   #add(headers: ChannelHeaders, found?: { doing: Doing | undefined }): void {
     const own = ownHeaders(headers);
     if (!own) return;
@@ -278,11 +336,16 @@ export class MediaNode implements ChannelNode, Peer {
     const parked = parkedChannel(channel, own);
     if (found) {
       const { trunkId } = channel;
-      parked.adopted = { ...(found.doing && channel.adopt(found.doing)), ...(progress ? { dialing: progress } : trunkId !== undefined && { trunkId }) };
+      parked.adopted = {
+        ...(found.doing && channel.adopt(found.doing)),
+        ...(progress ? { dialing: progress } : trunkId !== undefined && { trunkId }),
+      };
       const legs = found.doing?.application === 'bridge' ? [found.doing.leg] : [];
-      for (const said of [headers, ...legs]) for (const event of this.#inventory.toldSince(said)) this.#take(event);
+      for (const said of [headers, ...legs])
+        for (const event of this.#inventory.toldSince(said)) this.#take(event);
     }
-    // A call that nobody takes ends after 30 s, by the dialplan or by how it was placed. This one is taken: from here on it is ours to end.
+    // A call that nobody takes ends after 30 s, by the dialplan or by how it was placed. This one is taken:
+    // from here on it is ours to end.
     if (isOutbound(headers)) {
       if (isParked(headers)) disarm();
     } else if (found) {
@@ -302,20 +365,30 @@ export class MediaNode implements ChannelNode, Peer {
   /** The channel of a call that was given up before the node has told of it. */
   #kill(uuid: string): void {
     const killed = this.#connection?.api(`uuid_kill ${uuid} ORIGINATOR_CANCEL`);
-    killed?.catch((error: unknown) => this.#options.logger.warn({ err: error, uuid }, 'the channel of a call that was given up could not be ended'));
+    killed?.catch((error: unknown) =>
+      this.#options.logger.warn(
+        { err: error, uuid },
+        'the channel of a call that was given up could not be ended',
+      ),
+    );
   }
 
   async #disarm(uuid: string): Promise<void> {
     try {
       await (await this.ready()).api(`sched_del ${uuid}`);
     } catch (error) {
-      this.#options.logger.debug({ uuid, reason: error instanceof Error ? error.message : String(error) }, 'the guard of a parked call was not taken back');
+      this.#options.logger.debug(
+        { uuid, reason: error instanceof Error ? error.message : String(error) },
+        'the guard of a parked call was not taken back',
+      );
     }
   }
 
   /**
-   * Asks the node which channels it has, before anything else is said on a new connection, and sets ours right. Events
-   * are subscribed to already, so whatever happens meanwhile is seen as well: the first of the two to tell of a channel
+   * Asks the node which channels it has, before anything else is said on a new connection, and sets ours
+   * right. Events
+   * are subscribed to already, so whatever happens meanwhile is seen as well: the first of the two to tell of
+   * a channel
    * makes it known, and nothing brings back one whose end has been seen.
    */
   async #reconcile(connection: EslConnection): Promise<void> {
@@ -356,6 +429,12 @@ export class MediaNode implements ChannelNode, Peer {
   }
 }
 
-const parkedChannel = (channel: FreeSwitchChannel, headers: Record<string, string>): ParkedChannel => ({ channel, headers, get dialog() { return channel.dialog; } });
+const parkedChannel = (channel: FreeSwitchChannel, headers: Record<string, string>): ParkedChannel => ({
+  channel,
+  headers,
+  get dialog() {
+    return channel.dialog;
+  },
+});
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));

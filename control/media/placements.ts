@@ -25,10 +25,12 @@ export class Placements {
   }
 
   /**
-   * Gives the command, which runs until the call is answered or over. Resolves when the node has made the channel, and
+   * Gives the command, which runs until the call is answered or over. Resolves when the node has made the
+   * channel, and
    * also when nobody can say, since the connection has ended.
    * @param jobMs how long the command may run.
-   * @throws MediaError when the node has made no channel, and will not; NodeSilent when it does not say in time.
+   * @throws MediaError when the node has made no channel, and will not; NodeSilent when it does not say in
+   *   time.
    */
   async place(connection: EslConnection, uuid: string, command: string, jobMs: number): Promise<void> {
     const made = deferred<void>();
@@ -38,12 +40,18 @@ export class Placements {
       this.#waiting.delete(uuid);
       made.resolve();
     });
-    const job = connection.bgapi(command, randomUUID(), jobMs).then(() => void this.made(uuid), (error: unknown) => {
-      this.#waiting.delete(uuid);
-      // The channel tells of its own end; and after a lost connection the node says whether it has it.
-      if (!seen && !isLost(error)) throw asMediaError(error);
-    });
-    job.catch(() => undefined).finally(() => this.#givenUp.delete(uuid)).catch(() => undefined);
+    const job = connection.bgapi(command, randomUUID(), jobMs).then(
+      () => void this.made(uuid),
+      (error: unknown) => {
+        this.#waiting.delete(uuid);
+        // The channel tells of its own end; and after a lost connection the node says whether it has it.
+        if (!seen && !isLost(error)) throw asMediaError(error);
+      },
+    );
+    job
+      .catch(() => undefined)
+      .finally(() => this.#givenUp.delete(uuid))
+      .catch(() => undefined);
     const timer = setTimeout(() => {
       this.#waiting.delete(uuid);
       this.#givenUp.add(uuid);

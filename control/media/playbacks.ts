@@ -10,14 +10,20 @@ interface Playback {
   /** Our name for it, which its completion carries; undefined for one that an earlier process has started. */
   id: string | undefined;
   source: string;
-  /** Where it is on its way: with us, on the node, or perhaps there, when the connection ended before the node had confirmed it. */
+  /**
+   * Where it is on its way: with us, on the node, or perhaps there, when the connection ended before the node
+   * had confirmed it.
+   */
   state: 'waiting' | 'sent' | 'unsure';
   /** It is to be stopped. */
   stopped: boolean;
   done: Deferred<'finished' | 'stopped'>;
 }
 
-/** How long a node takes at most to come to the end of an emptied queue, in ms, and how often it is asked to empty it. */
+/**
+ * How long a node takes at most to come to the end of an emptied queue, in ms, and how often it is asked to
+ * empty it.
+ */
 const STOP_MS = 500;
 const STOP_TRIES = 5;
 
@@ -35,7 +41,8 @@ export class Playbacks {
   }
 
   async play(source: string): Promise<'finished' | 'stopped'> {
-    if (!/^(\/[^\r\n\0$]+|silence_stream:\/\/\d+)$/.test(source) || source.includes('@@')) throw new MediaError(`not something a node can play: ${source}`);
+    if (!/^(\/[^\r\n\0$]+|silence_stream:\/\/\d+)$/.test(source) || source.includes('@@'))
+      throw new MediaError(`not something a node can play: ${source}`);
     this.#commands.check();
     const playback = this.#add(randomUUID(), source, 'waiting');
     await this.#stopping?.catch(() => undefined);
@@ -46,7 +53,8 @@ export class Playbacks {
         return this.#send(connection, playback);
       });
     } catch (error) {
-      // When the connection ended first, the node may play it nevertheless: that is found out on the next one, in `refresh`.
+      // When the connection ended first, the node may play it nevertheless: that is found out on the next
+      // one, in `refresh`.
       if (isLost(error)) playback.state = 'unsure';
       else {
         this.#remove(playback);
@@ -72,7 +80,9 @@ export class Playbacks {
     await this.#stopping;
   }
 
-  /** CHANNEL_EXECUTE_COMPLETE. Its Application-Response is a verdict only where nobody has stopped anything. */
+  /**
+   * CHANNEL_EXECUTE_COMPLETE. Its Application-Response is a verdict only where nobody has stopped anything.
+   */
   completed(event: ChannelHeaders): void {
     const id = event['Application-UUID'];
     const mark = id && this.#marks.get(id);
@@ -83,19 +93,29 @@ export class Playbacks {
     this.#remove(playback);
     const response = event['Application-Response'] ?? '';
     if (playback.stopped) playback.done.resolve('stopped');
-    else if (response === 'FILE NOT FOUND' || response === 'PLAYBACK ERROR') playback.done.reject(new MediaError(`${response}: ${playback.source}`));
+    else if (response === 'FILE NOT FOUND' || response === 'PLAYBACK ERROR')
+      playback.done.reject(new MediaError(`${response}: ${playback.source}`));
     else playback.done.resolve('finished');
   }
 
-  /** Settles what came to its end while there was no connection, and sends what the node turns out not to have heard of. */
+  /**
+   * Settles what came to its end while there was no connection, and sends what the node turns out not to have
+   * heard of.
+   */
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
     const playing = playingNow(channel);
     const sent = this.#sent();
     const current = playing === undefined ? -1 : sent.findIndex((one) => one.source === playing);
     for (const one of sent.slice(0, current === -1 ? sent.length : current)) {
-      if (one.state === 'unsure' && !one.stopped && channel.variable_current_application_data !== one.source) {
+      if (
+        one.state === 'unsure' &&
+        !one.stopped &&
+        channel.variable_current_application_data !== one.source
+      ) {
         one.state = 'sent';
-        this.#send(connection, one).catch((error: unknown) => this.#remove(one)?.done.reject(asMediaError(error)));
+        this.#send(connection, one).catch((error: unknown) =>
+          this.#remove(one)?.done.reject(asMediaError(error)),
+        );
       } else this.#remove(one)?.done.resolve(one.stopped ? 'stopped' : 'finished');
     }
   }
@@ -112,7 +132,8 @@ export class Playbacks {
       const stopping = this.#sent();
       for (const playback of stopping) playback.stopped = true;
       try {
-        // A stop that comes in the instant in which a playback begins is lost on the node, so it may take another.
+        // A stop that comes in the instant in which a playback begins is lost on the node, so it may take
+        // another.
         if (!(await this.#emptyQueue())) continue;
         for (const playback of stopping) this.#remove(playback)?.done.resolve('stopped');
       } catch (error) {
@@ -124,8 +145,10 @@ export class Playbacks {
   }
 
   /**
-   * `uuid_break all` ends what plays and drops what is queued behind it, of which there is never another word. So a mark
-   * is queued right after it: whatever has not reported its end when the node comes to the mark was dropped. Both go out
+   * `uuid_break all` ends what plays and drops what is queued behind it, of which there is never another
+   * word. So a mark
+   * is queued right after it: whatever has not reported its end when the node comes to the mark was dropped.
+   * Both go out
    * together, so that nothing gets between them. Resolves with whether the node came to the mark.
    */
   async #emptyQueue(): Promise<boolean> {
@@ -133,11 +156,16 @@ export class Playbacks {
     const passed = deferred<void>();
     this.#marks.set(mark, passed.resolve);
     try {
-      await this.#commands.run((connection) => Promise.all([
-        connection.api(`uuid_break ${this.#commands.uuid} all`),
-        this.#commands.execute(connection, 'set', 'mv_stopped=true', mark),
-      ]));
-      return await within(STOP_MS, passed.promise, '').then(() => true, () => false);
+      await this.#commands.run((connection) =>
+        Promise.all([
+          connection.api(`uuid_break ${this.#commands.uuid} all`),
+          this.#commands.execute(connection, 'set', 'mv_stopped=true', mark),
+        ]),
+      );
+      return await within(STOP_MS, passed.promise, '').then(
+        () => true,
+        () => false,
+      );
     } finally {
       this.#marks.delete(mark);
     }

@@ -6,16 +6,27 @@ import type { ChannelHeaders } from './channel-state.ts';
 import { roomString } from './dial-string.ts';
 import type { EslConnection } from './esl/connection.ts';
 import { hangUpMember, members, roomName } from './room-commands.ts';
-import { ChannelGone, type Adopted, type ConferenceEnd, type ConferenceOptions, type LegResult } from './media.ts';
+import {
+  ChannelGone,
+  type Adopted,
+  type ConferenceEnd,
+  type ConferenceOptions,
+  type LegResult,
+} from './media.ts';
 
 /** How long the other node may take to let the caller in, in s. */
 const ENTER_SECONDS = 10;
-/** A leg that has just been answered may not be in the room's list yet: so long after the first look comes the second, in ms. */
+/**
+ * A leg that has just been answered may not be in the room's list yet: so long after the first look comes the
+ * second, in ms.
+ */
 const SECOND_LOOK_MS = 500;
 
 /**
- * A caller in a room of another node: a leg from this node through Kamailio to that one, whose dialplan puts whatever
- * comes with X-MV-Room into the room, and ends it when the room has ended. The leg shows the channel's uuid as its caller,
+ * A caller in a room of another node: a leg from this node through Kamailio to that one, whose dialplan puts
+ * whatever
+ * comes with X-MV-Room into the room, and ends it when the room has ended. The leg shows the channel's uuid
+ * as its caller,
  * which is how it is found in the room.
  */
 export class Relay {
@@ -33,7 +44,11 @@ export class Relay {
     const { uuid } = this.#commands;
     const flags = [...(mute ? ['mute'] : []), ...(endOnExit ? ['endconf'] : [])].join('|');
     const argument = roomString({
-      uuid: randomUUID(), of: uuid, from: uuid, kamailio: this.#node.kamailio, timeoutSeconds: ENTER_SECONDS,
+      uuid: randomUUID(),
+      of: uuid,
+      from: uuid,
+      kamailio: this.#node.kamailio,
+      timeoutSeconds: ENTER_SECONDS,
       headers: { 'X-MV-Node': node, 'X-MV-Room': roomName(room), ...(flags && { 'X-MV-Room-Flags': flags }) },
     });
     return this.#follow(argument, this.#bridge.dial(argument));
@@ -58,7 +73,8 @@ export class Relay {
       lost = true;
       await this.#bridge.stop();
     };
-    const unwatch = peer?.watch(() => void look().catch(() => undefined)); // What fails now is looked at once more when the node comes back.
+    // What fails now is looked at once more when the node comes back.
+    const unwatch = peer?.watch(() => void look().catch(() => undefined));
     if (!peer || peer.givenUp) look().catch(() => undefined);
     try {
       const { reached, endedBy, cause } = await result;
@@ -73,7 +89,9 @@ export class Relay {
     }
   }
 
-  /** Whether the other node has come back without the caller in its room: then its end of the leg has died. */
+  /**
+   * Whether the other node has come back without the caller in its room: then its end of the leg has died.
+   */
   async #isGone(peer: Peer, room: string): Promise<boolean> {
     if (peer.givenUp) return true;
     const connection = await peer.ready();

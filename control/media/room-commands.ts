@@ -10,12 +10,16 @@ export interface RoomMember {
 }
 
 /** A name as the node's commands take it. */
-export const roomName = (room: string): string => (/^[A-Za-z0-9._-]{1,160}$/.test(room) ? room : createHash('sha256').update(room).digest('hex'));
+export const roomName = (room: string): string =>
+  /^[A-Za-z0-9._-]{1,160}$/.test(room) ? room : createHash('sha256').update(room).digest('hex');
 
 /** Who is in the room; nobody when there is none of this name. */
 export async function members(connection: EslConnection, room: string): Promise<RoomMember[]> {
   const list = await unlessRefused(connection.api(`conference ${room} list`));
-  return (list ?? '').split('\n').map((line) => line.split(';')).flatMap(([id, , uuid, name]) => (id && uuid ? [{ id, uuid, name: name ?? '' }] : []));
+  return (list ?? '')
+    .split('\n')
+    .map((line) => line.split(';'))
+    .flatMap(([id, , uuid, name]) => (id && uuid ? [{ id, uuid, name: name ?? '' }] : []));
 }
 
 /** Takes a member out of a room, if he is still in there. */

@@ -2,13 +2,19 @@ import type { ChannelCommands } from './channel-commands.ts';
 import { isLost } from './channel-commands.ts';
 import { MediaError } from './media.ts';
 
-/** How long a key sounds, and from its begin to the next one's, in ms: with `rtp-digit-delay` of the nodes' configuration. */
+/**
+ * How long a key sounds, and from its begin to the next one's, in ms: with `rtp-digit-delay` of the nodes'
+ * configuration.
+ */
 const KEY_MS = 120;
 const STEP_MS = 180;
 /** Keys that a node is told to send in one go: what is under way cannot be taken back. */
 const AT_ONCE = 8;
 
-/** Keys sent to the far end. The node sends them by itself, one after the other; the pauses between them are ours. */
+/**
+ * Keys sent to the far end. The node sends them by itself, one after the other; the pauses between them are
+ * ours.
+ */
 export class SentKeys {
   readonly #commands: ChannelCommands;
   /** Stops what is being sent: one abort for everything since the last. */
@@ -52,7 +58,9 @@ export class SentKeys {
 
   async #keys(keys: string): Promise<void> {
     try {
-      await this.#commands.run((connection) => connection.api(`uuid_send_dtmf ${this.#commands.uuid} ${keys}@${KEY_MS}`));
+      await this.#commands.run((connection) =>
+        connection.api(`uuid_send_dtmf ${this.#commands.uuid} ${keys}@${KEY_MS}`),
+      );
     } catch (error) {
       // The node may have sent them already: a key too few is more easily made up for than one too many.
       if (!isLost(error)) throw error;
@@ -64,11 +72,14 @@ export class SentKeys {
     let timer: NodeJS.Timeout | undefined;
     let wake: () => void = () => undefined;
     try {
-      await Promise.race([this.#commands.ended, new Promise<void>((resolve) => {
-        wake = resolve;
-        timer = setTimeout(resolve, ms);
-        signal?.addEventListener('abort', wake, { once: true });
-      })]);
+      await Promise.race([
+        this.#commands.ended,
+        new Promise<void>((resolve) => {
+          wake = resolve;
+          timer = setTimeout(resolve, ms);
+          signal?.addEventListener('abort', wake, { once: true });
+        }),
+      ]);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', wake);

@@ -12,10 +12,13 @@ export interface SpeechOptions {
 
 /** Makes speech from text. espeak-ng is one (`espeak.ts`); another needs this one method. */
 export interface SpeechEngine {
-  /** Part of the cache's keys: what another engine, or another version of this one, has said is not reused. */
+  /**
+   * Part of the cache's keys: what another engine, or another version of this one, has said is not reused.
+   */
   readonly name: string;
   /**
-   * Resolves with a WAV file of any rate. A voice the engine lacks is no error: the language, or the engine's own choice,
+   * Resolves with a WAV file of any rate. A voice the engine lacks is no error: the language, or the engine's
+   * own choice,
    * takes its place, because a caller is waiting.
    * @throws SpeechError
    */
@@ -54,7 +57,9 @@ export class Prompts {
 
   /** Resolves with the absolute path of a WAV file, 8 kHz mono 16 bit. @throws SpeechError */
   file(text: string, { voice, language }: SpeechOptions = {}): Promise<string> {
-    const key = createHash('sha256').update(JSON.stringify([this.#engine.name, voice ?? null, language ?? null, text])).digest('hex');
+    const key = createHash('sha256')
+      .update(JSON.stringify([this.#engine.name, voice ?? null, language ?? null, text]))
+      .digest('hex');
     let making = this.#making.get(key);
     if (!making) {
       making = this.#file(`${key}.wav`, text, { voice, language }).finally(() => this.#making.delete(key));
@@ -64,6 +69,9 @@ export class Prompts {
   }
 
   async #file(name: string, text: string, options: SpeechOptions): Promise<string> {
-    return (await this.#cache.find(name)) ?? this.#cache.put(name, await telephoneWav(await this.#engine.synthesise(text, options)));
+    return (
+      (await this.#cache.find(name)) ??
+      this.#cache.put(name, await telephoneWav(await this.#engine.synthesise(text, options)))
+    );
   }
 }

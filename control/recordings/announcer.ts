@@ -27,10 +27,17 @@ export class Announcer {
   }
 
   /**
-   * Emits an event of a call together with what `also` writes; resolves when both are in the database. The events of one
-   * call wait for each other: an ended call is read anew for each, and a reading between two would count them wrongly.
+   * Emits an event of a call together with what `also` writes; resolves when both are in the database. The
+   * events of one
+   * call wait for each other: an ended call is read anew for each, and a reading between two would count them
+   * wrongly.
    */
-  tell(callId: string, event: RecordingEvent, data: Record<string, unknown>, also?: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
+  tell(
+    callId: string,
+    event: RecordingEvent,
+    data: Record<string, unknown>,
+    also?: (trx: Knex.Transaction) => Promise<void>,
+  ): Promise<void> {
     return this.#turns.take(callId, async () => {
       const { calls, storedCall, transaction } = this.#options;
       let call = calls.get(callId);
@@ -39,7 +46,8 @@ export class Announcer {
         call = stored && calls.adopt(stored);
       }
       if (call) await calls.recording(call, event, data, also);
-      else if (also) await transaction(also); // The call was never stored, or not kept: there is nobody to tell.
+      // The call was never stored, or not kept: there is nobody to tell.
+      else if (also) await transaction(also);
     });
   }
 }

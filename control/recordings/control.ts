@@ -16,15 +16,22 @@ const FINISHED_WITHIN_MS = 2000;
 
 /**
  * Starts or stops the recording of a call of this process, and returns it as the API shows it.
- * @throws ApiError `active_call_not_found`, `call_uuid_missing`, `recording_not_started`, `recording_start_failed`, `recording_stop_failed`
+ * @throws ApiError `active_call_not_found`, `call_uuid_missing`, `recording_not_started`,
+ *   `recording_start_failed`, `recording_stop_failed`
  */
-export const recordingControl = ({ service, channelOf }: Dependencies) =>
+export const recordingControl =
+  ({ service, channelOf }: Dependencies) =>
   async (call: Call, action: z.output<typeof recordingAction>): Promise<z.input<typeof recordingReply>> => {
     if (call.endedAt) throw new ApiError('active_call_not_found');
     const channel = channelOf(call.id);
     if (!channel) throw new ApiError('call_uuid_missing');
-    if (action === 'stop') return service.library.toJson(await service.ended(await service.stop(call, channel), FINISHED_WITHIN_MS));
-    return service.library.toJson(await service.start(call, channel).catch((error: unknown) => {
-      throw error instanceof ChannelGone ? new ApiError('active_call_not_found') : error;
-    }));
+    if (action === 'stop')
+      return service.library.toJson(
+        await service.ended(await service.stop(call, channel), FINISHED_WITHIN_MS),
+      );
+    return service.library.toJson(
+      await service.start(call, channel).catch((error: unknown) => {
+        throw error instanceof ChannelGone ? new ApiError('active_call_not_found') : error;
+      }),
+    );
   };

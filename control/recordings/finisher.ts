@@ -36,12 +36,17 @@ const LOOK_AGAIN_MS = 200;
 const NOT_WHOLE_MS = 1000;
 const LONGEST_PAUSE_MS = 5000;
 const LONGEST_RETRY_MS = 300_000;
-/** A recording that has been told of but is still listed was not stored; it is looked at again after this long. */
+/**
+ * A recording that has been told of but is still listed was not stored; it is looked at again after this
+ * long.
+ */
 const UNTOLD_MS = 60_000;
 
 /**
- * Finishes recordings that the media node has stopped writing: waits until the file is whole, looks at it, hands it to the
- * storage and tells that it can be fetched, or that it failed. What is left to do is in the database and nowhere else, so
+ * Finishes recordings that the media node has stopped writing: waits until the file is whole, looks at it,
+ * hands it to the
+ * storage and tells that it can be fetched, or that it failed. What is left to do is in the database and
+ * nowhere else, so
  * that it survives this process; here are only the few that are being worked on.
  */
 export class Finisher {
@@ -94,7 +99,9 @@ export class Finisher {
   /** Resolves when the recording has ended, or after `ms` milliseconds. */
   async ended(id: string, ms: number): Promise<void> {
     let tell = (): void => {};
-    const told = new Promise<void>((resolve) => { tell = resolve; });
+    const told = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
     const watchers = this.#watchers.get(id) ?? new Set();
     this.#watchers.set(id, watchers.add(tell));
     await within(ms, told);
@@ -110,7 +117,8 @@ export class Finisher {
         pauseMs = await this.#begin();
         failures = 0;
       } catch (error) {
-        if (++failures === 1) this.#o.logger.error({ err: error }, 'recordings that wait to be finished cannot be read');
+        if (++failures === 1)
+          this.#o.logger.error({ err: error }, 'recordings that wait to be finished cannot be read');
         pauseMs = Math.min(200 * 2 ** failures, LONGEST_PAUSE_MS);
       }
       await this.#pause(pauseMs);
@@ -138,10 +146,14 @@ export class Finisher {
   async #work(recording: Recording): Promise<void> {
     const { store, logger } = this.#o;
     try {
-      if ((await this.#finish(recording)) === 'later') await store.tryAgain(recording.id, recording.attempts, this.#after(NOT_WHOLE_MS));
+      if ((await this.#finish(recording)) === 'later')
+        await store.tryAgain(recording.id, recording.attempts, this.#after(NOT_WHOLE_MS));
     } catch (error) {
       await this.#failed(recording, error).catch((again: unknown) => {
-        logger.error({ err: again, recording: recording.id }, 'a recording could not be put off; it is tried again');
+        logger.error(
+          { err: again, recording: recording.id },
+          'a recording could not be put off; it is tried again',
+        );
       });
     } finally {
       this.#busy.delete(recording.id);
@@ -158,20 +170,32 @@ export class Finisher {
       if (outcome) return outcome;
     }
     try {
-      await storage.put(recording.fileKey, file, { sizeBytes: recording.sizeBytes, sha256: recording.sha256 ?? '' });
+      await storage.put(recording.fileKey, file, {
+        sizeBytes: recording.sizeBytes,
+        sha256: recording.sha256 ?? '',
+      });
     } catch (error) {
       if (!(error instanceof MissingFile)) throw error;
       // An earlier attempt may have got this far.
-      if ((await storage.size(recording.fileKey)) !== recording.sizeBytes) return this.#end(recording, 'failed', 'the file was lost on its way to the storage');
+      if ((await storage.size(recording.fileKey)) !== recording.sizeBytes)
+        return this.#end(recording, 'failed', 'the file was lost on its way to the storage');
     }
     recording.storageType = storage.type;
     const outcome = await this.#end(recording, 'completed');
     // Should this not happen, the sweep at start-up does it.
-    await rm(file, { force: true }).catch((error: unknown) => this.#o.logger.warn({ err: error, file }, 'a recording that is stored could not be removed from the media files'));
+    await rm(file, { force: true }).catch((error: unknown) =>
+      this.#o.logger.warn(
+        { err: error, file },
+        'a recording that is stored could not be removed from the media files',
+      ),
+    );
     return outcome;
   }
 
-  /** Waits a moment for the file to be whole, and keeps what it is. Returns an outcome where it goes no further for now. */
+  /**
+   * Waits a moment for the file to be whole, and keeps what it is. Returns an outcome where it goes no
+   * further for now.
+   */
   async #look(recording: Recording, file: string): Promise<Outcome | undefined> {
     const found = await this.#settled(file, recording.stoppedAt ?? this.#now());
     if (found === 'growing') return 'later';
@@ -184,7 +208,10 @@ export class Finisher {
     return undefined;
   }
 
-  async #settled(file: string, stoppedAt: Date): Promise<'growing' | 'missing' | 'empty' | { seconds: number; sizeBytes: number }> {
+  async #settled(
+    file: string,
+    stoppedAt: Date,
+  ): Promise<'growing' | 'missing' | 'empty' | { seconds: number; sizeBytes: number }> {
     let before: { size: number; mtimeMs: number };
     try {
       before = await stat(file);
@@ -198,7 +225,8 @@ export class Finisher {
     }
     const wav = await inspectWav(file);
     if (wav?.closed && wav.audioBytes > 0) return wav;
-    if (this.#now().getTime() - Math.max(before.mtimeMs, stoppedAt.getTime()) < this.#patienceMs) return 'growing';
+    if (this.#now().getTime() - Math.max(before.mtimeMs, stoppedAt.getTime()) < this.#patienceMs)
+      return 'growing';
     if (!wav || wav.audioBytes === 0) return 'empty';
     await repairWav(file);
     return (await inspectWav(file)) ?? 'empty';
@@ -207,8 +235,12 @@ export class Finisher {
   async #end(recording: Recording, status: 'completed' | 'failed', failure?: string): Promise<Outcome> {
     const { announcer, store, toJson } = this.#o;
     Object.assign(recording, { status, failure, updatedAt: this.#now() });
-    await announcer.tell(recording.callId, `recording.${status}`, { ...toJson(recording), ...(failure !== undefined && { message: failure }) },
-      (trx) => store.ended(trx, recording));
+    await announcer.tell(
+      recording.callId,
+      `recording.${status}`,
+      { ...toJson(recording), ...(failure !== undefined && { message: failure }) },
+      (trx) => store.ended(trx, recording),
+    );
     for (const tell of this.#watchers.get(recording.id) ?? []) tell();
     return 'ended';
   }
@@ -218,9 +250,17 @@ export class Finisher {
     const attempts = recording.attempts + 1;
     const wait = Math.min(retryMs * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (1 + Math.random() / 10);
     await store.tryAgain(recording.id, attempts, this.#after(wait));
-    if (attempts === 1 || attempts % 10 === 0) logger.warn({ err: error, recording: recording.id, attempts }, 'a recording cannot be finished yet');
-    if (recording.status !== 'started' || this.#now().getTime() - (recording.stoppedAt ?? recording.createdAt).getTime() < giveUpMs) return;
-    logger.error({ err: error, recording: recording.id, attempts }, 'a recording is given up; its file stays among the media files for a week');
+    if (attempts === 1 || attempts % 10 === 0)
+      logger.warn({ err: error, recording: recording.id, attempts }, 'a recording cannot be finished yet');
+    if (
+      recording.status !== 'started' ||
+      this.#now().getTime() - (recording.stoppedAt ?? recording.createdAt).getTime() < giveUpMs
+    )
+      return;
+    logger.error(
+      { err: error, recording: recording.id, attempts },
+      'a recording is given up; its file stays among the media files for a week',
+    );
     await this.#end(recording, 'failed', 'the recording could not be stored');
   }
 
@@ -242,6 +282,11 @@ export class Finisher {
 /** Waits for `work`, but no longer than `ms` milliseconds. */
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  await Promise.race([work, new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]);
+  await Promise.race([
+    work,
+    new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    }),
+  ]);
   clearTimeout(timer);
 }

@@ -9,7 +9,10 @@ import type { RecordingStore } from './store.ts';
 
 export interface LibraryOptions {
   store: RecordingStore;
-  /** Every storage there are recordings in; one that is not configured any more keeps its recordings, out of reach. */
+  /**
+   * Every storage there are recordings in; one that is not configured any more keeps its recordings, out of
+   * reach.
+   */
   storages: Readonly<Partial<Record<StorageType, Storage>>>;
   /** Where the media node has written a recording. */
   fileOf: (recording: Recording) => string;
@@ -36,12 +39,14 @@ export class RecordingLibrary {
     this.#publicUrl = options.publicUrl.replace(/\/+$/, '');
   }
 
-  readonly toJson = (recording: Recording): ReturnType<typeof recordingToJson> => recordingToJson(recording, this.#publicUrl);
+  readonly toJson = (recording: Recording): ReturnType<typeof recordingToJson> =>
+    recordingToJson(recording, this.#publicUrl);
 
   /** @throws ApiError `not_found` */
   async get(id: string, { applicationId }: Scope): Promise<Recording> {
     const recording = await this.#o.store.find(id);
-    if (!recording || recording.applicationId !== applicationId) throw new ApiError('not_found', 'recording not found');
+    if (!recording || recording.applicationId !== applicationId)
+      throw new ApiError('not_found', 'recording not found');
     return recording;
   }
 
@@ -59,7 +64,10 @@ export class RecordingLibrary {
     }
   }
 
-  /** Deletes the audio, and the recording with it. @throws ApiError `not_found`, `recording_in_progress`, `service_unavailable` */
+  /**
+   * Deletes the audio, and the recording with it.
+   * @throws ApiError `not_found`, `recording_in_progress`, `service_unavailable`
+   */
   async delete(id: string, scope: Scope): Promise<void> {
     const recording = await this.get(id, scope);
     if (recording.status === 'started') throw new ApiError('recording_in_progress');
@@ -79,8 +87,12 @@ export class RecordingLibrary {
   }
 
   #unreachable(recording: Recording, error: unknown): ApiError {
-    if (error instanceof MissingFile) return new ApiError('not_found', 'the audio of this recording is not there any more');
-    this.#o.logger.error({ err: error, recording: recording.id }, 'the audio of a recording cannot be reached');
+    if (error instanceof MissingFile)
+      return new ApiError('not_found', 'the audio of this recording is not there any more');
+    this.#o.logger.error(
+      { err: error, recording: recording.id },
+      'the audio of a recording cannot be reached',
+    );
     return new ApiError('service_unavailable', 'the audio cannot be reached right now', { retryAfter: 30 });
   }
 }

@@ -33,7 +33,8 @@ export interface Recording {
 }
 
 /** `rec_<call id>` for the first recording of a call, `rec_<call id>_2` … after. */
-export const recordingId = (callId: string, n: number): string => (n === 1 ? `rec_${callId}` : `rec_${callId}_${n}`);
+export const recordingId = (callId: string, n: number): string =>
+  n === 1 ? `rec_${callId}` : `rec_${callId}_${n}`;
 
 /** Which recording of its call this id names; 0, which comes before all, where it names none. */
 export function numberOf(callId: string, id: string): number {
@@ -45,4 +46,5 @@ export function numberOf(callId: string, id: string): number {
 export const mediaFileName = (id: string): string => `${id}.wav`;
 
 /** The recording whose media file this is, or undefined for any other file. */
-export const recordingOfFile = (name: string): string | undefined => /^(rec_[A-Za-z0-9._]+)\.wav$/.exec(name)?.[1];
+export const recordingOfFile = (name: string): string | undefined =>
+  /^(rec_[A-Za-z0-9._]+)\.wav$/.exec(name)?.[1];

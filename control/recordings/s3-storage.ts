@@ -30,8 +30,10 @@ interface Send {
 }
 
 /**
- * Any S3-compatible service. Four plain requests are all it takes (a WAV file is never larger than the 5 GB of one PUT),
- * so what comes from a library is the signature alone (AWS Signature Version 4). The service checks what it was sent
+ * Any S3-compatible service. Four plain requests are all it takes (a WAV file is never larger than the 5 GB
+ * of one PUT),
+ * so what comes from a library is the signature alone (AWS Signature Version 4). The service checks what it
+ * was sent
  * against the SHA-256 in the signature, so that an upload is stored whole or not at all.
  */
 export class S3Storage implements Storage {
@@ -43,10 +45,16 @@ export class S3Storage implements Storage {
     this.#options = options;
     const url = new URL(options.endpoint);
     const path = url.pathname.replace(/\/+$/, '');
-    this.#base = options.pathStyle ? `${url.protocol}//${url.host}${path}/${options.bucket}` : `${url.protocol}//${options.bucket}.${url.host}${path}`;
+    this.#base = options.pathStyle
+      ? `${url.protocol}//${url.host}${path}/${options.bucket}`
+      : `${url.protocol}//${options.bucket}.${url.host}${path}`;
   }
 
-  async put(key: string, file: string, { sizeBytes, sha256 }: { sizeBytes: number; sha256: string }): Promise<void> {
+  async put(
+    key: string,
+    file: string,
+    { sizeBytes, sha256 }: { sizeBytes: number; sha256: string },
+  ): Promise<void> {
     await access(file).catch((error: unknown) => {
       throw isMissing(error) ? new MissingFile(file, error) : error;
     });
@@ -94,26 +102,47 @@ export class S3Storage implements Storage {
     return this.#options.timeoutMs ?? 15_000;
   }
 
-  /** @throws MissingFile for 404; Error naming the status and the service's own code for every other refusal */
-  async #send(method: string, key: string, { headers, sha256 = EMPTY_SHA256, body, timeoutMs = this.#timeoutMs }: Send = {}): Promise<Response> {
+  /**
+   * @throws MissingFile for 404; Error naming the status and the service's own code for every other refusal
+   */
+  async #send(
+    method: string,
+    key: string,
+    { headers, sha256 = EMPTY_SHA256, body, timeoutMs = this.#timeoutMs }: Send = {},
+  ): Promise<Response> {
     const { accessKeyId, secretAccessKey, region } = this.#options;
     // A signer of its own for every request: a shared one keeps a key in memory for every day that passes.
     const signer = new AwsV4Signer({
-      method, url: `${this.#base}/${key}`, headers: { ...headers, 'X-Amz-Content-Sha256': sha256 }, accessKeyId, secretAccessKey, region, service: 's3',
+      method,
+      url: `${this.#base}/${key}`,
+      headers: { ...headers, 'X-Amz-Content-Sha256': sha256 },
+      accessKeyId,
+      secretAccessKey,
+      region,
+      service: 's3',
     });
     const signed = await signer.sign();
     const giveUp = new AbortController();
-    const timer = setTimeout(() => giveUp.abort(new Error(`no answer from the storage within ${Math.round(timeoutMs)} ms`)), timeoutMs);
+    const timer = setTimeout(
+      () => giveUp.abort(new Error(`no answer from the storage within ${Math.round(timeoutMs)} ms`)),
+      timeoutMs,
+    );
     try {
       const response = await fetch(signed.url, {
-        method, headers: signed.headers, signal: giveUp.signal, redirect: 'manual', ...(body && { body, duplex: 'half' as const }),
+        method,
+        headers: signed.headers,
+        signal: giveUp.signal,
+        redirect: 'manual',
+        ...(body && { body, duplex: 'half' as const }),
       });
       if (response.ok) return response;
       const text = await response.text().catch(() => '');
       // A bucket that is not there is the operator's mistake and no missing file.
       const code = /<Code>([A-Za-z0-9]{1,64})<\/Code>/.exec(text)?.[1];
       if (response.status === 404 && code !== 'NoSuchBucket') throw new MissingFile(key);
-      throw new Error(`the storage answered ${method} with ${response.status}${code === undefined ? '' : ` ${code}`}`);
+      throw new Error(
+        `the storage answered ${method} with ${response.status}${code === undefined ? '' : ` ${code}`}`,
+      );
     } finally {
       clearTimeout(timer);
     }

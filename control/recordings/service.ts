@@ -12,7 +12,10 @@ import { mediaFileName, recordingId, type Recording, type StorageType } from './
 import { isMissing } from './storage.ts';
 import { sweepMediaFiles } from './sweep.ts';
 
-export interface RecordingOptions extends Omit<LibraryOptions, 'fileOf'>, Pick<FinisherOptions, 'concurrency' | 'patienceMs' | 'retryMs' | 'giveUpMs'> {
+export interface RecordingOptions
+  extends
+    Omit<LibraryOptions, 'fileOf'>,
+    Pick<FinisherOptions, 'concurrency' | 'patienceMs' | 'retryMs' | 'giveUpMs'> {
   calls: Calls;
   /** A call as the database has it. */
   storedCall: (id: string) => Promise<Call | undefined>;
@@ -30,7 +33,8 @@ export type RecordableChannel = Pick<Channel, 'uuid' | 'node' | 'startRecording'
 const MARK_AGAIN_MS = 1000;
 
 /**
- * Starts and stops recordings of calls, and keeps what they leave. One call has one recording running at most; a row
+ * Starts and stops recordings of calls, and keeps what they leave. One call has one recording running at
+ * most; a row
  * exists before the media node is asked, so that every file has an owner, whatever dies in between.
  */
 export class RecordingService {
@@ -59,17 +63,28 @@ export class RecordingService {
     this.#folder = join(options.mediaFiles, 'recordings');
     this.library = new RecordingLibrary({ ...options, fileOf: (recording) => this.#fileOf(recording) });
     this.#announcer = new Announcer({ calls, storedCall, transaction: (work) => store.transaction(work) });
-    this.#finisher = new Finisher({ ...options, announcer: this.#announcer, folder: this.#folder, toJson: (recording) => this.library.toJson(recording) });
+    this.#finisher = new Finisher({
+      ...options,
+      announcer: this.#announcer,
+      folder: this.#folder,
+      toJson: (recording) => this.library.toJson(recording),
+    });
     calls.onTerminal((call) => this.channelEnded(call));
   }
 
   /** Figures for gauges. */
   get counters(): { running: number; finishing: number; waiting: number; unmarked: number } {
-    return { running: this.#running.size, finishing: this.#finisher.running, waiting: this.#finisher.waiting, unmarked: this.#unmarked.size + this.#unstarted.size };
+    return {
+      running: this.#running.size,
+      finishing: this.#finisher.running,
+      waiting: this.#finisher.waiting,
+      unmarked: this.#unmarked.size + this.#unstarted.size,
+    };
   }
 
   /**
-   * Takes up what an earlier life of this process has left: recordings of calls that go on go on, all others are finished
+   * Takes up what an earlier life of this process has left: recordings of calls that go on go on, all others
+   * are finished
    * from their files. To be called once the calls in progress have been adopted.
    */
   async recover(): Promise<void> {
@@ -87,7 +102,10 @@ export class RecordingService {
     });
   }
 
-  /** Waits for what runs, for at most so many milliseconds. What is left is done by the next life of this process. */
+  /**
+   * Waits for what runs, for at most so many milliseconds. What is left is done by the next life of this
+   * process.
+   */
   async close(ms: number): Promise<void> {
     this.#closed = true;
     await this.#finisher.stop(ms);
@@ -137,7 +155,8 @@ export class RecordingService {
   }
 
   /**
-   * The channel of a call was taken over from an earlier life of this process. A recording that was ordered then, without
+   * The channel of a call was taken over from an earlier life of this process. A recording that was ordered
+   * then, without
    * the media node having heard of it, begins now; one that runs goes on.
    */
   resumed(call: Call, channel: RecordableChannel): Promise<void> {
@@ -169,9 +188,22 @@ export class RecordingService {
       const id = recordingId(call.id, n);
       const now = this.#now();
       recording = {
-        id, callId: call.id, n, customerId: call.customerId, applicationId: call.applicationId,
-        instance, providerCallId: channel.uuid, mediaNode: channel.node,
-        status: 'started', storageType: storage, fileKey: `${call.customerId}/${id}.wav`, durationSeconds: 0, sizeBytes: 0, attempts: 0, createdAt: now, updatedAt: now,
+        id,
+        callId: call.id,
+        n,
+        customerId: call.customerId,
+        applicationId: call.applicationId,
+        instance,
+        providerCallId: channel.uuid,
+        mediaNode: channel.node,
+        status: 'started',
+        storageType: storage,
+        fileKey: `${call.customerId}/${id}.wav`,
+        durationSeconds: 0,
+        sizeBytes: 0,
+        attempts: 0,
+        createdAt: now,
+        updatedAt: now,
       };
       await store.insert(recording);
       this.#running.set(call.id, recording);
@@ -200,7 +232,11 @@ export class RecordingService {
   }
 
   /** @throws ApiError `recording_start_failed`, always */
-  async #startFailed(recording: Recording | { callId: string }, error: unknown, channel?: RecordableChannel): Promise<never> {
+  async #startFailed(
+    recording: Recording | { callId: string },
+    error: unknown,
+    channel?: RecordableChannel,
+  ): Promise<never> {
     const { logger, store } = this.#o;
     const message = 'the recording could not be started';
     logger.warn({ err: error, call: recording.callId }, message);
@@ -219,36 +255,63 @@ export class RecordingService {
     } else {
       const call = this.#o.calls.get(recording.callId);
       // One that cannot be stored is in the log of the journal.
-      if (call) this.#o.calls.recording(call, 'recording.failed', { call_id: call.id, message }).catch(() => undefined);
+      if (call)
+        this.#o.calls
+          .recording(call, 'recording.failed', { call_id: call.id, message })
+          .catch(() => undefined);
     }
     throw new ApiError('recording_start_failed');
   }
 
   /** Whether the event is stored, in the end. Nobody should wait for that: what it tells of has happened. */
-  async #tell(recording: Recording, what: Recording['status'], more: Record<string, unknown>, also: Parameters<Announcer['tell']>[3]): Promise<boolean> {
+  async #tell(
+    recording: Recording,
+    what: Recording['status'],
+    more: Record<string, unknown>,
+    also: Parameters<Announcer['tell']>[3],
+  ): Promise<boolean> {
     try {
-      await this.#announcer.tell(recording.callId, `recording.${what}`, { ...this.library.toJson(recording), ...more }, also);
+      await this.#announcer.tell(
+        recording.callId,
+        `recording.${what}`,
+        { ...this.library.toJson(recording), ...more },
+        also,
+      );
       return true;
     } catch (error) {
-      this.#o.logger.error({ err: error, recording: recording.id }, `that a recording is ${what} could not be told`);
+      this.#o.logger.error(
+        { err: error, recording: recording.id },
+        `that a recording is ${what} could not be told`,
+      );
       return false;
     }
   }
 
-  /** The recording of a call that runs, where this process has not heard of it yet, and the newest it has had. */
+  /**
+   * The recording of a call that runs, where this process has not heard of it yet, and the newest it has had.
+   */
   async #findRunning(callId: string): Promise<{ running?: Recording; latest?: Recording }> {
     const latest = await this.#o.store.latest(callId);
-    const runs = latest?.status === 'started' && !latest.stoppedAt && !this.#unmarked.has(latest.id) && !this.#unstarted.has(latest.id);
+    const runs =
+      latest?.status === 'started' &&
+      !latest.stoppedAt &&
+      !this.#unmarked.has(latest.id) &&
+      !this.#unstarted.has(latest.id);
     if (runs) this.#running.set(callId, latest);
     return { latest, running: runs ? latest : undefined };
   }
 
-  /** The media node writes no more: from here on the database says what is left to do, as soon as it can be told. */
+  /**
+   * The media node writes no more: from here on the database says what is left to do, as soon as it can be
+   * told.
+   */
   #stopped(recording: Recording): void {
     recording.stoppedAt = this.#now();
     this.#running.delete(recording.callId);
     this.#unmarked.set(recording.id, recording);
-    this.#marking ??= this.#mark().finally(() => { this.#marking = undefined; });
+    this.#marking ??= this.#mark().finally(() => {
+      this.#marking = undefined;
+    });
   }
 
   async #mark(): Promise<void> {
@@ -261,8 +324,14 @@ export class RecordingService {
         this.#finisher.wake();
         failures = 0;
       } catch (error) {
-        if (++failures === 1) this.#o.logger.error({ err: error, waiting: this.#unmarked.size }, 'the end of recordings cannot be stored; trying again');
-        await new Promise((resolve) => { setTimeout(resolve, MARK_AGAIN_MS); });
+        if (++failures === 1)
+          this.#o.logger.error(
+            { err: error, waiting: this.#unmarked.size },
+            'the end of recordings cannot be stored; trying again',
+          );
+        await new Promise((resolve) => {
+          setTimeout(resolve, MARK_AGAIN_MS);
+        });
       }
     }
   }
@@ -277,7 +346,11 @@ export class RecordingService {
   }
 }
 
-const exists = (path: string): Promise<boolean> => stat(path).then(() => true, (error: unknown) => {
-  if (isMissing(error)) return false;
-  throw error;
-});
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    (error: unknown) => {
+      if (isMissing(error)) return false;
+      throw error;
+    },
+  );

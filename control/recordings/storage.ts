@@ -11,7 +11,8 @@ export interface ByteRange {
 export interface Storage {
   readonly type: StorageType;
   /**
-   * Takes a file over under a key; doing it again is harmless. Afterwards the file may be gone or still be there.
+   * Takes a file over under a key; doing it again is harmless. Afterwards the file may be gone or still be
+   * there.
    * @throws MissingFile where there is no such file; anything else may pass
    */
   put(key: string, file: string, about: { sizeBytes: number; sha256: string }): Promise<void>;
@@ -31,4 +32,5 @@ export class MissingFile extends Error {
   }
 }
 
-export const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';

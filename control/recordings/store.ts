@@ -75,7 +75,10 @@ const toRow = (recording: Recording): Row => ({
   updated_at: recording.updatedAt,
 });
 
-/** The SQL of recordings. A deleted one stays as a row that nothing finds, so that its id is never given again. */
+/**
+ * The SQL of recordings. A deleted one stays as a row that nothing finds, so that its id is never given
+ * again.
+ */
 export class RecordingStore {
   readonly #db: Database;
 
@@ -93,7 +96,10 @@ export class RecordingStore {
 
   /** Those of these calls that have a recording which has not been deleted. */
   async needs(callIds: readonly string[]): Promise<string[]> {
-    const rows = await this.#db<Row>('recordings').distinct('call_id').whereIn('call_id', callIds).whereNull('deleted_at');
+    const rows = await this.#db<Row>('recordings')
+      .distinct('call_id')
+      .whereIn('call_id', callIds)
+      .whereNull('deleted_at');
     return rows.map(({ call_id }) => call_id);
   }
 
@@ -115,57 +121,93 @@ export class RecordingStore {
 
   /** Newest first; `before` is the number the page starts after. */
   async list(callId: string, limit: number, before?: number): Promise<Recording[]> {
-    const query = this.#db<Row>('recordings').where({ call_id: callId, deleted_at: null }).orderBy('n', 'desc').limit(limit);
+    const query = this.#db<Row>('recordings')
+      .where({ call_id: callId, deleted_at: null })
+      .orderBy('n', 'desc')
+      .limit(limit);
     if (before !== undefined) void query.where('n', '<', before);
     return (await query).map(toRecording);
   }
 
   /** What this control process had running when it ended last time: as many as it had calls. */
   async running(instance: number): Promise<Recording[]> {
-    return (await this.#db<Row>('recordings').where({ instance, status: 'started', stopped_at: null })).map(toRecording);
+    return (await this.#db<Row>('recordings').where({ instance, status: 'started', stopped_at: null })).map(
+      toRecording,
+    );
   }
 
   /** The media node writes no more: the recording can be finished from now on. */
   async stopped(id: string, at: Date): Promise<void> {
-    await this.#db<Row>('recordings').where({ id, status: 'started', stopped_at: null }).update({ stopped_at: at, next_attempt_at: at, updated_at: at });
+    await this.#db<Row>('recordings')
+      .where({ id, status: 'started', stopped_at: null })
+      .update({ stopped_at: at, next_attempt_at: at, updated_at: at });
   }
 
   /** Makes everything that waits due at once: whatever held it up may be over. */
   async allDue(instance: number, now: Date): Promise<void> {
-    await this.#db<Row>('recordings').where({ instance, status: 'started' }).whereNotNull('stopped_at').update({ next_attempt_at: now });
+    await this.#db<Row>('recordings')
+      .where({ instance, status: 'started' })
+      .whereNotNull('stopped_at')
+      .update({ next_attempt_at: now });
   }
 
   /** Recordings to finish, the longest due first. */
   async due(instance: number, now: Date, limit: number): Promise<Recording[]> {
-    const rows = await this.#db<Row>('recordings').where({ instance, status: 'started' }).whereNotNull('stopped_at')
-      .where('next_attempt_at', '<=', now).orderBy('next_attempt_at').limit(limit);
+    const rows = await this.#db<Row>('recordings')
+      .where({ instance, status: 'started' })
+      .whereNotNull('stopped_at')
+      .where('next_attempt_at', '<=', now)
+      .orderBy('next_attempt_at')
+      .limit(limit);
     return rows.map(toRecording);
   }
 
   /** How many recordings wait to be finished, and when the next of them is due. */
   async backlog(instance: number): Promise<{ count: number; nextAt: Date | undefined }> {
-    const [row] = (await this.#db<Row>('recordings').where({ instance, status: 'started' }).whereNotNull('next_attempt_at')
-      .count('* as count').min('next_attempt_at as next')) as { count: number | string; next: Date | null }[];
+    const [row] = (await this.#db<Row>('recordings')
+      .where({ instance, status: 'started' })
+      .whereNotNull('next_attempt_at')
+      .count('* as count')
+      .min('next_attempt_at as next')) as { count: number | string; next: Date | null }[];
     return { count: Number(row?.count ?? 0), nextAt: row?.next ?? undefined };
   }
 
   /** Keeps what the whole file is, before it leaves for the storage. */
   async inspected({ id, durationSeconds, sizeBytes, sha256 }: Recording, nextAttemptAt: Date): Promise<void> {
-    await this.#db<Row>('recordings').where({ id }).update({ duration_seconds: durationSeconds, size_bytes: sizeBytes, sha256, next_attempt_at: nextAttemptAt });
+    await this.#db<Row>('recordings').where({ id }).update({
+      duration_seconds: durationSeconds,
+      size_bytes: sizeBytes,
+      sha256,
+      next_attempt_at: nextAttemptAt,
+    });
   }
 
   async tryAgain(id: string, attempts: number, at: Date): Promise<void> {
-    await this.#db<Row>('recordings').where({ id, status: 'started' }).update({ attempts, next_attempt_at: at });
+    await this.#db<Row>('recordings')
+      .where({ id, status: 'started' })
+      .update({ attempts, next_attempt_at: at });
   }
 
   async recordingSince(trx: Knex.Transaction, id: string, at: Date): Promise<void> {
-    await trx<Row>('recordings').where({ id, status: 'started' }).update({ recording_at: at, updated_at: at });
+    await trx<Row>('recordings')
+      .where({ id, status: 'started' })
+      .update({ recording_at: at, updated_at: at });
   }
 
   /** Its end, good or bad, once and for all. */
-  async ended(trx: Knex.Transaction, { id, status, storageType, failure, updatedAt }: Recording): Promise<void> {
-    await trx<Row>('recordings').where({ id, status: 'started' })
-      .update({ status, storage_type: storageType, failure: failure ?? null, next_attempt_at: null, updated_at: updatedAt });
+  async ended(
+    trx: Knex.Transaction,
+    { id, status, storageType, failure, updatedAt }: Recording,
+  ): Promise<void> {
+    await trx<Row>('recordings')
+      .where({ id, status: 'started' })
+      .update({
+        status,
+        storage_type: storageType,
+        failure: failure ?? null,
+        next_attempt_at: null,
+        updated_at: updatedAt,
+      });
   }
 
   async deleted(id: string, at: Date): Promise<void> {
@@ -173,8 +215,17 @@ export class RecordingStore {
   }
 
   /** What is known of these recordings, deleted ones included. */
-  async states(ids: readonly string[]): Promise<Map<string, { status: Recording['status']; updatedAt: Date; deleted: boolean }>> {
-    const rows = await this.#db<Row>('recordings').whereIn('id', ids).select('id', 'status', 'updated_at', 'deleted_at');
-    return new Map(rows.map((row) => [row.id, { status: row.status, updatedAt: row.updated_at, deleted: row.deleted_at !== null }]));
+  async states(
+    ids: readonly string[],
+  ): Promise<Map<string, { status: Recording['status']; updatedAt: Date; deleted: boolean }>> {
+    const rows = await this.#db<Row>('recordings')
+      .whereIn('id', ids)
+      .select('id', 'status', 'updated_at', 'deleted_at');
+    return new Map(
+      rows.map((row) => [
+        row.id,
+        { status: row.status, updatedAt: row.updated_at, deleted: row.deleted_at !== null },
+      ]),
+    );
   }
 }

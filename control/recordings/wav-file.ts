@@ -26,7 +26,10 @@ const HEADER_BYTES = 4096;
 const PCM = 1;
 const EXTENSIBLE = 0xfffe;
 
-/** What there is of a recording; undefined where it is no WAV file of PCM, or not one yet. @throws the file system's errors */
+/**
+ * What there is of a recording; undefined where it is no WAV file of PCM, or not one yet.
+ * @throws the file system's errors
+ */
 export async function inspectWav(path: string): Promise<WavFile | undefined> {
   const file = await open(path, 'r');
   try {
@@ -42,8 +45,10 @@ export async function inspectWav(path: string): Promise<WavFile | undefined> {
 }
 
 /**
- * Writes the lengths into a header whose writer has died before it could, and cuts off what is behind the last whole frame.
- * The file is replaced by a copy, since media nodes may run as somebody else, whose files may be read and no more.
+ * Writes the lengths into a header whose writer has died before it could, and cuts off what is behind the
+ * last whole frame.
+ * The file is replaced by a copy, since media nodes may run as somebody else, whose files may be read and no
+ * more.
  */
 export async function repairWav(path: string): Promise<void> {
   const copy = `${path}.part`;
@@ -75,12 +80,26 @@ async function readLayout(file: FileHandle): Promise<Layout | undefined> {
   const buffer = Buffer.alloc(HEADER_BYTES);
   const { bytesRead } = await file.read(buffer, 0, HEADER_BYTES, 0);
   const head = buffer.subarray(0, bytesRead);
-  if (head.length < 12 || head.toString('latin1', 0, 4) !== 'RIFF' || head.toString('latin1', 8, 12) !== 'WAVE') return undefined;
+  if (
+    head.length < 12 ||
+    head.toString('latin1', 0, 4) !== 'RIFF' ||
+    head.toString('latin1', 8, 12) !== 'WAVE'
+  )
+    return undefined;
   let format: Pick<Layout, 'bytesPerSecond' | 'frameBytes'> | undefined;
-  for (let at = 12; at + 8 <= head.length; ) {
+  for (let at = 12; at + 8 <= head.length;) {
     const name = head.toString('latin1', at, at + 4);
     const length = head.readUInt32LE(at + 4);
-    if (name === 'data') return format && { ...format, sizeBytes: size, riffBytes: head.readUInt32LE(4), audioAt: at + 8, saidAudioBytes: length };
+    if (name === 'data')
+      return (
+        format && {
+          ...format,
+          sizeBytes: size,
+          riffBytes: head.readUInt32LE(4),
+          audioAt: at + 8,
+          saidAudioBytes: length,
+        }
+      );
     if (name === 'fmt ') format = readFormat(head.subarray(at + 8, at + 8 + length));
     at += 8 + length + (length & 1); // Chunks begin at even offsets.
   }
@@ -92,7 +111,15 @@ function readFormat(body: Buffer): Pick<Layout, 'bytesPerSecond' | 'frameBytes'>
   const code = body.readUInt16LE(0);
   const [channels, rate, bits] = [body.readUInt16LE(2), body.readUInt32LE(4), body.readUInt16LE(14)];
   const frameBytes = (channels * bits) / 8;
-  if ((code !== PCM && code !== EXTENSIBLE) || bits !== 16 || channels < 1 || channels > 8 || rate < 4000 || rate > 192_000) return undefined;
+  if (
+    (code !== PCM && code !== EXTENSIBLE) ||
+    bits !== 16 ||
+    channels < 1 ||
+    channels > 8 ||
+    rate < 4000 ||
+    rate > 192_000
+  )
+    return undefined;
   return { frameBytes, bytesPerSecond: frameBytes * rate };
 }
 

@@ -29,10 +29,16 @@ type AudioOf = Pick<MiniVoiceCall, 'id' | 'direction'>;
 
 type Call = Awaited<ReturnType<Rtpengine['find']>> & { node: string; far: string };
 
-/** Our participants of a call at rtpengine. The names are the same in every life of this process, so that a later one takes them over. */
+/**
+ * Our participants of a call at rtpengine. The names are the same in every life of this process, so that a
+ * later one takes them over.
+ */
 const TAG = { inbound: 'minivoice-inbound', outbound: 'minivoice-outbound', voice: 'minivoice-voice' };
 
-/** The answer is waited for so long, in ms: Kamailio may have to ask rtpengine again, or the carrier brings it in its ACK. */
+/**
+ * The answer is waited for so long, in ms: Kamailio may have to ask rtpengine again, or the carrier brings it
+ * in its ACK.
+ */
 const ANSWER_MS = 3000;
 const ASK_AGAIN_MS = 20;
 
@@ -40,8 +46,10 @@ const ASK_AGAIN_MS = 20;
 const taken = new Set<number>();
 
 /**
- * The audio of one call, copied by rtpengine at the edge and independent of what its media node is doing: `inbound` is what
- * the caller says, `outbound` what the caller hears. One UDP port serves both, and the way back to the caller.
+ * The audio of one call, copied by rtpengine at the edge and independent of what its media node is doing:
+ * `inbound` is what
+ * the caller says, `outbound` what the caller hears. One UDP port serves both, and the way back to the
+ * caller.
  */
 export class CallAudio {
   readonly #socket: Socket;
@@ -61,10 +69,18 @@ export class CallAudio {
     this.#socket = socket;
     this.#call = call;
     this.#voice = new Voice({
-      connect: async () => { this.#voicePort = await (this.#connecting ??= this.#connect()); },
-      block: async (blocked) => void (await call.ask({ command: blocked ? 'block media' : 'unblock media', 'from-tag': call.node, flags: ['directional'] })),
+      connect: async () => {
+        this.#voicePort = await (this.#connecting ??= this.#connect());
+      },
+      block: async (blocked) =>
+        void (await call.ask({
+          command: blocked ? 'block media' : 'unblock media',
+          'from-tag': call.node,
+          flags: ['directional'],
+        })),
       send: (packet) => {
-        if (this.#peer !== undefined && this.#voicePort !== undefined) socket.send(packet, this.#voicePort, this.#peer, () => undefined);
+        if (this.#peer !== undefined && this.#voicePort !== undefined)
+          socket.send(packet, this.#voicePort, this.#peer, () => undefined);
       },
       failed: (error) => {
         this.#connecting = undefined;
@@ -81,15 +97,22 @@ export class CallAudio {
     return new CallAudio(options, await bind(options.host, options.ports), call);
   }
 
-  /** Ends what an earlier life of this process may have left: copies to nobody, and a media node that the caller cannot hear. Never rejects. */
+  /**
+   * Ends what an earlier life of this process may have left: copies to nobody, and a media node that the
+   * caller cannot hear. Never rejects.
+   */
   static async release(rtpengine: Rtpengine, call: AudioOf, dialog: ParkedChannel['dialog']): Promise<void> {
     try {
       const { ask, tags } = await rtpengine.find(rtpIdOf(call, dialog.callId));
       const { node, far } = sidesOf(tags, dialog, call.direction);
       await Promise.allSettled([
         ask({ command: 'unblock media', 'from-tag': node, flags: ['directional'] }),
-        ...(tags[TAG.voice] ? [ask({ command: 'unsubscribe', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] })] : []),
-        ...[TAG.inbound, TAG.outbound].filter((tag) => tags[tag]).map((tag) => ask({ command: 'unsubscribe', 'to-tag': tag })),
+        ...(tags[TAG.voice]
+          ? [ask({ command: 'unsubscribe', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] })]
+          : []),
+        ...[TAG.inbound, TAG.outbound]
+          .filter((tag) => tags[tag])
+          .map((tag) => ask({ command: 'unsubscribe', 'to-tag': tag })),
       ]);
     } catch {
       // Then there is nothing to end, or nobody to ask.
@@ -125,17 +148,25 @@ export class CallAudio {
     if (wanting.length > 0) this.#voice.want();
     const said = this.#voice.taking ? [...this.#playbacks].flatMap((playback) => playback.take() ?? []) : [];
     const heard = this.#voice.tick(said);
-    return Object.fromEntries([...this.#open].map(([side, track]) => {
-      const frame = track.take();
-      return [side, side === 'outbound' ? (heard ?? frame) : frame];
-    }));
+    return Object.fromEntries(
+      [...this.#open].map(([side, track]) => {
+        const frame = track.take();
+        return [side, side === 'outbound' ? (heard ?? frame) : frame];
+      }),
+    );
   }
 
-  /** Gives back what rtpengine holds for us, the port too. Never rejects; what cannot be given back ends with the call. */
+  /**
+   * Gives back what rtpengine holds for us, the port too. Never rejects; what cannot be given back ends with
+   * the call.
+   */
   async close(): Promise<void> {
     this.#voice.close();
     const { ask, node, far } = this.#call;
-    const undo: Parameters<typeof ask>[0][] = [...this.#sides.keys()].map((side) => ({ command: 'unsubscribe', 'to-tag': TAG[side] }));
+    const undo: Parameters<typeof ask>[0][] = [...this.#sides.keys()].map((side) => ({
+      command: 'unsubscribe',
+      'to-tag': TAG[side],
+    }));
     if (this.#connecting) {
       undo.push({ command: 'unblock media', 'from-tag': node, flags: ['directional'] });
       undo.push({ command: 'unsubscribe', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] });
@@ -155,13 +186,22 @@ export class CallAudio {
     // G.711 comes as it is; only what is neither of its laws is transcoded.
     const known = formats.filter((format) => RTPMAP[format] !== undefined);
     const answer = this.#sdp(known.length > 0 ? known : ['0'], 'recvonly');
-    await ask({ command: 'subscribe answer', 'to-tag': TAG[side], sdp: answer, flags: ['allow transcoding'] });
+    await ask({
+      command: 'subscribe answer',
+      'to-tag': TAG[side],
+      sdp: answer,
+      flags: ['allow transcoding'],
+    });
     return track;
   }
 
   async #connect(): Promise<number> {
     const { ask, far } = this.#call;
-    const { sdp } = await ask({ command: 'publish', 'from-tag': TAG.voice, sdp: this.#sdp(['0'], 'sendonly') });
+    const { sdp } = await ask({
+      command: 'publish',
+      'from-tag': TAG.voice,
+      sdp: this.#sdp(['0'], 'sendonly'),
+    });
     await ask({ command: 'connect', 'from-tag': TAG.voice, 'to-tag': far, flags: ['directional'] });
     return audioOf(sdp).port;
   }
@@ -169,8 +209,16 @@ export class CallAudio {
   #sdp(formats: readonly string[], direction: 'recvonly' | 'sendonly'): string {
     const { address, port } = this.#socket.address();
     return [
-      'v=0', `o=- 1 1 IN IP4 ${address}`, 's=MiniVoice', `c=IN IP4 ${address}`, 't=0 0', `m=audio ${port} RTP/AVP ${formats.join(' ')}`,
-      ...formats.map((format) => `a=rtpmap:${format} ${RTPMAP[format] ?? ''}`), 'a=ptime:20', `a=${direction}`, '',
+      'v=0',
+      `o=- 1 1 IN IP4 ${address}`,
+      's=MiniVoice',
+      `c=IN IP4 ${address}`,
+      't=0 0',
+      `m=audio ${port} RTP/AVP ${formats.join(' ')}`,
+      ...formats.map((format) => `a=rtpmap:${format} ${RTPMAP[format] ?? ''}`),
+      'a=ptime:20',
+      `a=${direction}`,
+      '',
     ].join('\r\n');
   }
 
@@ -193,7 +241,8 @@ function audioOf(sdp: unknown): { port: number; formats: string[] } {
 }
 
 /**
- * The call with both its sides. The media node tells us of its answer before that has gone through Kamailio to rtpengine.
+ * The call with both its sides. The media node tells us of its answer before that has gone through Kamailio
+ * to rtpengine.
  * @throws RtpengineError
  */
 async function answered({ rtpengine, call, dialog, over }: CallAudioOptions): Promise<Call> {
@@ -204,7 +253,9 @@ async function answered({ rtpengine, call, dialog, over }: CallAudioOptions): Pr
     } catch (error) {
       if (over() || Date.now() > deadline) throw error;
     }
-    await new Promise((resolve) => { setTimeout(resolve, ASK_AGAIN_MS); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, ASK_AGAIN_MS);
+    });
   }
 }
 

@@ -10,7 +10,8 @@ export interface StreamIdentity {
 }
 
 /**
- * The frames that a receiver gets: JSON texts in the shape that receivers of telephone audio share, in which numbers are
+ * The frames that a receiver gets: JSON texts in the shape that receivers of telephone audio share, in which
+ * numbers are
  * strings. One of these numbers them for one connection.
  */
 export class Frames {
@@ -27,7 +28,16 @@ export class Frames {
 
   start(customParameters: Readonly<Record<string, string>>): string {
     const { streamSid, callSid, accountSid, tracks } = this.#identity;
-    return this.#frame('start', { start: { accountSid, streamSid, callSid, tracks, mediaFormat: { encoding: 'audio/x-mulaw', sampleRate: 8000, channels: 1 }, customParameters } });
+    return this.#frame('start', {
+      start: {
+        accountSid,
+        streamSid,
+        callSid,
+        tracks,
+        mediaFormat: { encoding: 'audio/x-mulaw', sampleRate: 8000, channels: 1 },
+        customParameters,
+      },
+    });
   }
 
   /**
@@ -35,7 +45,14 @@ export class Frames {
    * @param timestamp ms since the begin of the stream
    */
   media(track: Side, chunk: number, timestamp: number, payload: Buffer): string {
-    return this.#frame('media', { media: { track, chunk: String(chunk), timestamp: String(timestamp), payload: payload.toString('base64') } });
+    return this.#frame('media', {
+      media: {
+        track,
+        chunk: String(chunk),
+        timestamp: String(timestamp),
+        payload: payload.toString('base64'),
+      },
+    });
   }
 
   dtmf(digit: string): string {
@@ -49,11 +66,18 @@ export class Frames {
   /** @param droppedFrames media frames that were left out, because the receiver did not read or was away */
   stop(reason: string, droppedFrames: number): string {
     const { accountSid, callSid } = this.#identity;
-    return this.#frame('stop', { stop: { accountSid, callSid, reason, droppedFrames: String(droppedFrames) } });
+    return this.#frame('stop', {
+      stop: { accountSid, callSid, reason, droppedFrames: String(droppedFrames) },
+    });
   }
 
   #frame(event: string, content: Record<string, unknown>): string {
-    return JSON.stringify({ event, sequenceNumber: String(++this.#sequence), ...content, streamSid: this.#identity.streamSid });
+    return JSON.stringify({
+      event,
+      sequenceNumber: String(++this.#sequence),
+      ...content,
+      streamSid: this.#identity.streamSid,
+    });
   }
 }
 

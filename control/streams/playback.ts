@@ -1,7 +1,10 @@
 import { MULAW_SILENCE } from '../lib/g711.ts';
 import { FRAME } from './track.ts';
 
-/** A burst begins once this much of it has come, or when it has waited so long for more: what sends in real time is never quite even. */
+/**
+ * A burst begins once this much of it has come, or when it has waited so long for more: what sends in real
+ * time is never quite even.
+ */
 const AHEAD_FRAMES = 3;
 /** A frame that is not full waits so long for its rest. */
 const REST_FRAMES = 2;
@@ -12,7 +15,8 @@ const MOST_BYTES = 120 * 50 * FRAME;
 const MOST_MARKS = 1000;
 
 /**
- * Audio that a receiver wants the caller to hear, in its order: a queue that is emptied by a frame every 20 ms. Marks in it
+ * Audio that a receiver wants the caller to hear, in its order: a queue that is emptied by a frame every 20
+ * ms. Marks in it
  * come out once all before them has been heard.
  */
 export class Playback {
@@ -66,7 +70,8 @@ export class Playback {
       return undefined;
     }
     const enough = this.#running ? FRAME : AHEAD_FRAMES * FRAME;
-    if (this.#length < enough && ++this.#waited <= (this.#running ? REST_FRAMES : AHEAD_FRAMES)) return undefined;
+    if (this.#length < enough && ++this.#waited <= (this.#running ? REST_FRAMES : AHEAD_FRAMES))
+      return undefined;
     this.#running = true;
     this.#waited = 0;
     return this.#frame();

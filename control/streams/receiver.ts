@@ -32,7 +32,10 @@ const MOST_PAYLOAD = 1024 * 1024;
 /** Bytes that wait for a receiver that does not read: some four seconds of both tracks. */
 const MOST_WAITING = 128 * 1024;
 
-/** One WebSocket to a customer's receiver: guarded like every request to a customer, bounded in each direction, asked for signs of life. */
+/**
+ * One WebSocket to a customer's receiver: guarded like every request to a customer, bounded in each
+ * direction, asked for signs of life.
+ */
 export class Receiver {
   readonly #socket: WebSocket;
   readonly #o: Options;
@@ -45,24 +48,39 @@ export class Receiver {
     this.#o = options;
     const { url, headers, agents } = options;
     this.#socket = new WebSocket(url, {
-      headers, agent: url.startsWith('wss:') ? agents.https : agents.http,
-      handshakeTimeout: HANDSHAKE_MS, maxPayload: MOST_PAYLOAD, perMessageDeflate: false, followRedirects: false,
+      headers,
+      agent: url.startsWith('wss:') ? agents.https : agents.http,
+      handshakeTimeout: HANDSHAKE_MS,
+      maxPayload: MOST_PAYLOAD,
+      perMessageDeflate: false,
+      followRedirects: false,
     });
     this.#socket.on('open', () => options.onOpen());
     this.#socket.on('message', (data, binary) => {
       this.#alive = true;
       if (!binary && Buffer.isBuffer(data)) options.onText(data.toString('utf8'));
     });
-    this.#socket.on('pong', () => { this.#alive = true; });
+    this.#socket.on('pong', () => {
+      this.#alive = true;
+    });
     this.#socket.on('unexpected-response', (_request, response: IncomingMessage) => {
-      this.#trouble ??= { message: `the receiver answered ${response.statusCode ?? 'nothing'}`, final: false };
+      this.#trouble ??= {
+        message: `the receiver answered ${response.statusCode ?? 'nothing'}`,
+        final: false,
+      };
       this.#socket.terminate();
     });
     this.#socket.on('error', (error) => {
-      this.#trouble ??= { message: error.message, final: error instanceof Refusal && error.kind === 'forbidden_address' };
+      this.#trouble ??= {
+        message: error.message,
+        final: error instanceof Refusal && error.kind === 'forbidden_address',
+      };
     });
     this.#socket.on('close', (code) => {
-      this.#trouble ??= { message: code === 1006 ? 'the connection was lost' : `the receiver closed with ${code}`, final: false };
+      this.#trouble ??= {
+        message: code === 1006 ? 'the connection was lost' : `the receiver closed with ${code}`,
+        final: false,
+      };
       this.#over(code === 1000);
     });
     this.#ping = setInterval(() => this.#check(), options.pingMs ?? PING_MS);
@@ -72,7 +90,10 @@ export class Receiver {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** @returns false when the receiver does not read what it was sent before, or is not there: the text is dropped. */
+  /**
+   * @returns false when the receiver does not read what it was sent before, or is not there: the text is
+   *   dropped.
+   */
   send(text: string): boolean {
     if (!this.open || this.#socket.bufferedAmount > MOST_WAITING) return false;
     this.#socket.send(text, () => undefined);
@@ -107,6 +128,10 @@ export class Receiver {
     clearInterval(this.#ping);
     if (this.#ended) return;
     this.#ended = true;
-    this.#o.onEnd({ wanted, final: this.#trouble?.final ?? false, message: this.#trouble?.message ?? 'the connection was lost' });
+    this.#o.onEnd({
+      wanted,
+      final: this.#trouble?.final ?? false,
+      message: this.#trouble?.message ?? 'the connection was lost',
+    });
   }
 }

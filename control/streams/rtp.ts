@@ -20,7 +20,12 @@ export function parseRtp(datagram: Buffer): RtpPacket | undefined {
   }
   if (first & 0x20) end -= datagram.readUInt8(end - 1);
   if (start > end) return undefined;
-  return { payloadType: second & 0x7f, timestamp: datagram.readUInt32BE(4), ssrc: datagram.readUInt32BE(8), payload: datagram.subarray(start, end) };
+  return {
+    payloadType: second & 0x7f,
+    timestamp: datagram.readUInt32BE(4),
+    ssrc: datagram.readUInt32BE(8),
+    payload: datagram.subarray(start, end),
+  };
 }
 
 /** One outgoing RTP stream of PCMU: numbers its packets. */

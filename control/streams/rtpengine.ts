@@ -13,7 +13,10 @@ export class RtpengineError extends Error {
 /** rtpengine has understood, and refused: for a question about a call, because it has none of this id. */
 class RtpengineRefusal extends RtpengineError {}
 
-/** How long one try waits, in ms. rtpengine answers a repeated cookie from memory, so trying again repeats nothing. */
+/**
+ * How long one try waits, in ms. rtpengine answers a repeated cookie from memory, so trying again repeats
+ * nothing.
+ */
 const TRY_MS = 300;
 const TRIES = 3;
 
@@ -49,14 +52,18 @@ export class Rtpengine {
         const { tags } = Queried.parse(await this.#ask(address, { command: 'query', 'call-id': callId }));
         return { ask: (body) => this.#ask(address, { 'call-id': callId, ...body }), tags };
       } catch (error) {
-        failure = error instanceof RtpengineError ? error : new RtpengineError('rtpengine has answered something else');
+        failure =
+          error instanceof RtpengineError
+            ? error
+            : new RtpengineError('rtpengine has answered something else');
       }
     }
     throw failure;
   }
 
   /**
-   * Whether there is audio of a call; undefined where that cannot be said, since an rtpengine does not answer or has been started later.
+   * Whether there is audio of a call; undefined where that cannot be said, since an rtpengine does not answer
+   * or has been started later.
    * @param since when the audio would have been set up
    */
   async knows(callId: string, since: Date): Promise<boolean | undefined> {
@@ -66,15 +73,21 @@ export class Rtpengine {
         await this.#ask(address, { command: 'query', 'call-id': callId });
         return true;
       } catch (error) {
-        const { totalstatistics } = error instanceof RtpengineRefusal ? Statistics.parse(await this.#ask(address, { command: 'statistics' }).catch(() => ({}))).statistics : NOTHING;
-        if (!totalstatistics || Date.now() - (totalstatistics.uptime - 1) * 1000 > since.getTime()) certain = false;
+        const { totalstatistics } =
+          error instanceof RtpengineRefusal
+            ? Statistics.parse(await this.#ask(address, { command: 'statistics' }).catch(() => ({})))
+                .statistics
+            : NOTHING;
+        if (!totalstatistics || Date.now() - (totalstatistics.uptime - 1) * 1000 > since.getTime())
+          certain = false;
       }
     }
     return certain ? false : undefined;
   }
 
   /**
-   * The participants of a call. `unknown`: every rtpengine says that it has no such call; undefined: that cannot be said,
+   * The participants of a call. `unknown`: every rtpengine says that it has no such call; undefined: that
+   * cannot be said,
    * since one of them does not answer.
    */
   async look(callId: string): Promise<Tags | 'unknown' | undefined> {
@@ -89,33 +102,57 @@ export class Rtpengine {
     return certain ? 'unknown' : undefined;
   }
 
-  /** The calls that the rtpengines have, some hundreds of them at most: as many as a datagram has room for. */
+  /**
+   * The calls that the rtpengines have, some hundreds of them at most: as many as a datagram has room for.
+   */
   async list(): Promise<string[]> {
-    const lists = await Promise.all(this.#addresses.map((address) => this.#ask(address, { command: 'list', limit: LISTED }).catch(() => undefined)));
+    const lists = await Promise.all(
+      this.#addresses.map((address) =>
+        this.#ask(address, { command: 'list', limit: LISTED }).catch(() => undefined),
+      ),
+    );
     return lists.flatMap((list) => z.array(z.string()).safeParse(list?.['calls']).data ?? []);
   }
 
-  /** Ends the audio of a call, wherever it is. Never rejects: what is missed is ended by rtpengine itself, when it has been silent. */
+  /**
+   * Ends the audio of a call, wherever it is. Never rejects: what is missed is ended by rtpengine itself,
+   * when it has been silent.
+   */
   async forget(callId: string): Promise<void> {
-    await Promise.allSettled(this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })));
+    await Promise.allSettled(
+      this.#addresses.map((address) => this.#ask(address, { command: 'delete', 'call-id': callId })),
+    );
   }
 
   /** How each rtpengine is: nothing but its address where it does not answer. */
-  async status(): Promise<{ address: string; sessions?: number | undefined; uptimeSeconds?: number | undefined }[]> {
-    return Promise.all(this.#addresses.map(async (at) => {
-      const address = `${at.host}:${at.port}`;
-      try {
-        const { statistics } = Statistics.parse(await this.#ask(at, { command: 'statistics' }));
-        return { address, sessions: statistics.currentstatistics?.sessionstotal, uptimeSeconds: statistics.totalstatistics?.uptime };
-      } catch {
-        return { address };
-      }
-    }));
+  async status(): Promise<
+    { address: string; sessions?: number | undefined; uptimeSeconds?: number | undefined }[]
+  > {
+    return Promise.all(
+      this.#addresses.map(async (at) => {
+        const address = `${at.host}:${at.port}`;
+        try {
+          const { statistics } = Statistics.parse(await this.#ask(at, { command: 'statistics' }));
+          return {
+            address,
+            sessions: statistics.currentstatistics?.sessionstotal,
+            uptimeSeconds: statistics.totalstatistics?.uptime,
+          };
+        } catch {
+          return { address };
+        }
+      }),
+    );
   }
 
   /** Whether any rtpengine answers. */
   async answers(): Promise<boolean> {
-    const asked = this.#addresses.map((address) => this.#ask(address, { command: 'ping' }).then(() => true, () => false));
+    const asked = this.#addresses.map((address) =>
+      this.#ask(address, { command: 'ping' }).then(
+        () => true,
+        () => false,
+      ),
+    );
     return (await Promise.all(asked)).includes(true);
   }
 
@@ -175,7 +212,10 @@ function read(text: string, command: string): Reply {
   } catch {
     throw new RtpengineError(`rtpengine has answered "${command}" with something else`);
   }
-  if (reply.result === 'error') throw new RtpengineRefusal(`rtpengine refused "${command}": ${reply['error-reason'] ?? 'no reason given'}`);
+  if (reply.result === 'error')
+    throw new RtpengineRefusal(
+      `rtpengine refused "${command}": ${reply['error-reason'] ?? 'no reason given'}`,
+    );
   return reply;
 }
 
@@ -183,32 +223,52 @@ function read(text: string, command: string): Reply {
 const LISTED = 800;
 
 const Stream = z.looseObject({ 'last packet': z.number().default(0) });
-const Media = z.looseObject({ type: z.string().default(''), flags: z.array(z.string()).default([]), streams: z.array(Stream).default([]) });
-const Tags = z.record(z.string(), z.looseObject({
-  subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]),
-  medias: z.array(Media).default([]),
-}));
+const Media = z.looseObject({
+  type: z.string().default(''),
+  flags: z.array(z.string()).default([]),
+  streams: z.array(Stream).default([]),
+});
+const Tags = z.record(
+  z.string(),
+  z.looseObject({
+    subscriptions: z.array(z.looseObject({ tag: z.string(), type: z.string() })).default([]),
+    medias: z.array(Media).default([]),
+  }),
+);
 export type Tags = z.infer<typeof Tags>;
 const NOTHING = { totalstatistics: undefined, currentstatistics: undefined };
 /** Uptime in s. */
-const Statistics = z.looseObject({ statistics: z.looseObject({
-  totalstatistics: z.looseObject({ uptime: z.coerce.number() }).optional(),
-  currentstatistics: z.looseObject({ sessionstotal: z.number() }).optional(),
-}).default(NOTHING) });
+const Statistics = z.looseObject({
+  statistics: z
+    .looseObject({
+      totalstatistics: z.looseObject({ uptime: z.coerce.number() }).optional(),
+      currentstatistics: z.looseObject({ sessionstotal: z.number() }).optional(),
+    })
+    .default(NOTHING),
+});
 const Queried = z.looseObject({ tags: Tags });
 
 /**
- * Who of a call's participants is the media node, and who is at the far end of it: the caller, or whom we have called.
+ * Who of a call's participants is the media node, and who is at the far end of it: the caller, or whom we
+ * have called.
  * @param dialog the leg's as the media node has it
- * @throws RtpengineError when it has only one side: the answer has not come to it yet, and an offer has no tag for who will answer
+ * @throws RtpengineError when it has only one side: the answer has not come to it yet, and an offer has no
+ *   tag for who will answer
  */
-export function sidesOf(tags: Tags, dialog: { fromTag: string; toTag: string }, direction: 'inbound' | 'outbound'): { node: string; far: string } {
-  const [ours, theirs] = direction === 'inbound' ? [dialog.toTag, dialog.fromTag] : [dialog.fromTag, dialog.toTag];
-  const peerOf = (tag: string): string | undefined => tags[tag]?.subscriptions.find(({ type }) => type === 'offer/answer')?.tag || undefined;
+export function sidesOf(
+  tags: Tags,
+  dialog: { fromTag: string; toTag: string },
+  direction: 'inbound' | 'outbound',
+): { node: string; far: string } {
+  const [ours, theirs] =
+    direction === 'inbound' ? [dialog.toTag, dialog.fromTag] : [dialog.fromTag, dialog.toTag];
+  const peerOf = (tag: string): string | undefined =>
+    tags[tag]?.subscriptions.find(({ type }) => type === 'offer/answer')?.tag || undefined;
   const node = tags[ours] ? ours : peerOf(theirs);
   // After an offer to several the answer has left one.
   const far = node === undefined ? undefined : (peerOf(node) ?? (tags[theirs] ? theirs : undefined));
-  if (node === undefined || far === undefined) throw new RtpengineError('rtpengine does not have both sides of the call');
+  if (node === undefined || far === undefined)
+    throw new RtpengineError('rtpengine does not have both sides of the call');
   return { node, far };
 }
 
@@ -220,7 +280,15 @@ export const sideTags = (tags: Tags): string[] => Object.keys(tags).filter((tag)
 
 /** When the last packet came from a side, audio or RTCP: by rtpengine's clock, in s. */
 export const lastPacketOf = (tags: Tags, tag: string): number =>
-  Math.max(0, ...(tags[tag]?.medias ?? []).flatMap(({ streams }) => streams.map((stream) => stream['last packet'])));
+  Math.max(
+    0,
+    ...(tags[tag]?.medias ?? []).flatMap(({ streams }) => streams.map((stream) => stream['last packet'])),
+  );
 
 /** Whether the call is on hold: one of its sides has said that it does not send, or does not listen. */
-export const isHeld = (tags: Tags): boolean => sideTags(tags).some((tag) => (tags[tag]?.medias ?? []).some(({ type, flags }) => type === 'audio' && !(flags.includes('send') && flags.includes('recv'))));
+export const isHeld = (tags: Tags): boolean =>
+  sideTags(tags).some((tag) =>
+    (tags[tag]?.medias ?? []).some(
+      ({ type, flags }) => type === 'audio' && !(flags.includes('send') && flags.includes('recv')),
+    ),
+  );

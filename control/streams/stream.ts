@@ -9,7 +9,8 @@ import { FRAME_MS } from './track.ts';
 export type StreamTrack = Side | 'both';
 
 /** Why a stream has ended. */
-export type StreamEnd = 'stopped' | 'call_ended' | 'receiver_closed' | 'receiver_unreachable' | 'url_refused' | 'audio_unavailable';
+export type StreamEnd =
+  'stopped' | 'call_ended' | 'receiver_closed' | 'receiver_unreachable' | 'url_refused' | 'audio_unavailable';
 
 export interface StreamOptions {
   sid: string;
@@ -41,7 +42,10 @@ const GOOD_MS = 30_000;
 /** Timestamps follow the clock when they are so far from it. */
 const LEAP_MS = 500;
 
-/** One stream: brings frames to its receiver and what the receiver says back, over as many connections as it takes, up to a bound. */
+/**
+ * One stream: brings frames to its receiver and what the receiver says back, over as many connections as it
+ * takes, up to a bound.
+ */
 export class Stream {
   readonly #o: StreamOptions;
   readonly #sides: readonly Side[];
@@ -55,7 +59,9 @@ export class Stream {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #ended = false;
-  /** Media frames that went out, and that were left out because the receiver did not read or was not there. */
+  /**
+   * Media frames that went out, and that were left out because the receiver did not read or was not there.
+   */
   readonly counts = { framesSent: 0, framesDropped: 0, audioDropped: 0 };
 
   constructor(options: StreamOptions) {
@@ -92,7 +98,10 @@ export class Stream {
     this.#retry = undefined;
     this.#connectedAt = undefined;
     const receiver = new Receiver({
-      url: this.#o.url, headers: this.#o.headers(), agents: this.#o.agents, pingMs: this.#o.pingMs,
+      url: this.#o.url,
+      headers: this.#o.headers(),
+      agents: this.#o.agents,
+      pingMs: this.#o.pingMs,
       onOpen: () => this.#opened(receiver),
       onText: (text) => this.#said(text),
       onEnd: (ending) => this.#lost(ending),
@@ -110,7 +119,8 @@ export class Stream {
       const frame = audio[side];
       // What was before the first connection is no part of the stream.
       if (!frame || !this.#greeted) continue;
-      if (this.#receiver?.send(this.#frames.media(side, ++this.#chunks[side], this.#elapsedMs, frame))) this.counts.framesSent++;
+      if (this.#receiver?.send(this.#frames.media(side, ++this.#chunks[side], this.#elapsedMs, frame)))
+        this.counts.framesSent++;
       else this.counts.framesDropped++;
     }
     for (const name of this.#o.playback.passed()) this.#receiver?.send(this.#frames.mark(name));
@@ -136,7 +146,12 @@ export class Stream {
   }
 
   get #identity(): StreamIdentity {
-    return { streamSid: this.#o.sid, callSid: this.#o.callId, accountSid: this.#o.customerId, tracks: this.#sides };
+    return {
+      streamSid: this.#o.sid,
+      callSid: this.#o.callId,
+      accountSid: this.#o.customerId,
+      tracks: this.#sides,
+    };
   }
 
   #opened(receiver: Receiver): void {
@@ -161,7 +176,8 @@ export class Stream {
     if (this.#ended) return;
     this.#receiver = undefined;
     this.#o.playback.clear();
-    if (this.#connectedAt !== undefined && performance.now() - this.#connectedAt > GOOD_MS) this.#failures = 0;
+    if (this.#connectedAt !== undefined && performance.now() - this.#connectedAt > GOOD_MS)
+      this.#failures = 0;
     if (wanted) return this.#over('receiver_closed', message);
     if (final) return this.#over('url_refused', message);
     if (++this.#failures > RETRIES) return this.#over('receiver_unreachable', message);

@@ -5,9 +5,14 @@ import type { RtpPacket } from './rtp.ts';
 export const FRAME = 160;
 export const FRAME_MS = 20;
 
-/** All in samples. New audio is played so long after it came; packets that swap places or bunch up within that are no loss. */
+/**
+ * All in samples. New audio is played so long after it came; packets that swap places or bunch up within that
+ * are no loss.
+ */
 const DELAY = 3 * FRAME;
-/** More than this ahead of its time is the backlog of a stalled network: what is late stays late no longer. */
+/**
+ * More than this ahead of its time is the backlog of a stalled network: what is late stays late no longer.
+ */
 const MOST_AHEAD = 10 * FRAME;
 /** One second. */
 const RING = 50 * FRAME;
@@ -18,8 +23,10 @@ const DRIFT_FRAMES = 250;
 const DRIFT_AHEAD = 6 * FRAME;
 
 /**
- * One direction of a call's audio, from RTP packets to a frame every 20 ms: G.711 of either law in, µ-law out. Audio has its
- * place by its RTP timestamp, so packets may come in any order, and what has not come in time is silence of the same length.
+ * One direction of a call's audio, from RTP packets to a frame every 20 ms: G.711 of either law in, µ-law
+ * out. Audio has its
+ * place by its RTP timestamp, so packets may come in any order, and what has not come in time is silence of
+ * the same length.
  */
 export class Track {
   readonly #ring = Buffer.alloc(RING, MULAW_SILENCE);
@@ -31,8 +38,12 @@ export class Track {
   #frames = 0;
 
   push({ payloadType, timestamp, ssrc, payload }: RtpPacket): void {
-    if ((payloadType !== 0 && payloadType !== 8) || payload.length === 0 || payload.length > MOST_AHEAD) return;
-    let position = this.#anchor?.ssrc === ssrc ? this.#anchor.position + ((timestamp - this.#anchor.timestamp) | 0) : undefined;
+    if ((payloadType !== 0 && payloadType !== 8) || payload.length === 0 || payload.length > MOST_AHEAD)
+      return;
+    let position =
+      this.#anchor?.ssrc === ssrc
+        ? this.#anchor.position + ((timestamp - this.#anchor.timestamp) | 0)
+        : undefined;
     if (position !== undefined && position + payload.length <= this.#next) {
       if (++this.#late < LATE_IN_A_ROW && position > this.#next - RING) return;
       position = undefined;
@@ -58,7 +69,8 @@ export class Track {
     this.#next += FRAME;
     if (++this.#frames % DRIFT_FRAMES === 0) {
       // The sender's clock is faster than ours: what it is ahead would grow for ever.
-      if (this.#anchor && this.#least !== Infinity && this.#least > DRIFT_AHEAD) this.#anchor.position -= FRAME;
+      if (this.#anchor && this.#least !== Infinity && this.#least > DRIFT_AHEAD)
+        this.#anchor.position -= FRAME;
       this.#least = Infinity;
     }
     return frame;

@@ -17,13 +17,19 @@ export interface VoiceLine {
 const PAUSE_FRAMES = 10;
 /** After a failure the next try waits so long, in frames: 5 s. */
 const FAILED_FRAMES = 250;
-/** What is asked of rtpengine is asked again this often while the voice speaks, in frames: a new answer to the call may have undone it. */
+/**
+ * What is asked of rtpengine is asked again this often while the voice speaks, in frames: a new answer to the
+ * call may have undone it.
+ */
 const REMIND_FRAMES = 50;
 
 /**
- * What receivers say to the caller of one call. It takes the place of whatever the media node plays meanwhile: rtpengine is
- * told to pass the one and block the other for as long as a burst of audio lasts. Mixing both in rtpengine's own audio player
- * was tried: it swallows the keys that the node sends, and leaves telephone events out of the next re-INVITE's answer.
+ * What receivers say to the caller of one call. It takes the place of whatever the media node plays
+ * meanwhile: rtpengine is
+ * told to pass the one and block the other for as long as a burst of audio lasts. Mixing both in rtpengine's
+ * own audio player
+ * was tried: it swallows the keys that the node sends, and leaves telephone events out of the next
+ * re-INVITE's answer.
  */
 export class Voice {
   readonly #line: VoiceLine;
@@ -38,7 +44,10 @@ export class Voice {
     this.#line = line;
   }
 
-  /** Whether frames are taken at this moment. A voice that has failed takes them to nowhere, so that nobody waits for it. */
+  /**
+   * Whether frames are taken at this moment. A voice that has failed takes them to nowhere, so that nobody
+   * waits for it.
+   */
   get taking(): boolean {
     return this.#state === 'speaking' || this.#state === 'failed';
   }
@@ -52,7 +61,10 @@ export class Voice {
     void this.#open();
   }
 
-  /** Every 20 ms, with what each receiver has to say. @returns what the caller hears, unless it is the media node. */
+  /**
+   * Every 20 ms, with what each receiver has to say.
+   * @returns what the caller hears, unless it is the media node.
+   */
   tick(frames: readonly Buffer[]): Buffer | undefined {
     this.#position += FRAME;
     if (this.#state === 'failed' && ++this.#frames > FAILED_FRAMES) this.#state = 'idle';
@@ -90,5 +102,9 @@ export class Voice {
 function mixed(frames: readonly Buffer[]): Buffer {
   const [first = Buffer.alloc(FRAME, MULAW_SILENCE), ...others] = frames;
   if (others.length === 0) return first;
-  return Buffer.from(first.map((_, i) => toMulaw(frames.reduce((sum, frame) => sum + (MULAW[frame[i] ?? MULAW_SILENCE] ?? 0), 0))));
+  return Buffer.from(
+    first.map((_, i) =>
+      toMulaw(frames.reduce((sum, frame) => sum + (MULAW[frame[i] ?? MULAW_SILENCE] ?? 0), 0)),
+    ),
+  );
 }

@@ -41,15 +41,31 @@ export interface Trunk {
   readonly updatedAt: Date;
 }
 
-export const direction = (trunk: Pick<Trunk, 'inboundIp'>): 'outbound' | 'both' => (trunk.inboundIp === undefined ? 'outbound' : 'both');
+export const direction = (trunk: Pick<Trunk, 'inboundIp'>): 'outbound' | 'both' =>
+  trunk.inboundIp === undefined ? 'outbound' : 'both';
 
 const text = (max: number) => z.string().min(1).max(max);
-const noBreaks = (max: number) => z.string().trim().min(1, 'must not be empty').max(max).regex(/^[^\x00-\x1f\x7f-\x9f"\\<>]+$/, 'must not hold control characters, quotes, backslashes or angle brackets').refine(isVisible, 'must not be empty');
-const domain = z.string().max(253).regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must be a host name or an IPv4 address');
+const noBreaks = (max: number) =>
+  z
+    .string()
+    .trim()
+    .min(1, 'must not be empty')
+    .max(max)
+    .regex(
+      /^[^\x00-\x1f\x7f-\x9f"\\<>]+$/,
+      'must not hold control characters, quotes, backslashes or angle brackets',
+    )
+    .refine(isVisible, 'must not be empty');
+const domain = z
+  .string()
+  .max(253)
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must be a host name or an IPv4 address');
 
 const fields = {
   name: displayName,
-  gateway_name: z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be 1 to 100 letters, digits, dots, dashes or underscores'),
+  gateway_name: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be 1 to 100 letters, digits, dots, dashes or underscores'),
   proxy: z.string().min(1).max(255),
   port: z.int().min(1).max(65_535),
   transport: z.enum(['udp', 'tcp', 'tls']),
@@ -72,79 +88,98 @@ const fields = {
   is_active: z.boolean(),
 };
 
-export const trunkCreate = z.strictObject({
-  name: fields.name,
-  gateway_name: fields.gateway_name.optional().describe('unique among those of its owner; generated when left out'),
-  proxy: fields.proxy,
-  port: fields.port.optional(),
-  transport: fields.transport.default('udp'),
-  username: fields.username.optional(),
-  password: fields.password.optional(),
-  realm: fields.realm.optional(),
-  from_domain: fields.from_domain.optional(),
-  inbound_ip: fields.inbound_ip.optional(),
-  country: fields.country.optional(),
-  register: fields.register.default(false),
-  priority: fields.priority.default(10),
-  weight: fields.weight.default(1),
-  number_format: fields.number_format.default('e164'),
-  caller_id: fields.caller_id.default('passthrough'),
-  caller_id_number: fields.caller_id_number.optional(),
-  max_cps: fields.max_cps.optional(),
-  max_concurrent: fields.max_concurrent.optional(),
-  retry_on_404: fields.retry_on_404.default(false).describe('a 404 of this carrier lets the next trunk try'),
-  probe: fields.probe.default(true).describe('whether the carrier is asked by OPTIONS if it is there; one that answers none would count as down'),
-  is_active: fields.is_active.default(true),
-}).meta({ id: 'TrunkCreate' });
+export const trunkCreate = z
+  .strictObject({
+    name: fields.name,
+    gateway_name: fields.gateway_name
+      .optional()
+      .describe('unique among those of its owner; generated when left out'),
+    proxy: fields.proxy,
+    port: fields.port.optional(),
+    transport: fields.transport.default('udp'),
+    username: fields.username.optional(),
+    password: fields.password.optional(),
+    realm: fields.realm.optional(),
+    from_domain: fields.from_domain.optional(),
+    inbound_ip: fields.inbound_ip.optional(),
+    country: fields.country.optional(),
+    register: fields.register.default(false),
+    priority: fields.priority.default(10),
+    weight: fields.weight.default(1),
+    number_format: fields.number_format.default('e164'),
+    caller_id: fields.caller_id.default('passthrough'),
+    caller_id_number: fields.caller_id_number.optional(),
+    max_cps: fields.max_cps.optional(),
+    max_concurrent: fields.max_concurrent.optional(),
+    retry_on_404: fields.retry_on_404
+      .default(false)
+      .describe('a 404 of this carrier lets the next trunk try'),
+    probe: fields.probe
+      .default(true)
+      .describe(
+        'whether the carrier is asked by OPTIONS if it is there; one that answers none would count as down',
+      ),
+    is_active: fields.is_active.default(true),
+  })
+  .meta({ id: 'TrunkCreate' });
 
-export const trunkAdminCreate = trunkCreate.extend({
-  customer_id: idField.optional().describe('without it the trunk is a carrier of the operator, usable by all customers'),
-}).meta({ id: 'TrunkAdminCreate' });
+export const trunkAdminCreate = trunkCreate
+  .extend({
+    customer_id: idField
+      .optional()
+      .describe('without it the trunk is a carrier of the operator, usable by all customers'),
+  })
+  .meta({ id: 'TrunkAdminCreate' });
 
 /** null takes an optional field away. */
-export const trunkPatch = z.strictObject({
-  ...fields,
-  port: fields.port.nullable(),
-  username: fields.username.nullable(),
-  password: fields.password.nullable(),
-  realm: fields.realm.nullable(),
-  from_domain: fields.from_domain.nullable(),
-  inbound_ip: fields.inbound_ip.nullable(),
-  country: fields.country.nullable(),
-  caller_id_number: fields.caller_id_number.nullable(),
-  max_cps: fields.max_cps.nullable(),
-  max_concurrent: fields.max_concurrent.nullable(),
-}).partial().meta({ id: 'TrunkPatch' });
+export const trunkPatch = z
+  .strictObject({
+    ...fields,
+    port: fields.port.nullable(),
+    username: fields.username.nullable(),
+    password: fields.password.nullable(),
+    realm: fields.realm.nullable(),
+    from_domain: fields.from_domain.nullable(),
+    inbound_ip: fields.inbound_ip.nullable(),
+    country: fields.country.nullable(),
+    caller_id_number: fields.caller_id_number.nullable(),
+    max_cps: fields.max_cps.nullable(),
+    max_concurrent: fields.max_concurrent.nullable(),
+  })
+  .partial()
+  .meta({ id: 'TrunkPatch' });
 
-export const trunkReply = z.strictObject({
-  id: z.string(),
-  customer_id: z.string().optional(),
-  name: z.string(),
-  direction: z.enum(['outbound', 'both']),
-  gateway_name: z.string(),
-  proxy: z.string(),
-  port: z.int().optional(),
-  transport: fields.transport,
-  username: z.string().optional(),
-  realm: z.string().optional(),
-  from_domain: z.string().optional(),
-  inbound_ip: z.string().optional(),
-  country: z.string().optional(),
-  register: z.boolean(),
-  priority: z.int(),
-  weight: z.int(),
-  number_format: fields.number_format,
-  caller_id: fields.caller_id,
-  caller_id_number: z.string().optional(),
-  max_cps: z.int().optional(),
-  max_concurrent: z.int().optional(),
-  retry_on_404: z.boolean(),
-  probe: z.boolean(),
-  is_active: z.boolean(),
-  status: z.enum(['up', 'down', 'unknown']),
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-}).meta({ id: 'Trunk' });
+export const trunkReply = z
+  .strictObject({
+    id: z.string(),
+    customer_id: z.string().optional(),
+    name: z.string(),
+    direction: z.enum(['outbound', 'both']),
+    gateway_name: z.string(),
+    proxy: z.string(),
+    port: z.int().optional(),
+    transport: fields.transport,
+    username: z.string().optional(),
+    realm: z.string().optional(),
+    from_domain: z.string().optional(),
+    inbound_ip: z.string().optional(),
+    country: z.string().optional(),
+    register: z.boolean(),
+    priority: z.int(),
+    weight: z.int(),
+    number_format: fields.number_format,
+    caller_id: fields.caller_id,
+    caller_id_number: z.string().optional(),
+    max_cps: z.int().optional(),
+    max_concurrent: z.int().optional(),
+    retry_on_404: z.boolean(),
+    probe: z.boolean(),
+    is_active: z.boolean(),
+    status: z.enum(['up', 'down', 'unknown']),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Trunk' });
 
 export const toJson = (trunk: Trunk): z.input<typeof trunkReply> => ({
   id: trunk.id,

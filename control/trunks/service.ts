@@ -38,7 +38,8 @@ export class TrunkService {
   async create(by: TrunkOwner, body: z.output<typeof trunkAdminCreate>): Promise<Trunk> {
     const { store, ids, customerExists, onChange } = this.#deps;
     const customerId = by === 'operator' ? body.customer_id : by.customerId;
-    if (customerId !== undefined && !(await customerExists(customerId))) throw invalid('customer_id', 'is not a known customer');
+    if (customerId !== undefined && !(await customerExists(customerId)))
+      throw invalid('customer_id', 'is not a known customer');
     this.#checkAddresses(by, body);
     const id = ids.next('trunk');
     const now = this.#now();
@@ -88,32 +89,33 @@ export class TrunkService {
   /** @throws ApiError `not_found`, `gateway_name_exists`, `inbound_ip_exists`, `invalid_request` */
   async update(by: TrunkOwner, id: string, body: z.output<typeof trunkPatch>): Promise<Trunk> {
     this.#checkAddresses(by, body);
-    const change = (stored: Trunk): Trunk => checked({
-      ...visible(by, stored),
-      name: body.name ?? stored.name,
-      gatewayName: body.gateway_name ?? stored.gatewayName,
-      proxy: body.proxy ?? stored.proxy,
-      port: patched(body.port, stored.port),
-      transport: body.transport ?? stored.transport,
-      username: patched(body.username, stored.username),
-      password: patched(body.password, stored.password),
-      realm: patched(body.realm, stored.realm),
-      fromDomain: patched(body.from_domain, stored.fromDomain),
-      inboundIp: body.inbound_ip ? canonical(body.inbound_ip) : patched(body.inbound_ip, stored.inboundIp),
-      country: patched(body.country, stored.country),
-      register: body.register ?? stored.register,
-      priority: body.priority ?? stored.priority,
-      weight: body.weight ?? stored.weight,
-      numberFormat: body.number_format ?? stored.numberFormat,
-      callerId: body.caller_id ?? stored.callerId,
-      callerIdNumber: patched(body.caller_id_number, stored.callerIdNumber),
-      maxCps: patched(body.max_cps, stored.maxCps),
-      maxConcurrent: patched(body.max_concurrent, stored.maxConcurrent),
-      retryOn404: body.retry_on_404 ?? stored.retryOn404,
-      probe: body.probe ?? stored.probe,
-      isActive: body.is_active ?? stored.isActive,
-      updatedAt: this.#now(),
-    });
+    const change = (stored: Trunk): Trunk =>
+      checked({
+        ...visible(by, stored),
+        name: body.name ?? stored.name,
+        gatewayName: body.gateway_name ?? stored.gatewayName,
+        proxy: body.proxy ?? stored.proxy,
+        port: patched(body.port, stored.port),
+        transport: body.transport ?? stored.transport,
+        username: patched(body.username, stored.username),
+        password: patched(body.password, stored.password),
+        realm: patched(body.realm, stored.realm),
+        fromDomain: patched(body.from_domain, stored.fromDomain),
+        inboundIp: body.inbound_ip ? canonical(body.inbound_ip) : patched(body.inbound_ip, stored.inboundIp),
+        country: patched(body.country, stored.country),
+        register: body.register ?? stored.register,
+        priority: body.priority ?? stored.priority,
+        weight: body.weight ?? stored.weight,
+        numberFormat: body.number_format ?? stored.numberFormat,
+        callerId: body.caller_id ?? stored.callerId,
+        callerIdNumber: patched(body.caller_id_number, stored.callerIdNumber),
+        maxCps: patched(body.max_cps, stored.maxCps),
+        maxConcurrent: patched(body.max_concurrent, stored.maxConcurrent),
+        retryOn404: body.retry_on_404 ?? stored.retryOn404,
+        probe: body.probe ?? stored.probe,
+        isActive: body.is_active ?? stored.isActive,
+        updatedAt: this.#now(),
+      });
     const changed = await this.#deps.store.update(id, change).catch(explainDuplicate);
     if (!changed) return notFound();
     await this.#deps.onChange({ room: 'trunks', id });
@@ -127,20 +129,32 @@ export class TrunkService {
     await this.#deps.onChange({ room: 'trunks', id });
   }
 
-  /** What the edge has found out about a carrier. Written only when it is news; then everybody is told as of any change. */
+  /**
+   * What the edge has found out about a carrier. Written only when it is news; then everybody is told as of
+   * any change.
+   */
   async noteStatus(id: string, status: Trunk['status']): Promise<void> {
     if (await this.#deps.store.setStatus(id, status)) await this.#deps.onChange({ room: 'trunks', id });
   }
 
-  /** What a customer names is reached from our network, and trusted when it calls in: it must not be a part of that network. */
-  #checkAddresses(by: TrunkOwner, { proxy, inbound_ip: inboundIp }: { proxy?: string; inbound_ip?: string | null }): void {
+  /**
+   * What a customer names is reached from our network, and trusted when it calls in: it must not be a part of
+   * that network.
+   */
+  #checkAddresses(
+    by: TrunkOwner,
+    { proxy, inbound_ip: inboundIp }: { proxy?: string; inbound_ip?: string | null },
+  ): void {
     const publicOnly = by !== 'operator' && !this.#deps.allowPrivate;
-    if (proxy !== undefined && !isHost(proxy)) throw invalid('proxy', 'must be a host name or an IP address (IPv6 in brackets)');
-    if (publicOnly && proxy !== undefined && pointsInside(proxy)) throw invalid('proxy', 'must not be a private or local address');
+    if (proxy !== undefined && !isHost(proxy))
+      throw invalid('proxy', 'must be a host name or an IP address (IPv6 in brackets)');
+    if (publicOnly && proxy !== undefined && pointsInside(proxy))
+      throw invalid('proxy', 'must not be a private or local address');
     if (typeof inboundIp !== 'string') return;
     const address = canonical(inboundIp);
     if (address === undefined) throw invalid('inbound_ip', 'must be the IP address of one host');
-    if (publicOnly && !isPublicAddress(address)) throw invalid('inbound_ip', 'must not be a private or local address');
+    if (publicOnly && !isPublicAddress(address))
+      throw invalid('inbound_ip', 'must not be a private or local address');
   }
 }
 
@@ -152,10 +166,14 @@ function canonical(ip: string | undefined): string | undefined {
 }
 
 function checked(trunk: Trunk): Trunk {
-  if (trunk.register && trunk.username === undefined) throw invalid('username', 'is required when register is true');
-  if (trunk.register && trunk.password === undefined) throw invalid('password', 'is required when register is true');
-  if (trunk.callerId === 'fixed' && trunk.callerIdNumber === undefined) throw invalid('caller_id_number', 'is required when caller_id is fixed');
-  if (trunk.numberFormat === 'national' && trunk.country === undefined) throw invalid('country', 'is required when number_format is national');
+  if (trunk.register && trunk.username === undefined)
+    throw invalid('username', 'is required when register is true');
+  if (trunk.register && trunk.password === undefined)
+    throw invalid('password', 'is required when register is true');
+  if (trunk.callerId === 'fixed' && trunk.callerIdNumber === undefined)
+    throw invalid('caller_id_number', 'is required when caller_id is fixed');
+  if (trunk.numberFormat === 'national' && trunk.country === undefined)
+    throw invalid('country', 'is required when number_format is national');
   return trunk;
 }
 

@@ -58,13 +58,17 @@ export class TrunkStore {
     return (await query).map((row) => this.#toTrunk(row));
   }
 
-  /** @throws the database's duplicate-key error when gateway_name or inbound_ip exists, see lib/duplicate-key.ts */
+  /**
+   * @throws the database's duplicate-key error when gateway_name or inbound_ip exists, see
+   *   lib/duplicate-key.ts
+   */
   async insert(trunk: Trunk): Promise<void> {
     await this.#db<Row>('trunks').insert(this.#toRow(trunk));
   }
 
   /**
-   * Applies `change` to the stored trunk, with the row locked in between; what `change` throws leaves it as it was.
+   * Applies `change` to the stored trunk, with the row locked in between; what `change` throws leaves it as
+   * it was.
    * @throws as insert
    */
   async update(id: string, change: (trunk: Trunk) => Trunk): Promise<Trunk | undefined> {
@@ -77,7 +81,10 @@ export class TrunkStore {
     });
   }
 
-  /** Notes whether the carrier is there. @returns false where that was known already: several processes look. */
+  /**
+   * Notes whether the carrier is there.
+   * @returns false where that was known already: several processes look.
+   */
   async setStatus(id: string, status: Trunk['status']): Promise<boolean> {
     return (await this.#db<Row>('trunks').where({ id }).whereNot({ status }).update({ status })) > 0;
   }
@@ -96,7 +103,8 @@ export class TrunkStore {
       port: trunk.port ?? null,
       transport: trunk.transport,
       username: trunk.username ?? null,
-      password: trunk.password === undefined ? null : this.#secrets.encrypt(trunk.password, contextOf(trunk.id)),
+      password:
+        trunk.password === undefined ? null : this.#secrets.encrypt(trunk.password, contextOf(trunk.id)),
       realm: trunk.realm ?? null,
       from_domain: trunk.fromDomain ?? null,
       inbound_ip: trunk.inboundIp ?? null,
@@ -132,7 +140,7 @@ export class TrunkStore {
       username: row.username ?? undefined,
       get password() {
         if (row.password === null) return undefined;
-        return password ??= secrets.decrypt(row.password, contextOf(row.id));
+        return (password ??= secrets.decrypt(row.password, contextOf(row.id)));
       },
       realm: row.realm ?? undefined,
       fromDomain: row.from_domain ?? undefined,

@@ -13,7 +13,8 @@ export interface CommitSignalOptions {
 }
 
 /**
- * Tells every control process at once that events were committed. What they are is read from the database, so nothing
+ * Tells every control process at once that events were committed. What they are is read from the database, so
+ * nothing
  * is lost with Redis but time: without a signal everybody looks once a second.
  */
 export class CommitSignal {
@@ -29,7 +30,11 @@ export class CommitSignal {
       if (channel === CHANNEL) onCommit();
     });
     const subscribe = (): void => {
-      subscriber.subscribe(CHANNEL).catch((error: unknown) => logger.warn({ err: error }, 'events of other control processes come to live streams once a second'));
+      subscriber
+        .subscribe(CHANNEL)
+        .catch((error: unknown) =>
+          logger.warn({ err: error }, 'events of other control processes come to live streams once a second'),
+        );
     };
     // Again on every connection: the first one may come long after our start.
     subscriber.on('ready', subscribe);

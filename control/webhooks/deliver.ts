@@ -3,7 +3,10 @@ import { retryAfterSeconds } from './schedule.ts';
 import { sign } from './signature.ts';
 import type { Attempt, ClaimedDelivery } from './delivery.ts';
 
-/** Where an application wants its events, and the secrets that sign: two while one is rotating, none when it has none. */
+/**
+ * Where an application wants its events, and the secrets that sign: two while one is rotating, none when it
+ * has none.
+ */
 export interface Endpoint {
   url: string;
   secrets: readonly string[];
@@ -20,7 +23,9 @@ const REPLY_MS = 500;
 
 /** Sends one delivery once. Never throws. */
 export async function deliver(
-  delivery: Pick<ClaimedDelivery, 'event' | 'eventId' | 'attempts' | 'body'>, endpoint: Endpoint, { fetch, now, signal }: { fetch: GuardedFetch['fetch']; now: () => Date; signal: AbortSignal },
+  delivery: Pick<ClaimedDelivery, 'event' | 'eventId' | 'attempts' | 'body'>,
+  endpoint: Endpoint,
+  { fetch, now, signal }: { fetch: GuardedFetch['fetch']; now: () => Date; signal: AbortSignal },
 ): Promise<Attempt> {
   const at = now();
   const attempt = delivery.attempts + 1;
@@ -34,19 +39,39 @@ export async function deliver(
   const made = { attempt, at, url: endpoint.url, requestHeaders, aborted: false };
   try {
     const reply = await fetch(endpoint.url, {
-      method: 'POST', headers: requestHeaders, body: delivery.body, timeoutMs: TIMEOUT_MS, maxBodyBytes: REPLY_READ,
-      partial: { withinMs: REPLY_MS }, idempotent: true, signal,
+      method: 'POST',
+      headers: requestHeaders,
+      body: delivery.body,
+      timeoutMs: TIMEOUT_MS,
+      maxBodyBytes: REPLY_READ,
+      partial: { withinMs: REPLY_MS },
+      idempotent: true,
+      signal,
     });
     const retryAfter = reply.headers['retry-after'];
     return {
-      ...made, status: reply.status, reply: reply.body.toString('utf8', 0, REPLY_KEPT), error: failureOf(reply.status), tookMs: reply.tookMs,
-      retryAfter, stayAwaySeconds: retryAfterSeconds(reply.status, retryAfter, now()),
+      ...made,
+      status: reply.status,
+      reply: reply.body.toString('utf8', 0, REPLY_KEPT),
+      error: failureOf(reply.status),
+      tookMs: reply.tookMs,
+      retryAfter,
+      stayAwaySeconds: retryAfterSeconds(reply.status, retryAfter, now()),
     };
   } catch (error) {
     const known = error instanceof FetchError ? error : undefined;
     return {
-      ...made, status: undefined, reply: undefined, error: `${known?.kind ?? 'internal'}: ${error instanceof Error ? error.message : String(error)}`.slice(0, 500),
-      tookMs: known?.tookMs ?? 0, retryAfter: undefined, stayAwaySeconds: 0, aborted: known?.kind === 'aborted',
+      ...made,
+      status: undefined,
+      reply: undefined,
+      error: `${known?.kind ?? 'internal'}: ${error instanceof Error ? error.message : String(error)}`.slice(
+        0,
+        500,
+      ),
+      tookMs: known?.tookMs ?? 0,
+      retryAfter: undefined,
+      stayAwaySeconds: 0,
+      aborted: known?.kind === 'aborted',
     };
   }
 }

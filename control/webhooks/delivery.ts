@@ -1,4 +1,6 @@
-/** What becomes of an event. `none`: there is no webhook; `disabled`: the endpoint is, and it was given up. */
+/**
+ * What becomes of an event. `none`: there is no webhook; `disabled`: the endpoint is, and it was given up.
+ */
 export type DeliveryStatus = 'pending' | 'delivered' | 'exhausted' | 'disabled' | 'none';
 
 /** A delivery that this worker alone may attempt, until its lease ends. */
@@ -61,4 +63,7 @@ export interface DeliveryFilter {
 }
 
 /** An attempt as it was kept. */
-export type KeptAttempt = Pick<Attempt, 'attempt' | 'at' | 'url' | 'requestHeaders' | 'status' | 'reply' | 'error' | 'tookMs'>;
+export type KeptAttempt = Pick<
+  Attempt,
+  'attempt' | 'at' | 'url' | 'requestHeaders' | 'status' | 'reply' | 'error' | 'tookMs'
+>;

@@ -22,7 +22,10 @@ export interface HealthChange {
 const WELL_EVERY_MS = 5000;
 const MOST_REMEMBERED = 10_000;
 
-/** Sums attempts up to what is worth writing: every failure, every success after one, and now and then that all is well. */
+/**
+ * Sums attempts up to what is worth writing: every failure, every success after one, and now and then that
+ * all is well.
+ */
 export class EndpointHealth {
   /** When an endpoint that was well was last written, in ms since the epoch. */
   readonly #well = new Map<string, number>();
@@ -31,7 +34,13 @@ export class EndpointHealth {
   changes(attempts: readonly { applicationId: string; attempt: Attempt }[]): HealthChange[] {
     const changes = new Map<string, HealthChange>();
     for (const { applicationId, attempt } of attempts) {
-      const change = changes.get(applicationId) ?? { applicationId, failures: 0, succeededAt: undefined, failedAt: undefined, error: undefined };
+      const change = changes.get(applicationId) ?? {
+        applicationId,
+        failures: 0,
+        succeededAt: undefined,
+        failedAt: undefined,
+        error: undefined,
+      };
       changes.set(applicationId, change);
       if (attempt.error === undefined) {
         change.succeededAt = attempt.at;
@@ -43,7 +52,9 @@ export class EndpointHealth {
       }
     }
     // Sorted, so that two workers never wait for each other crosswise.
-    return [...changes.values()].filter((change) => this.#tells(change)).sort((a, b) => (a.applicationId < b.applicationId ? -1 : 1));
+    return [...changes.values()]
+      .filter((change) => this.#tells(change))
+      .sort((a, b) => (a.applicationId < b.applicationId ? -1 : 1));
   }
 
   #tells({ applicationId, succeededAt, failedAt }: HealthChange): boolean {

@@ -31,7 +31,6 @@ export interface TestResult {
   attempt: Attempt;
 }
 
-
 /** What the API does with deliveries. Another application's does not exist: `delivery_not_found`. */
 export class WebhookService {
   readonly #o: WebhookServiceOptions;
@@ -49,7 +48,8 @@ export class WebhookService {
   /** @throws ApiError delivery_not_found */
   async get(id: string, scope: Scope): Promise<Delivery & { body: string; made: KeptAttempt[] }> {
     const [delivery, made] = await Promise.all([this.#o.store.find(id), this.#o.store.attemptsOf(id)]);
-    if (!delivery || (scope.applicationId !== undefined && delivery.applicationId !== scope.applicationId)) throw new ApiError('delivery_not_found');
+    if (!delivery || (scope.applicationId !== undefined && delivery.applicationId !== scope.applicationId))
+      throw new ApiError('delivery_not_found');
     return { ...delivery, made };
   }
 
@@ -67,16 +67,26 @@ export class WebhookService {
   }
 
   /** @throws ApiError webhook_not_configured, webhook_disabled */
-  async redeliverAll(applicationId: string, range: { since: Date; until: Date | undefined }, statuses: readonly Exclude<DeliveryStatus, 'pending'>[]): Promise<number> {
+  async redeliverAll(
+    applicationId: string,
+    range: { since: Date; until: Date | undefined },
+    statuses: readonly Exclude<DeliveryStatus, 'pending'>[],
+  ): Promise<number> {
     this.#endpoint(applicationId);
     const now = this.#now();
-    const count = await this.#o.store.allAgain(applicationId, { since: range.since, until: range.until ?? now }, statuses, now);
+    const count = await this.#o.store.allAgain(
+      applicationId,
+      { since: range.since, until: range.until ?? now },
+      statuses,
+      now,
+    );
     this.#o.wake();
     return count;
   }
 
   /**
-   * Sends a test event once and tells how that went. It is signed like any other, and kept among the deliveries. A
+   * Sends a test event once and tells how that went. It is signed like any other, and kept among the
+   * deliveries. A
    * disabled endpoint can be tested, too.
    * @throws ApiError webhook_not_configured
    */
@@ -87,8 +97,15 @@ export class WebhookService {
     const [id, eventId] = [this.#o.ids.next('whd'), this.#o.ids.next('evt')];
     const body = JSON.stringify(testEvent(applicationId, customerId, eventId, at));
     const delivery = { event: TEST_EVENT, eventId, attempts: 0, body };
-    const attempt = await deliver(delivery, endpoint, { fetch: this.#o.fetch, now: this.#now, signal: new AbortController().signal });
-    await this.#o.store.insertDone({ ...delivery, id, callId: undefined, seq: 0, customerId, applicationId, createdAt: at }, attempt);
+    const attempt = await deliver(delivery, endpoint, {
+      fetch: this.#o.fetch,
+      now: this.#now,
+      signal: new AbortController().signal,
+    });
+    await this.#o.store.insertDone(
+      { ...delivery, id, callId: undefined, seq: 0, customerId, applicationId, createdAt: at },
+      attempt,
+    );
     this.#o.wake();
     return { deliveryId: id, eventId, body, attempt };
   }
@@ -108,13 +125,29 @@ export class WebhookService {
 
 const TEST_EVENT = 'webhook.test';
 
-/** Shaped like an event of a call, so that a receiver which reads one can read it; the call is none that exists. */
-const testEvent = (applicationId: string, customerId: string, eventId: string, at: Date): Record<string, unknown> => ({
+/**
+ * Shaped like an event of a call, so that a receiver which reads one can read it; the call is none that
+ * exists.
+ */
+const testEvent = (
+  applicationId: string,
+  customerId: string,
+  eventId: string,
+  at: Date,
+): Record<string, unknown> => ({
   event: TEST_EVENT,
   created_at: rfc3339(at),
   call: {
-    id: `call_test_${eventId.slice('evt_'.length)}`, customer_id: customerId, application_id: applicationId, status: 'completed', direction: 'inbound',
-    from: '+15551230001', to: '+15551230002', route_mode: 'webhook', routing_target: applicationId, metadata: {},
+    id: `call_test_${eventId.slice('evt_'.length)}`,
+    customer_id: customerId,
+    application_id: applicationId,
+    status: 'completed',
+    direction: 'inbound',
+    from: '+15551230001',
+    to: '+15551230002',
+    route_mode: 'webhook',
+    routing_target: applicationId,
+    metadata: {},
   },
   variables: {},
   data: { event_key: `call_test_${eventId.slice('evt_'.length)}:${TEST_EVENT}`, test: true },

@@ -27,9 +27,12 @@ interface EndpointState {
 const INITIAL_LIMIT = 8;
 
 /**
- * Who may send now, so that however many endpoints are dead, the others' events go out at once. Attempts in flight
- * are bounded per endpoint, and in all by two lanes: every attempt begins in the fast one, and one that takes long moves
- * over to the slow one. An endpoint that lets requests hang is cut down to one at a time, begun in the slow lane.
+ * Who may send now, so that however many endpoints are dead, the others' events go out at once. Attempts in
+ * flight
+ * are bounded per endpoint, and in all by two lanes: every attempt begins in the fast one, and one that takes
+ * long moves
+ * over to the slow one. An endpoint that lets requests hang is cut down to one at a time, begun in the slow
+ * lane.
  * A quarter of the fast lane is kept for endpoints with nothing in flight.
  */
 export class Slots {
@@ -65,7 +68,9 @@ export class Slots {
     if (state.pausedUntil > now) return [];
     const left = this.#fastLane - this.#fast;
     const reserved = Math.ceil(this.#fastLane / 4);
-    const open = state.hanging ? this.#slowLane - this.#slow : Math.max(left - reserved, state.running === 0 ? Math.min(left, 1) : 0);
+    const open = state.hanging
+      ? this.#slowLane - this.#slow
+      : Math.max(left - reserved, state.running === 0 ? Math.min(left, 1) : 0);
     const count = Math.max(0, Math.min(state.limit - state.running, open));
     if (count > 0) this.#endpoints.set(endpoint, state);
     state.running += count;
@@ -74,7 +79,10 @@ export class Slots {
     return Array.from({ length: count }, () => ({ endpoint, slow: state.hanging }));
   }
 
-  /** An attempt has been in flight for long. Of an endpoint that has not answered anything yet, no more are begun. */
+  /**
+   * An attempt has been in flight for long. Of an endpoint that has not answered anything yet, no more are
+   * begun.
+   */
   takesLong(slot: Slot): void {
     const state = this.#endpoints.get(slot.endpoint);
     if (state && !state.answered) {
@@ -106,7 +114,10 @@ export class Slots {
     return next;
   }
 
-  /** Forgets endpoints with nothing in flight and no pause: they start anew, which for a dead one costs a few slots for a second. */
+  /**
+   * Forgets endpoints with nothing in flight and no pause: they start anew, which for a dead one costs a few
+   * slots for a second.
+   */
   forgetIdle(now: number): void {
     for (const [endpoint, state] of this.#endpoints) {
       if (state.running === 0 && state.pausedUntil <= now) this.#endpoints.delete(endpoint);
@@ -114,12 +125,20 @@ export class Slots {
   }
 
   #unknown(url: string | undefined): Omit<EndpointState, 'running'> {
-    return { limit: Math.min(INITIAL_LIMIT, this.#perEndpoint), answered: false, hanging: false, pausedUntil: 0, url };
+    return {
+      limit: Math.min(INITIAL_LIMIT, this.#perEndpoint),
+      answered: false,
+      hanging: false,
+      pausedUntil: 0,
+      url,
+    };
   }
 
   #learn(state: EndpointState, { hung, pausedUntil = 0, url }: SlotOutcome): void {
     if (url !== undefined && state.url !== undefined && url !== state.url) return;
-    state.limit = hung ? Math.max(1, Math.floor(state.limit / 2)) : Math.min(this.#perEndpoint, state.limit + 1);
+    state.limit = hung
+      ? Math.max(1, Math.floor(state.limit / 2))
+      : Math.min(this.#perEndpoint, state.limit + 1);
     state.answered = !hung;
     state.hanging = hung && state.limit === 1;
     state.pausedUntil = Math.max(state.pausedUntil, pausedUntil);

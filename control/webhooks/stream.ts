@@ -32,13 +32,19 @@ export interface EventStreamOptions {
 const LARGEST_MESSAGE = 4096;
 
 /**
- * `GET /v1/events` as a WebSocket: an application's events as they are committed, by whatever process, each in a text
- * frame that is the webhook's envelope with `event_id` before it. The database is the buffer: a subscriber reads on when
+ * `GET /v1/events` as a WebSocket: an application's events as they are committed, by whatever process, each
+ * in a text
+ * frame that is the webhook's envelope with `event_id` before it. The database is the buffer: a subscriber
+ * reads on when
  * it has taken what it was sent.
  */
 export class EventStream {
   readonly #o: EventStreamOptions;
-  readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: LARGEST_MESSAGE });
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: LARGEST_MESSAGE,
+  });
   readonly #subscribers = new Map<Subscriber, { applicationId: string; authorization: string | undefined }>();
   readonly #positions = new WeakMap<IncomingMessage, string>();
   #heartbeat: NodeJS.Timeout | undefined;
@@ -59,7 +65,8 @@ export class EventStream {
 
   attach(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      if (pathOf(request) !== STREAM_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket') return declineUpgrade(server, request, socket, head);
+      if (pathOf(request) !== STREAM_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket')
+        return declineUpgrade(server, request, socket, head);
       socket.on('error', () => socket.destroy());
       this.#accept(request, socket, head).catch((error: unknown) => this.#refuse(socket, error));
     });
@@ -70,7 +77,8 @@ export class EventStream {
   stop(): void {
     this.#stopping = true;
     clearInterval(this.#heartbeat);
-    for (const subscriber of this.#subscribers.keys()) subscriber.end(1001, 'this process ends; come back with since', 1000);
+    for (const subscriber of this.#subscribers.keys())
+      subscriber.end(1001, 'this process ends; come back with since', 1000);
   }
 
   async #accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -82,14 +90,23 @@ export class EventStream {
     limits.key(caller.applicationId);
     refuseInactive({ method: 'get' }, caller);
     const { applicationId } = caller;
-    const { since } = parse(streamQuery, Object.fromEntries(new URL(request.url ?? '', 'http://localhost').searchParams));
+    const { since } = parse(
+      streamQuery,
+      Object.fromEntries(new URL(request.url ?? '', 'http://localhost').searchParams),
+    );
     this.#refuseTooMany(applicationId);
     // Watched before the end is read, so that nothing is committed unseen in between.
     const watch = await tail.watch(applicationId);
     let from: number | undefined;
     try {
-      from = since === undefined ? await store.newest() : since === 'earliest' ? 0 : await store.positionOf(applicationId, since);
-      if (from === undefined) throw new ApiError('not_found', 'the event of `since` is not known, or not kept any more');
+      from =
+        since === undefined
+          ? await store.newest()
+          : since === 'earliest'
+            ? 0
+            : await store.positionOf(applicationId, since);
+      if (from === undefined)
+        throw new ApiError('not_found', 'the event of `since` is not known, or not kept any more');
       const last = since === undefined ? await store.newestOf(applicationId, from) : since;
       if (last !== undefined && last !== 'earliest') this.#positions.set(request, last);
       this.#refuseTooMany(applicationId);
@@ -100,7 +117,16 @@ export class EventStream {
     const position = from;
     socket.once('close', watch.end); // also when the handshake comes to nothing
     this.#sockets.handleUpgrade(request, socket, head, (ws: WebSocket) => {
-      const subscriber = new Subscriber({ ws, applicationId, position, watch, tail, store, slowMs: this.#o.slowMs ?? 10_000, logger: this.#o.logger });
+      const subscriber = new Subscriber({
+        ws,
+        applicationId,
+        position,
+        watch,
+        tail,
+        store,
+        slowMs: this.#o.slowMs ?? 10_000,
+        logger: this.#o.logger,
+      });
       this.#subscribers.set(subscriber, { applicationId, authorization });
       void subscriber.run().finally(() => this.#subscribers.delete(subscriber));
     });
@@ -108,10 +134,14 @@ export class EventStream {
 
   /** @throws ApiError rate_limited, service_unavailable */
   #refuseTooMany(applicationId: string): void {
-    if (this.#stopping || this.#subscribers.size >= (this.#o.inAll ?? 1000)) throw new ApiError('service_unavailable', undefined, { retryAfter: 1 });
+    if (this.#stopping || this.#subscribers.size >= (this.#o.inAll ?? 1000))
+      throw new ApiError('service_unavailable', undefined, { retryAfter: 1 });
     const own = [...this.#subscribers.values()].filter((one) => one.applicationId === applicationId).length;
     const most = this.#o.perApplication ?? 20;
-    if (own >= most) throw new ApiError('rate_limited', `at most ${most} live streams of one application`, { retryAfter: 60 });
+    if (own >= most)
+      throw new ApiError('rate_limited', `at most ${most} live streams of one application`, {
+        retryAfter: 60,
+      });
   }
 
   #refuse(socket: Duplex, error: unknown): void {
@@ -119,25 +149,35 @@ export class EventStream {
     const { status, body, headers } = errorReply(error, requestId, this.#o.logger);
     const text = JSON.stringify(body);
     const lines = [
-      `HTTP/1.1 ${status} Refused`, 'Connection: close', 'Content-Type: application/json; charset=utf-8', `Content-Length: ${Buffer.byteLength(text)}`,
-      `X-Request-Id: ${requestId}`, ...Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}`),
+      `HTTP/1.1 ${status} Refused`,
+      'Connection: close',
+      'Content-Type: application/json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(text)}`,
+      `X-Request-Id: ${requestId}`,
+      ...Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}`),
     ];
     socket.once('finish', () => socket.destroy());
     socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`);
   }
 
   async #beat(): Promise<void> {
-    await Promise.all([...this.#subscribers].map(async ([subscriber, { authorization }]) => {
-      if (!subscriber.ping()) return;
-      try {
-        refuseInactive({ method: 'get' }, await this.#o.authenticator.authenticate('customer', authorization));
-      } catch (error) {
-        // A key that was taken away ends what it has begun; a database that is away does not.
-        if (!(error instanceof ApiError)) return;
-        if (error.code === 'unauthorized') subscriber.end(CLOSE.unauthorized, 'the API key is not valid any more');
-        if (error.code === 'application_disabled') subscriber.end(CLOSE.unauthorized, error.message);
-      }
-    }));
+    await Promise.all(
+      [...this.#subscribers].map(async ([subscriber, { authorization }]) => {
+        if (!subscriber.ping()) return;
+        try {
+          refuseInactive(
+            { method: 'get' },
+            await this.#o.authenticator.authenticate('customer', authorization),
+          );
+        } catch (error) {
+          // A key that was taken away ends what it has begun; a database that is away does not.
+          if (!(error instanceof ApiError)) return;
+          if (error.code === 'unauthorized')
+            subscriber.end(CLOSE.unauthorized, 'the API key is not valid any more');
+          if (error.code === 'application_disabled') subscriber.end(CLOSE.unauthorized, error.message);
+        }
+      }),
+    );
   }
 }
 

@@ -25,7 +25,9 @@ const PAGE = 50;
 /** How long one that was told to go has to read that, behind all it has not read yet, in ms. */
 const FAREWELL_MS = 10_000;
 
-/** One connected WebSocket: reads its application's events from the database and sends them, a page at a time. */
+/**
+ * One connected WebSocket: reads its application's events from the database and sends them, a page at a time.
+ */
 export class Subscriber {
   readonly #o: SubscriberOptions;
   #position: number;
@@ -53,17 +55,23 @@ export class Subscriber {
     while (!this.#closed) {
       const upTo = tail.horizon;
       try {
-        const events = upTo > this.#position ? await store.page(applicationId, this.#position, upTo, PAGE) : [];
+        const events =
+          upTo > this.#position ? await store.page(applicationId, this.#position, upTo, PAGE) : [];
         failures = 0;
         if (events.length > 0 && !(await this.#send(events))) {
           this.end(CLOSE.slow, 'too slow: resume with since');
           return;
         }
         // A page that is not full is the last one up to here.
-        this.#position = events.length < PAGE ? Math.max(this.#position, upTo) : (events.at(-1)?.position ?? this.#position);
+        this.#position =
+          events.length < PAGE ? Math.max(this.#position, upTo) : (events.at(-1)?.position ?? this.#position);
         if (events.length < PAGE) await watch.more(this.#position);
       } catch (error) {
-        if (failures++ === 0) logger.warn({ err: error, application: applicationId }, 'events of a live stream cannot be read; trying again');
+        if (failures++ === 0)
+          logger.warn(
+            { err: error, application: applicationId },
+            'events of a live stream cannot be read; trying again',
+          );
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     }
@@ -104,10 +112,15 @@ export class Subscriber {
       const last = events.length - 1;
       events.forEach(({ eventId, body }, index) => {
         // The envelope is the text that is signed for webhooks; the id goes in front of its first field.
-        ws.send(`{"event_id":${JSON.stringify(eventId)},${body.slice(1)}`, index < last ? undefined : () => {
-          clearTimeout(timer);
-          resolve(true);
-        });
+        ws.send(
+          `{"event_id":${JSON.stringify(eventId)},${body.slice(1)}`,
+          index < last
+            ? undefined
+            : () => {
+                clearTimeout(timer);
+                resolve(true);
+              },
+        );
       });
     });
   }

@@ -31,9 +31,12 @@ const HOLE_MS = 20;
 const OLD_MS = 60_000;
 
 /**
- * Follows the positions of events as they are committed, by whatever process. Positions are given when rows are written
- * and seen when they are committed, so one that is missing may still come: nothing behind a hole is shown until the hole
- * is filled, or has been there for longer than a write takes, which is how one that was rolled back looks. So whoever
+ * Follows the positions of events as they are committed, by whatever process. Positions are given when rows
+ * are written
+ * and seen when they are committed, so one that is missing may still come: nothing behind a hole is shown
+ * until the hole
+ * is filled, or has been there for longer than a write takes, which is how one that was rolled back looks. So
+ * whoever
  * reads up to the horizon, and later from there, misses nothing. Runs only while somebody watches.
  */
 export class Tail {
@@ -86,7 +89,8 @@ export class Tail {
     return {
       end,
       more: async (after) => {
-        while (!ended && watcher.newest <= after) await new Promise<void>((resolve) => (watcher.wake = resolve));
+        while (!ended && watcher.newest <= after)
+          await new Promise<void>((resolve) => (watcher.wake = resolve));
       },
     };
   }
@@ -112,7 +116,8 @@ export class Tail {
         if (failing) this.#o.logger.info('the live stream of events goes on');
         failing = false;
       } catch (error) {
-        if (!failing) this.#o.logger.error({ err: error }, 'events cannot be read for the live stream; trying again');
+        if (!failing)
+          this.#o.logger.error({ err: error }, 'events cannot be read for the live stream; trying again');
         failing = true;
       }
       if (waitMs > 0 && !(this.#woken && !failing)) await this.#pause(waitMs);
@@ -120,7 +125,10 @@ export class Tail {
     this.#started = undefined;
   }
 
-  /** Moves the horizon on; returns how many rows were read, all of them when that was as many as asked for and none was held back. */
+  /**
+   * Moves the horizon on; returns how many rows were read, all of them when that was as many as asked for and
+   * none was held back.
+   */
   async #look(): Promise<number> {
     const rows = await this.#o.store.after(this.#horizon, AT_ONCE);
     const now = performance.now();

@@ -11,9 +11,15 @@ import type { Finished, WebhookStore } from './store.ts';
 export interface DeliveryWorkerOptions {
   store: Pick<WebhookStore, 'dueTimes' | 'claim' | 'record' | 'handBack' | 'disablePending' | 'noteHealth'>;
   fetch: GuardedFetch['fetch'];
-  /** Where an application's events go; undefined where it has no webhook. Rejecting means "not known right now". */
+  /**
+   * Where an application's events go; undefined where it has no webhook. Rejecting means "not known right
+   * now".
+   */
   endpointOf: (applicationId: string) => Endpoint | undefined | Promise<Endpoint | undefined>;
-  /** An endpoint has answered 410: from now on `endpointOf` says that it is disabled, everywhere. False where it is another address by now. */
+  /**
+   * An endpoint has answered 410: from now on `endpointOf` says that it is disabled, everywhere. False where
+   * it is another address by now.
+   */
   disable: (applicationId: string, url: string, reason: string) => Promise<boolean>;
   logger: Logger;
   now?: () => Date;
@@ -37,13 +43,18 @@ const RESULTS_PER_COMMIT = 200;
 /** An attempt in flight for longer takes long, and one that fails after longer has hung, in ms. */
 const LONG_MS = 1000;
 const LONGEST_PAUSE_SECONDS = 60;
-/** Another instance may know of a new webhook before this one does: an event is not given up for want of one before this age, in ms. */
+/**
+ * Another instance may know of a new webhook before this one does: an event is not given up for want of one
+ * before this age, in ms.
+ */
 const SETTLING_MS = 10_000;
 const FORGET_EVERY_MS = 600_000;
 
 /**
- * Delivers what is in the outbox, beside any number of other workers in other processes. It claims only what it can
- * start at once, so a claim outlives its lease only when the process has died, and then another worker repeats it:
+ * Delivers what is in the outbox, beside any number of other workers in other processes. It claims only what
+ * it can
+ * start at once, so a claim outlives its lease only when the process has died, and then another worker
+ * repeats it:
  * every event is delivered at least once. What MySQL cannot be told stays here until it can.
  */
 export class DeliveryWorker {
@@ -98,7 +109,10 @@ export class DeliveryWorker {
     this.#wakeUp();
   }
 
-  /** Lets running attempts finish for up to `ms` milliseconds, then gives them up; claims go back to be taken by others. */
+  /**
+   * Lets running attempts finish for up to `ms` milliseconds, then gives them up; claims go back to be taken
+   * by others.
+   */
   async stop(ms = 10_000): Promise<void> {
     this.#stopping = true;
     this.wake();
@@ -108,7 +122,11 @@ export class DeliveryWorker {
     await Promise.all(this.#attempts);
     await within(2000, this.#written());
     this.#abandoned = true;
-    if (this.#unstored > 0) this.#o.logger.warn({ count: this.#unstored }, 'the outcome of webhook attempts could not be stored; they will be repeated');
+    if (this.#unstored > 0)
+      this.#o.logger.warn(
+        { count: this.#unstored },
+        'the outcome of webhook attempts could not be stored; they will be repeated',
+      );
   }
 
   async #run(): Promise<void> {
@@ -121,7 +139,8 @@ export class DeliveryWorker {
         if (failures > 1) this.#o.logger.info('webhooks can be read from the database again');
         failures = 0;
       } catch (error) {
-        if (++failures === 2) this.#o.logger.error({ err: error }, 'webhooks cannot be read from the database; trying again');
+        if (++failures === 2)
+          this.#o.logger.error({ err: error }, 'webhooks cannot be read from the database; trying again');
         this.#woken = false;
         pauseMs = backOff(failures);
       }
@@ -130,10 +149,14 @@ export class DeliveryWorker {
     }
   }
 
-  /** Starts what is due and may start; returns how long there is nothing to do, in ms, unless something happens. */
+  /**
+   * Starts what is due and may start; returns how long there is nothing to do, in ms, unless something
+   * happens.
+   */
   async #round(): Promise<number> {
     this.#woken = false;
-    if (this.#unstored >= this.#concurrency) return this.#pollMs; // the database cannot keep up; nothing more is begun
+    // the database cannot keep up; nothing more is begun
+    if (this.#unstored >= this.#concurrency) return this.#pollMs;
     const { store } = this.#o;
     const now = this.#now();
     const time = now.getTime();
@@ -142,7 +165,9 @@ export class DeliveryWorker {
       this.#slots.forgetIdle(time);
     }
     const times = await store.dueTimes();
-    const due = times.filter(({ dueAt }) => dueAt.getTime() <= time).map(({ applicationId }) => applicationId);
+    const due = times
+      .filter(({ dueAt }) => dueAt.getTime() <= time)
+      .map(({ applicationId }) => applicationId);
     const taken = new Map<string, Slot[]>();
     // A random start, since the first ones could be such that have rows due but none free.
     const offset = Math.floor(Math.random() * due.length);
@@ -164,7 +189,10 @@ export class DeliveryWorker {
       for (const slot of [...taken.values()].flat()) this.#slots.give(slot);
     }
     if (begun > 0) return 0;
-    const next = times.reduce((soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest), this.#slots.nextUnpause(time) ?? Infinity);
+    const next = times.reduce(
+      (soonest, { dueAt }) => (dueAt.getTime() > time ? Math.min(soonest, dueAt.getTime()) : soonest),
+      this.#slots.nextUnpause(time) ?? Infinity,
+    );
     return Math.min(this.#pollMs, next - time);
   }
 
@@ -198,7 +226,10 @@ export class DeliveryWorker {
     try {
       endpoint = await endpointOf(delivery.applicationId);
     } catch (error) {
-      this.#o.logger.warn({ err: error, application: delivery.applicationId }, 'the webhook address of an application could not be read');
+      this.#o.logger.warn(
+        { err: error, application: delivery.applicationId },
+        'the webhook address of an application could not be read',
+      );
       this.#unattempted.push({ delivery, dueAt: new Date(now().getTime() + 5000) });
       return undefined;
     }
@@ -208,7 +239,11 @@ export class DeliveryWorker {
       return undefined;
     }
     if (!endpoint || endpoint.disabled) {
-      this.#finished.push({ delivery, attempt: undefined, verdict: { status: endpoint ? 'disabled' : 'none' } });
+      this.#finished.push({
+        delivery,
+        attempt: undefined,
+        verdict: { status: endpoint ? 'disabled' : 'none' },
+      });
       return undefined;
     }
     const attempt = await deliver(delivery, endpoint, { fetch, now, signal: this.#giveUp.signal });
@@ -217,17 +252,32 @@ export class DeliveryWorker {
       this.#unattempted.push({ delivery, dueAt: finishedAt });
       return undefined;
     }
-    const verdict = judge({ attempt: attempt.attempt - delivery.scheduledFrom, status: attempt.status, retryAfter: attempt.retryAfter, finishedAt }, random());
+    const verdict = judge(
+      {
+        attempt: attempt.attempt - delivery.scheduledFrom,
+        status: attempt.status,
+        retryAfter: attempt.retryAfter,
+        finishedAt,
+      },
+      random(),
+    );
     this.#finished.push({ delivery, attempt, verdict });
     const away = Math.min(attempt.stayAwaySeconds, LONGEST_PAUSE_SECONDS);
-    return { hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS, pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0, url: attempt.url };
+    return {
+      hung: verdict.status !== 'delivered' && attempt.tookMs > LONG_MS,
+      pausedUntil: away > 0 ? finishedAt.getTime() + away * 1000 : 0,
+      url: attempt.url,
+    };
   }
 
   async #written(): Promise<void> {
     while (this.#writing) await this.#writing;
   }
 
-  /** Stores outcomes, many in one commit: while one commits the next ones gather. Then there may be more to begin, in the order of a call. */
+  /**
+   * Stores outcomes, many in one commit: while one commits the next ones gather. Then there may be more to
+   * begin, in the order of a call.
+   */
   async #write(): Promise<void> {
     for (let failures = 0; this.#unstored > 0 && !this.#abandoned;) {
       await sleep(GATHER_MS);
@@ -236,7 +286,11 @@ export class DeliveryWorker {
         await this.#writeUnattempted();
         failures = 0;
       } catch (error) {
-        if (++failures === 2) this.#o.logger.error({ err: error }, 'the outcome of webhook attempts cannot be stored; trying again');
+        if (++failures === 2)
+          this.#o.logger.error(
+            { err: error },
+            'the outcome of webhook attempts cannot be stored; trying again',
+          );
         await sleep(backOff(failures));
       }
       this.wake();
@@ -247,30 +301,52 @@ export class DeliveryWorker {
   async #writeFinished(): Promise<void> {
     const batch = this.#finished.slice(0, RESULTS_PER_COMMIT);
     if (batch.length === 0) return;
-    // Before the outcome is stored: whatever happens in between, the attempt is made again and finds the endpoint disabled.
-    const gone = new Map(batch.flatMap(({ delivery, attempt }) => (attempt?.status === 410 ? [[delivery.applicationId, attempt.url] as const] : [])));
+    // Before the outcome is stored: whatever happens in between, the attempt is made again and finds the
+    // endpoint disabled.
+    const gone = new Map(
+      batch.flatMap(({ delivery, attempt }) =>
+        attempt?.status === 410 ? [[delivery.applicationId, attempt.url] as const] : [],
+      ),
+    );
     for (const [applicationId, url] of gone) {
       if (await this.#o.disable(applicationId, url, 'the endpoint answered 410 Gone')) continue;
       gone.delete(applicationId);
       for (const one of batch) {
-        if (one.delivery.applicationId === applicationId && one.attempt?.status === 410) one.verdict = { status: 'pending', nextAttemptAt: this.#now() };
+        if (one.delivery.applicationId === applicationId && one.attempt?.status === 410)
+          one.verdict = { status: 'pending', nextAttemptAt: this.#now() };
       }
     }
     await this.#o.store.record(batch, this.#now());
     for (const applicationId of gone.keys()) await this.#o.store.disablePending(applicationId);
-    await this.#o.store.noteHealth(this.#health.changes(batch.flatMap(({ delivery, attempt }) => (attempt ? [{ applicationId: delivery.applicationId, attempt }] : []))));
+    await this.#o.store.noteHealth(
+      this.#health.changes(
+        batch.flatMap(({ delivery, attempt }) =>
+          attempt ? [{ applicationId: delivery.applicationId, attempt }] : [],
+        ),
+      ),
+    );
     this.#finished = this.#finished.slice(batch.length);
   }
 
   async #writeUnattempted(): Promise<void> {
     const [first] = this.#unattempted;
     if (!first) return;
-    const batch = new Set(this.#unattempted.filter(({ dueAt }) => dueAt.getTime() === first.dueAt.getTime()).slice(0, RESULTS_PER_COMMIT));
-    await this.#o.store.handBack([...batch].map(({ delivery }) => delivery), first.dueAt);
+    const batch = new Set(
+      this.#unattempted
+        .filter(({ dueAt }) => dueAt.getTime() === first.dueAt.getTime())
+        .slice(0, RESULTS_PER_COMMIT),
+    );
+    await this.#o.store.handBack(
+      [...batch].map(({ delivery }) => delivery),
+      first.dueAt,
+    );
     this.#unattempted = this.#unattempted.filter((one) => !batch.has(one));
   }
 
-  /** Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the round began. */
+  /**
+   * Until `ms` have passed or `wake` is called, whichever is first; not at all if it was called since the
+   * round began.
+   */
   async #pause(ms: number): Promise<void> {
     if (ms <= 0 || this.#woken || this.#stopping) return;
     await new Promise<void>((resolve) => {
@@ -284,13 +360,21 @@ export class DeliveryWorker {
   }
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 
 const backOff = (failures: number): number => Math.min(100 * 2 ** failures, 5000);
 
 /** Waits for `work`, but no longer than `ms` milliseconds. */
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  await Promise.race([work, new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]);
+  await Promise.race([
+    work,
+    new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    }),
+  ]);
   clearTimeout(timer);
 }

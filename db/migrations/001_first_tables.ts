@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 
 // Times are UTC with microseconds: they come from ids and media nodes, which are that exact.
 const at = (table: Knex.CreateTableBuilder, name: string) => table.specificType(name, 'datetime(6)');
-const id = (table: Knex.CreateTableBuilder, name: string) => table.specificType(name, 'varchar(48) character set ascii collate ascii_bin');
+const id = (table: Knex.CreateTableBuilder, name: string) =>
+  table.specificType(name, 'varchar(48) character set ascii collate ascii_bin');
 
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('customers', (t) => {
@@ -11,7 +12,8 @@ export async function up(knex: Knex): Promise<void> {
     t.string('status', 16).notNullable(); // active | suspended
     t.string('currency', 3).notNullable();
     t.json('limits').notNullable(); // {cps, concurrent_calls}
-    t.json('spend').notNullable(); // {daily?, monthly?, max_price_per_minute?, allowed_prefixes?, blocked_prefixes?}
+    // {daily?, monthly?, max_price_per_minute?, allowed_prefixes?, blocked_prefixes?}
+    t.json('spend').notNullable();
     at(t, 'created_at').notNullable();
     at(t, 'updated_at').notNullable();
   });
@@ -112,7 +114,8 @@ export async function up(knex: Knex): Promise<void> {
   });
   await knex.schema.createTable('call_timeline', (t) => {
     id(t, 'call_id').notNullable();
-    t.bigInteger('n').notNullable(); // grows with time and is unique within the call, so that a batch can be written twice
+    // grows with time and is unique within the call, so that a batch can be written twice
+    t.bigInteger('n').notNullable();
     at(t, 'at').notNullable();
     t.string('kind', 64).notNullable();
     t.specificType('detail', 'mediumtext').notNullable(); // JSON
@@ -132,7 +135,8 @@ export async function up(knex: Knex): Promise<void> {
     at(t, 'next_attempt_at'); // null once settled. While an attempt runs it is the end of the worker's lease: past it the row is anybody's again
     at(t, 'created_at').notNullable();
     at(t, 'delivered_at');
-    // The worker asks which applications have something due, then for the oldest of each; the second index serves the order within a call.
+    // The worker asks which applications have something due, then for the oldest of each; the second index
+    // serves the order within a call.
     t.index(['status', 'application_id', 'next_attempt_at'], 'webhook_deliveries_due');
     t.index(['call_id', 'attempts', 'seq'], 'webhook_deliveries_order');
     t.index(['application_id', 'id']);
@@ -163,7 +167,18 @@ export async function up(knex: Knex): Promise<void> {
 }
 
 export async function down(knex: Knex): Promise<void> {
-  for (const table of ['idempotency_keys', 'webhook_attempts', 'webhook_deliveries', 'call_timeline', 'calls', 'dids', 'trunks', 'api_keys', 'applications', 'customers']) {
+  for (const table of [
+    'idempotency_keys',
+    'webhook_attempts',
+    'webhook_deliveries',
+    'call_timeline',
+    'calls',
+    'dids',
+    'trunks',
+    'api_keys',
+    'applications',
+    'customers',
+  ]) {
     await knex.schema.dropTableIfExists(table);
   }
 }

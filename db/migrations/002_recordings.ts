@@ -1,12 +1,14 @@
 import type { Knex } from 'knex';
 
 const at = (table: Knex.CreateTableBuilder, name: string) => table.specificType(name, 'datetime(6)');
-const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) => table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
+const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) =>
+  table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
 
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('recordings', (t) => {
     ascii(t, 'id', 48).primary(); // rec_<call id>, rec_<call id>_2 …
-    ascii(t, 'call_id', 48).notNullable(); // no foreign key: a call reaches the database after its channel has begun
+    // no foreign key: a call reaches the database after its channel has begun
+    ascii(t, 'call_id', 48).notNullable();
     t.integer('n').unsigned().notNullable(); // which one of its call, from 1
     ascii(t, 'customer_id', 48).notNullable();
     ascii(t, 'application_id', 48);

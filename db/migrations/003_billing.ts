@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
 
 const at = (table: Knex.CreateTableBuilder, name: string) => table.specificType(name, 'datetime(6)');
-const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) => table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
+const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) =>
+  table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
 
-// Money is in micro-units (1/1,000,000 of the currency). No foreign keys here: they would lock rows of the referenced
+// Money is in micro-units (1/1,000,000 of the currency). No foreign keys here: they would lock rows of the
+// referenced
 // table at every insert, and an account's row is where all calls of a customer meet.
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('rates', (t) => {
@@ -27,13 +29,16 @@ export async function up(knex: Knex): Promise<void> {
     ascii(t, 'kind', 16).notNullable(); // available | held | revenue | top_up; together they are always zero
     ascii(t, 'currency', 3).notNullable();
     t.bigInteger('balance_micros').notNullable().defaultTo(0);
-    // Of `available` only: what outbound calls have taken, held and charged, on the last day it was taken and in that day's month (UTC).
+    // Of `available` only: what outbound calls have taken, held and charged, on the last day it was taken and
+    // in that day's month (UTC).
     ascii(t, 'spent_day', 10).notNullable().defaultTo('1970-01-01');
     t.bigInteger('spent_day_micros').notNullable().defaultTo(0);
     t.bigInteger('spent_month_micros').notNullable().defaultTo(0);
     t.primary(['customer_id', 'kind']);
   });
-  await knex.raw(`ALTER TABLE accounts ADD CONSTRAINT accounts_not_overdrawn CHECK (kind NOT IN ('available', 'held') OR balance_micros >= 0)`);
+  await knex.raw(
+    `ALTER TABLE accounts ADD CONSTRAINT accounts_not_overdrawn CHECK (kind NOT IN ('available', 'held') OR balance_micros >= 0)`,
+  );
   await knex.schema.createTable('transfers', (t) => {
     ascii(t, 'id', 48).primary();
     ascii(t, 'customer_id', 48).notNullable();
@@ -45,13 +50,16 @@ export async function up(knex: Knex): Promise<void> {
     ascii(t, 'currency', 3).notNullable();
     ascii(t, 'call_id', 48);
     t.smallint('leg').unsigned();
-    t.specificType('reference', 'varchar(200) character set utf8mb4 collate utf8mb4_bin').notNullable(); // what makes writing it twice impossible
+    // what makes writing it twice impossible
+    t.specificType('reference', 'varchar(200) character set utf8mb4 collate utf8mb4_bin').notNullable();
     t.string('reason', 500);
     t.unique(['customer_id', 'reference'], { indexName: 'transfers_reference' });
     t.index(['customer_id', 'id']);
     t.index(['call_id']);
   });
-  await knex.raw('ALTER TABLE transfers ADD CONSTRAINT transfers_positive CHECK (amount_micros > 0 AND debit <> credit)');
+  await knex.raw(
+    'ALTER TABLE transfers ADD CONSTRAINT transfers_positive CHECK (amount_micros > 0 AND debit <> credit)',
+  );
   await knex.schema.createTable('holds', (t) => {
     ascii(t, 'call_id', 48).notNullable();
     t.smallint('leg').unsigned().notNullable(); // 0 is the call itself, 1 … its second legs
@@ -83,7 +91,9 @@ export async function up(knex: Knex): Promise<void> {
     t.primary(['call_id', 'leg']);
     t.index(['status', 'created_at']);
   });
-  await knex.raw('ALTER TABLE holds ADD CONSTRAINT holds_not_negative CHECK (held_micros >= 0 AND charged_micros >= 0)');
+  await knex.raw(
+    'ALTER TABLE holds ADD CONSTRAINT holds_not_negative CHECK (held_micros >= 0 AND charged_micros >= 0)',
+  );
   // Usage is asked for by the time calls ended.
   await knex.schema.alterTable('calls', (t) => t.index(['application_id', 'ended_at']));
 }

@@ -1,11 +1,14 @@
 import type { Knex } from 'knex';
 
 const at = (table: Knex.CreateTableBuilder, name: string) => table.specificType(name, 'datetime(6)');
-const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) => table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
+const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) =>
+  table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
 
 export async function up(knex: Knex): Promise<void> {
-  // `position` is where the live stream stands: given as rows are written, so that it follows the order of commits but for
-  // the few milliseconds in which a transaction is under way. With the application in its index the stream is tailed from
+  // `position` is where the live stream stands: given as rows are written, so that it follows the order of
+  // commits but for
+  // the few milliseconds in which a transaction is under way. With the application in its index the stream is
+  // tailed from
   // that index alone; the second one serves a subscriber who catches up.
   await knex.raw(`ALTER TABLE webhook_deliveries
     ADD COLUMN position BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,

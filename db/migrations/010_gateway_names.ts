@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 
-// A name is taken within its owner, the operator being one: nobody learns from a refusal what others call their carriers.
+// A name is taken within its owner, the operator being one: nobody learns from a refusal what others call
+// their carriers.
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.alterTable('trunks', (t) => {
     t.dropUnique(['gateway_name']);

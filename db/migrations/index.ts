@@ -12,7 +12,8 @@ import * as gatewayNames from './010_gateway_names.ts';
 import * as farEnds from './011_far_ends.ts';
 import * as recentlyWritten from './012_recently_written.ts';
 
-// Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never change.
+// Listed by hand, so that the same order holds for sources and for the compiled build. Landed ones never
+// change.
 const migrations: Record<string, Knex.Migration> = {
   '001_first_tables': first,
   '002_recordings': recordings,

@@ -48,8 +48,10 @@ export function judge({ status, call, code, paths }: Reply): Verdict {
   if (status === 201) return call ? 'placed' : 'again';
   if (code === 'originate_failed') return 'failed';
   // A cap on what is spent concerns everybody, a rule on prefixes or prices this number.
-  if (code === 'spend_control_exceeded') return paths.some((path) => /^spend\.(daily|monthly)$/.test(path)) ? 'stop' : 'skip';
-  // No price for this number; or this campaign has called it before, from another number or with another reference.
+  if (code === 'spend_control_exceeded')
+    return paths.some((path) => /^spend\.(daily|monthly)$/.test(path)) ? 'stop' : 'skip';
+  // No price for this number; or this campaign has called it before, from another number or with another
+  // reference.
   if (code === 'rate_not_found' || code === 'idempotency_mismatch') return 'skip';
   if (status === 429 || status === 503 || code === 'idempotency_in_progress') return 'wait';
   // 402 insufficient_balance, 403 customer_suspended, 401, a request that is not valid …
@@ -67,7 +69,11 @@ export class Api {
   }
 
   placeCall(call: NewCall, idempotencyKey: string): Promise<Reply> {
-    return this.#request('/v1/calls', { method: 'POST', body: JSON.stringify(call), headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey } });
+    return this.#request('/v1/calls', {
+      method: 'POST',
+      body: JSON.stringify(call),
+      headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+    });
   }
 
   call(id: string): Promise<Reply> {
@@ -76,11 +82,24 @@ export class Api {
 
   async #request(path: string, { headers, ...init }: RequestInit): Promise<Reply> {
     try {
-      const response = await fetch(this.#url + path, { ...init, headers: { ...headers, authorization: `Bearer ${this.#key}` }, signal: AbortSignal.timeout(30_000) });
-      const body = (await response.json().catch(() => ({}))) as Partial<Call> & { error?: { code: string; message: string; details?: { path: string; message: string }[] } };
-      const { code = `http_${response.status}`, message = response.statusText, details = [] } = body.error ?? {};
+      const response = await fetch(this.#url + path, {
+        ...init,
+        headers: { ...headers, authorization: `Bearer ${this.#key}` },
+        signal: AbortSignal.timeout(30_000),
+      });
+      const body = (await response.json().catch(() => ({}))) as Partial<Call> & {
+        error?: { code: string; message: string; details?: { path: string; message: string }[] };
+      };
+      const {
+        code = `http_${response.status}`,
+        message = response.statusText,
+        details = [],
+      } = body.error ?? {};
       return {
-        status: response.status, code, message: [message, ...details.map((detail) => detail.message)].join(': '), paths: details.map(({ path }) => path),
+        status: response.status,
+        code,
+        message: [message, ...details.map((detail) => detail.message)].join(': '),
+        paths: details.map(({ path }) => path),
         call: response.ok && body.id ? (body as Call) : undefined,
         retryAfter: secondsOf(response.headers.get('retry-after')),
         replayed: response.headers.get('idempotency-replayed') === 'true',

@@ -39,7 +39,10 @@ export class Caller {
     this.#pace = new Pace(options.callsPerSecond, this.#stop.signal, options.clock);
   }
 
-  /** No further calls; those under way are followed to their end. @param code goes with everybody who is not called */
+  /**
+   * No further calls; those under way are followed to their end.
+   * @param code goes with everybody who is not called
+   */
   stop(code: string, message: string): void {
     if (this.#why) return;
     this.#why = code;
@@ -68,16 +71,31 @@ export class Caller {
       await clock.sleep(1000);
       ({ call } = await api.call(id));
     }
-    return { ...result, cost_amount: call?.cost_amount, cost_currency: call?.cost_currency, recording_url: recording?.data.file_url as string | undefined };
+    return {
+      ...result,
+      cost_amount: call?.cost_amount,
+      cost_currency: call?.cost_currency,
+      recording_url: recording?.data.file_url as string | undefined,
+    };
   }
 
   /**
-   * Asks for a call until there is one, or it is clear that there will be none. The Idempotency-Key is the campaign's and
-   * the recipient's, so that nobody is called twice, however often this is asked, now or by another run within 24 hours.
+   * Asks for a call until there is one, or it is clear that there will be none. The Idempotency-Key is the
+   * campaign's and
+   * the recipient's, so that nobody is called twice, however often this is asked, now or by another run
+   * within 24 hours.
    */
-  async #place({ to, reference }: Recipient): Promise<{ call_id: string; known: boolean } | Pick<Result, 'outcome' | 'code'>> {
+  async #place({
+    to,
+    reference,
+  }: Recipient): Promise<{ call_id: string; known: boolean } | Pick<Result, 'outcome' | 'code'>> {
     const { api, campaignId, from, note } = this.#o;
-    const call = { from, to, metadata: { campaign_id: campaignId, ...(reference && { reference }) }, record: true };
+    const call = {
+      from,
+      to,
+      metadata: { campaign_id: campaignId, ...(reference && { reference }) },
+      record: true,
+    };
     let unsure = false;
     try {
       for (let key = 1, failures = 0, tries = 0; tries < MOST_TRIES; tries++) {
@@ -93,7 +111,8 @@ export class Caller {
           if (replayed || failures === MOST_FAILURES) return { outcome: 'unknown', code };
           this.#wait({ ...reply, retryAfter: reply.retryAfter ?? 2 ** (failures - 1) });
         } else if (replayed) {
-          // A refusal that is remembered from before. It has placed no call, so that the next key may ask anew.
+          // A refusal that is remembered from before. It has placed no call, so that the next key may ask
+          // anew.
           key++;
         } else if (verdict === 'skip') {
           note(`${to}: ${message}`);
@@ -118,19 +137,25 @@ export class Caller {
     this.#pace.pause(retryAfter);
   }
 
-  /** How the call ends: as its last webhook says or, where none comes, as the API does. @param known since an earlier request: its webhook may be long gone */
+  /**
+   * How the call ends: as its last webhook says or, where none comes, as the API does.
+   * @param known since an earlier request: its webhook may be long gone
+   */
   async #follow(id: string, known: boolean): Promise<Omit<Result, 'to'>> {
     const { api, outcomes, patienceMs } = this.#o;
     for (let wait = known ? 0 : patienceMs, failures = 0; ; wait = patienceMs) {
       const told = await outcomes.wait(id, ENDS, wait);
       if (told) return ending(told.call.status, told.data.code, told.data.billsec_seconds);
       const { status, call, code } = await api.call(id);
-      if (call && ENDS.includes(`call.${call.status}`)) return ending(call.status, call.failure?.code, call.billsec_seconds);
+      if (call && ENDS.includes(`call.${call.status}`))
+        return ending(call.status, call.failure?.code, call.billsec_seconds);
       if (status !== 200 && ++failures === MOST_FAILURES) return { outcome: 'unknown', code };
     }
   }
 }
 
 const ending = (status: string, code: unknown, seconds: unknown): Omit<Result, 'to'> => ({
-  outcome: status as Result['outcome'], code: code as string | undefined, billsec_seconds: String((seconds as number | undefined) ?? 0),
+  outcome: status as Result['outcome'],
+  code: code as string | undefined,
+  billsec_seconds: String((seconds as number | undefined) ?? 0),
 });

@@ -16,8 +16,10 @@ import { ResultsFile, summary, type Result } from './results.ts';
  *   MINIVOICE_API_KEY=… WEBHOOK_SECRET=… node --import tsx examples/campaign/campaign.ts recipients.csv \
  *     --campaign spring_followup --from +15551230001
  *
- * It listens at PORT while it runs: the application in MiniVoice has its webhook_url there and that secret, and, if you
- * like, its answer_url too: who answers hears what `--say` says. Started again it calls only those whom it has not called.
+ * It listens at PORT while it runs: the application in MiniVoice has its webhook_url there and that secret,
+ * and, if you
+ * like, its answer_url too: who answers hears what `--say` says. Started again it calls only those whom it
+ * has not called.
  */
 export interface CampaignOptions extends Pick<ServeOptions, 'secret' | 'port' | 'host' | 'publicUrl'> {
   apiUrl: string;
@@ -44,22 +46,44 @@ export interface CampaignOptions extends Pick<ServeOptions, 'secret' | 'port' | 
 }
 
 /** @returns what became of each recipient, and whether all of them were called */
-export async function runCampaign(options: CampaignOptions): Promise<{ results: Result[]; complete: boolean }> {
-  const { campaignId, from, out, stop, callsPerSecond = 1, callsAtATime = 5, message = 'This is a message for you. Goodbye.' } = options;
+export async function runCampaign(
+  options: CampaignOptions,
+): Promise<{ results: Result[]; complete: boolean }> {
+  const {
+    campaignId,
+    from,
+    out,
+    stop,
+    callsPerSecond = 1,
+    callsAtATime = 5,
+    message = 'This is a message for you. Goodbye.',
+  } = options;
   const { recipients, bad, repeated } = readRecipients(options.recipients);
   const file = new ResultsFile(options.resultsPath);
   const outcomes = new Outcomes(campaignId);
   // Whoever has been called by an earlier run is done, unless it has not seen the call's end.
-  const done = recipients.flatMap(({ to }) => file.earlier.get(to) ?? []).filter(({ call_id, outcome }) => call_id && outcome !== 'unknown');
+  const done = recipients
+    .flatMap(({ to }) => file.earlier.get(to) ?? [])
+    .filter(({ call_id, outcome }) => call_id && outcome !== 'unknown');
   const results = new Map(done.map((result) => [result.to, result]));
   const progress = new Progress(out, recipients.length - done.length);
   const caller = new Caller({
-    api: new Api(options.apiUrl, options.apiKey), outcomes, clock: options.clock ?? realClock, campaignId, from, callsPerSecond,
-    patienceMs: options.patienceMs ?? 60_000, recordingMs: options.recordingMs ?? 10_000,
-    note: (text) => progress.say(text), onPlaced: (result) => file.add(result),
+    api: new Api(options.apiUrl, options.apiKey),
+    outcomes,
+    clock: options.clock ?? realClock,
+    campaignId,
+    from,
+    callsPerSecond,
+    patienceMs: options.patienceMs ?? 60_000,
+    recordingMs: options.recordingMs ?? 10_000,
+    note: (text) => progress.say(text),
+    onPlaced: (result) => file.add(result),
   });
   const onStop = (): void => caller.stop('interrupted', 'interrupted; waiting for the calls under way');
-  const served = await serve({ '/answer': () => [{ say: { text: message } }] }, { ...options, onWebhook: outcomes.take });
+  const served = await serve(
+    { '/answer': () => [{ say: { text: message } }] },
+    { ...options, onWebhook: outcomes.take },
+  );
   stop?.addEventListener('abort', onStop);
   try {
     await options.onListening?.(served.url);
@@ -89,8 +113,15 @@ export async function runCampaign(options: CampaignOptions): Promise<{ results: 
 
     const list = recipients.flatMap(({ to }) => results.get(to) ?? []);
     file.write(new Map([...file.earlier, ...results]).values());
-    out.write(`Campaign ${campaignId}: ${list.length} recipients, ${bad.length} bad lines\n${summary(list)}\nResults: ${options.resultsPath}\n`);
-    return { results: list, complete: bad.length === 0 && list.every(({ outcome }) => ['completed', 'failed', 'canceled'].includes(outcome)) };
+    out.write(
+      `Campaign ${campaignId}: ${list.length} recipients, ${bad.length} bad lines\n${summary(list)}\nResults: ${options.resultsPath}\n`,
+    );
+    return {
+      results: list,
+      complete:
+        bad.length === 0 &&
+        list.every(({ outcome }) => ['completed', 'failed', 'canceled'].includes(outcome)),
+    };
   } finally {
     stop?.removeEventListener('abort', onStop);
     await served.close();
@@ -109,11 +140,29 @@ Ends with 0 when everybody has been called, 1 when not (the results say who and 
 
 /** @throws Error saying what is wrong with what it was started with */
 function readOptions(args: string[], env: NodeJS.ProcessEnv): Omit<CampaignOptions, 'out' | 'stop'> {
-  const { positionals: [path], values } = parseArgs({ args, allowPositionals: true, options: {
-    campaign: { type: 'string' }, from: { type: 'string' }, say: { type: 'string' }, results: { type: 'string' },
-    cps: { type: 'string', default: '1' }, 'at-a-time': { type: 'string', default: '5' },
-  } });
-  const { MINIVOICE_API_KEY: apiKey, WEBHOOK_SECRET: secret, MINIVOICE_API_URL: apiUrl = 'http://127.0.0.1:8080', PORT = '3000', HOST, PUBLIC_URL } = env;
+  const {
+    positionals: [path],
+    values,
+  } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      campaign: { type: 'string' },
+      from: { type: 'string' },
+      say: { type: 'string' },
+      results: { type: 'string' },
+      cps: { type: 'string', default: '1' },
+      'at-a-time': { type: 'string', default: '5' },
+    },
+  });
+  const {
+    MINIVOICE_API_KEY: apiKey,
+    WEBHOOK_SECRET: secret,
+    MINIVOICE_API_URL: apiUrl = 'http://127.0.0.1:8080',
+    PORT = '3000',
+    HOST,
+    PUBLIC_URL,
+  } = env;
   const { campaign = '', from = '', results, say } = values;
   if (!path) throw new Error('which list?');
   if (!apiKey || !secret) throw new Error('MINIVOICE_API_KEY and WEBHOOK_SECRET are not set');
@@ -121,11 +170,24 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Omit<CampaignOptio
   if (!E164.test(from)) throw new Error('--from is not a number such as +15551230001');
   const callsPerSecond = Number(values.cps);
   const callsAtATime = Number(values['at-a-time']);
-  if (!(callsPerSecond > 0 && callsPerSecond <= 1000)) throw new Error('--cps is not a number from above 0 to 1000');
-  if (!(Number.isInteger(callsAtATime) && callsAtATime >= 1 && callsAtATime <= 1000)) throw new Error('--at-a-time is not a number from 1 to 1000');
+  if (!(callsPerSecond > 0 && callsPerSecond <= 1000))
+    throw new Error('--cps is not a number from above 0 to 1000');
+  if (!(Number.isInteger(callsAtATime) && callsAtATime >= 1 && callsAtATime <= 1000))
+    throw new Error('--at-a-time is not a number from 1 to 1000');
   return {
-    apiUrl, apiKey, secret, port: Number(PORT), host: HOST, publicUrl: PUBLIC_URL, campaignId: campaign, from, callsPerSecond, callsAtATime, message: say,
-    recipients: readFileSync(path, 'utf8'), resultsPath: results ?? join(dirname(path), `${campaign}.results.csv`),
+    apiUrl,
+    apiKey,
+    secret,
+    port: Number(PORT),
+    host: HOST,
+    publicUrl: PUBLIC_URL,
+    campaignId: campaign,
+    from,
+    callsPerSecond,
+    callsAtATime,
+    message: say,
+    recipients: readFileSync(path, 'utf8'),
+    resultsPath: results ?? join(dirname(path), `${campaign}.results.csv`),
   };
 }
 
@@ -137,7 +199,9 @@ if (import.meta.filename === process.argv[1]) {
   });
   try {
     const { complete } = await runCampaign({
-      ...readOptions(process.argv.slice(2), process.env), out: process.stdout, stop: stop.signal,
+      ...readOptions(process.argv.slice(2), process.env),
+      out: process.stdout,
+      stop: stop.signal,
       onListening: (url) => console.log(`listening; answer_url ${url}/answer, webhook_url ${url}/webhooks`),
     });
     process.exitCode = complete ? 0 : 1;

@@ -4,7 +4,8 @@ import type { Webhook } from '../serve.ts';
 const KEPT = ['call.completed', 'call.failed', 'call.canceled', 'recording.completed', 'recording.failed'];
 
 /**
- * What webhooks tell of a campaign's calls, by call id. One may come before the reply that says which call it is about,
+ * What webhooks tell of a campaign's calls, by call id. One may come before the reply that says which call it
+ * is about,
  * so those of the campaign are kept until somebody asks.
  */
 export class Outcomes {
@@ -23,7 +24,10 @@ export class Outcomes {
     this.#news.emit(call.id);
   };
 
-  /** The call's first webhook of one of these events, which has come or will within so many ms; undefined if none does. */
+  /**
+   * The call's first webhook of one of these events, which has come or will within so many ms; undefined if
+   * none does.
+   */
   async wait(callId: string, events: readonly string[], ms: number): Promise<Webhook | undefined> {
     const signal = AbortSignal.timeout(ms);
     for (;;) {

@@ -6,7 +6,10 @@ export interface Clock {
   sleep(ms: number, stop?: AbortSignal): Promise<unknown>;
 }
 
-export const realClock: Clock = { now: () => performance.now(), sleep: (ms, signal) => setTimeout(ms, undefined, { signal }) };
+export const realClock: Clock = {
+  now: () => performance.now(),
+  sleep: (ms, signal) => setTimeout(ms, undefined, { signal }),
+};
 
 /** When requests may be sent: no more than so many a second, and none while MiniVoice has asked to wait. */
 export class Pace {

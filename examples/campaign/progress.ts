@@ -30,7 +30,8 @@ export class Progress {
     this.#underWay--;
     this.#done++;
     this.#counts.set(outcome, (this.#counts.get(outcome) ?? 0) + 1);
-    if (!this.#out.isTTY && outcome !== 'not_called') this.say(`${to} ${outcome}${code ? `: ${code}` : ''}${Number(seconds) ? `, ${seconds} s` : ''}`);
+    if (!this.#out.isTTY && outcome !== 'not_called')
+      this.say(`${to} ${outcome}${code ? `: ${code}` : ''}${Number(seconds) ? `, ${seconds} s` : ''}`);
     this.#draw();
   }
 

@@ -6,9 +6,10 @@ import type { AddressInfo } from 'node:net';
  * A small application on MiniVoice: a greeting, a menu of two choices, and a receiver of webhooks.
  * It needs nothing but Node; alone it runs with
  *
- *   PORT=3000 WEBHOOK_SECRET=… PUBLIC_URL=http://127.0.0.1:3000 node --import tsx examples/simple-ivr/server.ts
+ * PORT=3000 WEBHOOK_SECRET=… PUBLIC_URL=http://127.0.0.1:3000 node --import tsx examples/simple-ivr/server.ts
  *
- * and the application in MiniVoice has answer_url PUBLIC_URL/answer, webhook_url PUBLIC_URL/webhooks and that secret.
+ * and the application in MiniVoice has answer_url PUBLIC_URL/answer, webhook_url PUBLIC_URL/webhooks and that
+ * secret.
  */
 export const PROMPTS = {
   greeting: 'Welcome to MiniVoice.',
@@ -44,7 +45,10 @@ interface Options {
   onEvent?: (received: Received) => void;
 }
 
-/** The call flow. MiniVoice asks /answer first; the keys of a gather come as query parameters of the next question. */
+/**
+ * The call flow. MiniVoice asks /answer first; the keys of a gather come as query parameters of the next
+ * question.
+ */
 function instructions(path: string, query: URLSearchParams, base: string): unknown[] | undefined {
   const choice = (attempt: number): unknown[] => [
     { gather: { prompt: PROMPTS.menu, num_digits: 1, timeout_seconds: 5, finish_on_key: '#' } },
@@ -69,21 +73,35 @@ function instructions(path: string, query: URLSearchParams, base: string): unkno
 }
 
 /**
- * Whether MiniVoice has sent this, not more than five minutes ago. Signed is the raw body, or the raw query string of a
+ * Whether MiniVoice has sent this, not more than five minutes ago. Signed is the raw body, or the raw query
+ * string of a
  * GET. While a secret is rotating there are two signatures, and one that fits is enough.
  */
-export function verify(secret: string, headers: IncomingHttpHeaders, signed: string | Buffer, now = Date.now()): boolean {
+export function verify(
+  secret: string,
+  headers: IncomingHttpHeaders,
+  signed: string | Buffer,
+  now = Date.now(),
+): boolean {
   const timestamp = String(headers['x-minivoice-timestamp'] ?? '');
   if (!/^\d+$/.test(timestamp) || Math.abs(now / 1000 - Number(timestamp)) > 300) return false;
   const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(signed).digest();
-  return String(headers['x-minivoice-signature'] ?? '').split(',').some((signature) => {
-    const given = Buffer.from(/^\s*v1=([0-9a-f]{64})\s*$/.exec(signature)?.[1] ?? '', 'hex');
-    return given.length === expected.length && timingSafeEqual(given, expected);
-  });
+  return String(headers['x-minivoice-signature'] ?? '')
+    .split(',')
+    .some((signature) => {
+      const given = Buffer.from(/^\s*v1=([0-9a-f]{64})\s*$/.exec(signature)?.[1] ?? '', 'hex');
+      return given.length === expected.length && timingSafeEqual(given, expected);
+    });
 }
 
 /** Starts the server; `port` 0 or none takes a free one. `received` is the log, oldest first. */
-export async function startSimpleIvr({ secret, port = 0, host = '127.0.0.1', publicUrl, onEvent }: Options): Promise<{ url: string; received: Received[]; close(): Promise<void> }> {
+export async function startSimpleIvr({
+  secret,
+  port = 0,
+  host = '127.0.0.1',
+  publicUrl,
+  onEvent,
+}: Options): Promise<{ url: string; received: Received[]; close(): Promise<void> }> {
   const received: Received[] = [];
   const seen = new Set<string>();
   let url = publicUrl ?? '';
@@ -116,30 +134,52 @@ export async function startSimpleIvr({ secret, port = 0, host = '127.0.0.1', pub
         if (seen.size <= 10_000) break;
         seen.delete(oldest);
       }
-      note({ at, kind: 'webhook', verified, call_id: envelope.call?.id, event: envelope.event, event_id: id, duplicate, body: envelope });
+      note({
+        at,
+        kind: 'webhook',
+        verified,
+        call_id: envelope.call?.id,
+        event: envelope.event,
+        event_id: id,
+        duplicate,
+        body: envelope,
+      });
       return [200, { ok: true }];
     }
 
     const actions = instructions(path, new URLSearchParams(rawQuery), url);
     if (!actions) return [404, { error: 'not found' }];
-    note({ at, kind: 'instructions', verified, call_id: String(request.headers['x-minivoice-call-id']), url: request.url, actions: verified ? actions : undefined });
+    note({
+      at,
+      kind: 'instructions',
+      verified,
+      call_id: String(request.headers['x-minivoice-call-id']),
+      url: request.url,
+      actions: verified ? actions : undefined,
+    });
     return verified ? [200, { actions }] : [401, { error: 'bad signature' }];
   };
 
   const server = createServer((request, response) => {
-    answer(request).catch((): [number, unknown] => [400, { error: 'bad request' }]).then(([status, reply]) => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(reply));
-    }, () => response.destroy());
+    answer(request)
+      .catch((): [number, unknown] => [400, { error: 'bad request' }])
+      .then(
+        ([status, reply]) => {
+          response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(reply));
+        },
+        () => response.destroy(),
+      );
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve));
   url ||= `http://${host}:${(server.address() as AddressInfo).port}`;
   return {
     url,
     received,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 
@@ -160,8 +200,18 @@ if (import.meta.filename === process.argv[1]) {
   const { PORT = '3000', HOST, WEBHOOK_SECRET, PUBLIC_URL } = process.env;
   if (!WEBHOOK_SECRET) throw new Error('WEBHOOK_SECRET is not set');
   const { url } = await startSimpleIvr({
-    secret: WEBHOOK_SECRET, port: Number(PORT), host: HOST, publicUrl: PUBLIC_URL,
-    onEvent: (entry) => console.log(entry.at, entry.kind, entry.event ?? entry.url ?? '', entry.verified ? 'verified' : 'NOT VERIFIED', entry.duplicate ? 'duplicate' : ''),
+    secret: WEBHOOK_SECRET,
+    port: Number(PORT),
+    host: HOST,
+    publicUrl: PUBLIC_URL,
+    onEvent: (entry) =>
+      console.log(
+        entry.at,
+        entry.kind,
+        entry.event ?? entry.url ?? '',
+        entry.verified ? 'verified' : 'NOT VERIFIED',
+        entry.duplicate ? 'duplicate' : '',
+      ),
   });
   console.log(`listening; answer_url ${url}/answer, webhook_url ${url}/webhooks`);
 }

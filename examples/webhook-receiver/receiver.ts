@@ -2,7 +2,8 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
 /**
- * What a receiver of MiniVoice webhooks needs, in one file to copy: it checks who has sent an event, tells whether it has
+ * What a receiver of MiniVoice webhooks needs, in one file to copy: it checks who has sent an event, tells
+ * whether it has
  * come before, and answers so that what could not be handled is sent again. It needs nothing but Node.
  *
  *   const receiver = new WebhookReceiver({ secret, onEvent: async ({ id, event, call, data }) => { … } });
@@ -20,7 +21,10 @@ export interface MiniVoiceEvent {
   data: { event_key: string } & Record<string, unknown>;
 }
 
-/** Which events were handled. In production a table with a unique key, written in the transaction that handles the event. */
+/**
+ * Which events were handled. In production a table with a unique key, written in the transaction that handles
+ * the event.
+ */
 export interface Seen {
   has(id: string): boolean | Promise<boolean>;
   add(id: string): void | Promise<void>;
@@ -28,7 +32,10 @@ export interface Seen {
 
 export interface ReceiverOptions {
   secret: string;
-  /** Called once for each event. When it throws, the event is sent again later. Slow work belongs behind it: MiniVoice waits 10 seconds. */
+  /**
+   * Called once for each event. When it throws, the event is sent again later. Slow work belongs behind it:
+   * MiniVoice waits 10 seconds.
+   */
   onEvent: (event: MiniVoiceEvent) => void | Promise<void>;
   /** An event that has come before; for counting them. */
   onDuplicate?: (event: MiniVoiceEvent) => void;
@@ -41,17 +48,27 @@ export interface ReceiverOptions {
 const LARGEST = 1024 * 1024;
 
 /**
- * Whether MiniVoice has sent this body, and lately. Signed are the timestamp, a dot and the raw body, so it must be
- * checked before the body is parsed. While a secret is rotating there are two signatures, and one that fits is enough.
+ * Whether MiniVoice has sent this body, and lately. Signed are the timestamp, a dot and the raw body, so it
+ * must be
+ * checked before the body is parsed. While a secret is rotating there are two signatures, and one that fits
+ * is enough.
  * @param now milliseconds since the epoch
  */
-export function verify(secret: string, headers: IncomingHttpHeaders, rawBody: Buffer | string, { now = Date.now(), toleranceSeconds = 300 } = {}): boolean {
+export function verify(
+  secret: string,
+  headers: IncomingHttpHeaders,
+  rawBody: Buffer | string,
+  { now = Date.now(), toleranceSeconds = 300 } = {},
+): boolean {
   const timestamp = String(headers['x-minivoice-timestamp'] ?? '');
-  if (!/^\d{1,12}$/.test(timestamp) || Math.abs(now / 1000 - Number(timestamp)) > toleranceSeconds) return false;
+  if (!/^\d{1,12}$/.test(timestamp) || Math.abs(now / 1000 - Number(timestamp)) > toleranceSeconds)
+    return false;
   const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(rawBody).digest();
   let good = false;
   // All of them are compared, each in constant time.
-  for (const signature of String(headers['x-minivoice-signature'] ?? '').split(',').slice(0, 4)) {
+  for (const signature of String(headers['x-minivoice-signature'] ?? '')
+    .split(',')
+    .slice(0, 4)) {
     const given = Buffer.from(/^\s*v1=([0-9a-f]{64})\s*$/.exec(signature)?.[1] ?? '', 'hex');
     if (given.length === expected.length && timingSafeEqual(given, expected)) good = true;
   }
@@ -82,7 +99,10 @@ export class WebhookReceiver {
     this.#seen = options.seen ?? recentIds();
   }
 
-  /** Answers a request of MiniVoice: 200 when the event is handled, now or before; anything else has it sent again. */
+  /**
+   * Answers a request of MiniVoice: 200 when the event is handled, now or before; anything else has it sent
+   * again.
+   */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let status: number;
     try {
@@ -100,9 +120,15 @@ export class WebhookReceiver {
     if (!verify(secret, headers, rawBody, { now: now(), toleranceSeconds })) return 401;
     const id = String(headers['x-minivoice-event-id'] ?? '');
     if (id === '') return 400;
-    const event = { ...(JSON.parse(rawBody.toString('utf8')) as Omit<MiniVoiceEvent, 'id' | 'attempt'>), id, attempt: Number(headers['x-minivoice-attempt']) };
+    const event = {
+      ...(JSON.parse(rawBody.toString('utf8')) as Omit<MiniVoiceEvent, 'id' | 'attempt'>),
+      id,
+      attempt: Number(headers['x-minivoice-attempt']),
+    };
     const earlier = this.#running.get(id);
-    const work = earlier ? earlier.then((status) => (status === 200 ? this.#duplicate(event) : status)) : this.#once(event);
+    const work = earlier
+      ? earlier.then((status) => (status === 200 ? this.#duplicate(event) : status))
+      : this.#once(event);
     if (earlier) return work;
     this.#running.set(id, work);
     try {

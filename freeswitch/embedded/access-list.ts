@@ -1,6 +1,9 @@
 import net from 'node:net';
 
-/** Networks that may come in. An entry that is none is an error: a list that silently lacks one would lock people out. */
+/**
+ * Networks that may come in. An entry that is none is an error: a list that silently lacks one would lock
+ * people out.
+ */
 export class AccessList {
   readonly #list = new net.BlockList();
 
@@ -11,7 +14,8 @@ export class AccessList {
       const family = net.isIP(address);
       const max = family === 6 ? 128 : 32;
       const prefix = bits === undefined ? max : Number(bits);
-      if (family === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > max) throw new Error(`not a network: ${network}`);
+      if (family === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > max)
+        throw new Error(`not a network: ${network}`);
       this.#list.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4');
     }
   }

@@ -44,8 +44,17 @@ export function readConfig(env: NodeJS.ProcessEnv): NodeConfig {
   const e = result.data;
   return {
     sip: { ip: e.FREESWITCH_SIP_IP, port: e.FREESWITCH_SIP_PORT, allow: e.FREESWITCH_SIP_ACL },
-    rtp: { ip: e.FREESWITCH_RTP_IP ?? e.FREESWITCH_SIP_IP, start: e.FREESWITCH_RTP_START, end: e.FREESWITCH_RTP_END },
-    esl: { ip: e.FREESWITCH_ESL_IP, port: e.FREESWITCH_ESL_PORT, password: e.FREESWITCH_ESL_PASSWORD, allow: e.FREESWITCH_ESL_ACL },
+    rtp: {
+      ip: e.FREESWITCH_RTP_IP ?? e.FREESWITCH_SIP_IP,
+      start: e.FREESWITCH_RTP_START,
+      end: e.FREESWITCH_RTP_END,
+    },
+    esl: {
+      ip: e.FREESWITCH_ESL_IP,
+      port: e.FREESWITCH_ESL_PORT,
+      password: e.FREESWITCH_ESL_PASSWORD,
+      allow: e.FREESWITCH_ESL_ACL,
+    },
     maxSessions: e.FREESWITCH_MAX_SESSIONS,
     logLevel: e.LOG_LEVEL,
   };

@@ -1,6 +1,8 @@
 /**
- * The embedded media node: SIP, audio and the event socket in one small program, for laptops and CI, where there is no
- * FreeSWITCH. Towards Kamailio and the control plane it behaves as FreeSWITCH 1.10.12 with the configuration beside it
+ * The embedded media node: SIP, audio and the event socket in one small program, for laptops and CI, where
+ * there is no
+ * FreeSWITCH. Towards Kamailio and the control plane it behaves as FreeSWITCH 1.10.12 with the configuration
+ * beside it
  * does; `config.ts` lists its environment.
  */
 import { createLogger } from '../../control/lib/logger.ts';
@@ -15,10 +17,13 @@ let leaving = false;
 function leave(): void {
   if (leaving) return;
   leaving = true;
-  node.stop().then(() => process.exit(0), (error: unknown) => {
-    log.error({ err: error }, 'shutdown failed');
-    process.exit(1);
-  });
+  node.stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.error({ err: error }, 'shutdown failed');
+      process.exit(1);
+    },
+  );
 }
 process.on('SIGTERM', leave);
 process.on('SIGINT', leave);

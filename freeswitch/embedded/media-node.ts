@@ -62,7 +62,10 @@ export class MediaNode implements EslTarget {
     this.maxSessions = config.maxSessions;
     this.hub = new EventHub(config.sip.ip);
     this.globals = new Map([
-      ['hostname', this.hub.hostname], ['core_uuid', this.hub.coreUuid], ['local_ip_v4', config.sip.ip], ['switchname', this.hub.hostname],
+      ['hostname', this.hub.hostname],
+      ['core_uuid', this.hub.coreUuid],
+      ['local_ip_v4', config.sip.ip],
+      ['switchname', this.hub.hostname],
       ...POLICY,
     ]);
     const clock = new FrameClock((error) => log.error({ err: error }, 'audio frame failed'));
@@ -73,7 +76,13 @@ export class MediaNode implements EslTarget {
     this.#ua.onInvite = (transaction) => this.#onInvite(transaction);
     this.#ua.hasRoom = () => this.#hasRoom('inbound');
     this.#esl = new EslServer({
-      ip: config.esl.ip, port: config.esl.port, password: config.esl.password, allow: new AccessList(config.esl.allow), hub: this.hub, target: this, log,
+      ip: config.esl.ip,
+      port: config.esl.port,
+      password: config.esl.password,
+      allow: new AccessList(config.esl.allow),
+      hub: this.hub,
+      target: this,
+      log,
     });
   }
 
@@ -86,7 +95,10 @@ export class MediaNode implements EslTarget {
     await this.#esl.listen();
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     const { sip, esl } = this.#config;
-    this.#log.info({ sip: `${sip.ip}:${sip.port}`, esl: `${esl.ip}:${esl.port}`, max_sessions: this.maxSessions }, 'embedded media node is up');
+    this.#log.info(
+      { sip: `${sip.ip}:${sip.port}`, esl: `${esl.ip}:${esl.port}`, max_sessions: this.maxSessions },
+      'embedded media node is up',
+    );
   }
 
   /** Hangs up what is up, waits a little for the answers, and closes. */
@@ -119,12 +131,19 @@ export class MediaNode implements EslTarget {
 
   #onInvite(transaction: ServerTransaction): void {
     if (!this.#hasRoom('inbound')) {
-      this.#ua.reply(transaction, 503, { toTag: this.#ua.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });
+      this.#ua.reply(transaction, 503, {
+        toTag: this.#ua.newTag(),
+        reason: 'Maximum Calls In Progress',
+        headers: [['Retry-After', '300']],
+      });
       return;
     }
     const type = transaction.request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
     if (transaction.request.body.length > 0 && type !== 'application/sdp') {
-      this.#ua.reply(transaction, 415, { toTag: this.#ua.newTag(), headers: [['Accept', 'application/sdp']] });
+      this.#ua.reply(transaction, 415, {
+        toTag: this.#ua.newTag(),
+        headers: [['Accept', 'application/sdp']],
+      });
       return;
     }
     const leg = new InboundLeg(transaction, this.#ua, this.#resources);
@@ -132,7 +151,12 @@ export class MediaNode implements EslTarget {
     const channel = new Channel(leg, callerProfile(transaction), 'inbound', this.#context());
     const answering = new Answering(channel, leg);
     channel.answering = answering;
-    setInviteVariables(channel.variables, transaction, { ip: this.#transport.ip, port: this.#transport.port }, leg.dialog.localTag);
+    setInviteVariables(
+      channel.variables,
+      transaction,
+      { ip: this.#transport.ip, port: this.#transport.port },
+      leg.dialog.localTag,
+    );
     this.#take(channel);
     answering.start().catch((error: unknown) => {
       this.#log.error({ err: error, uuid: channel.uuid }, 'channel failed');
@@ -142,7 +166,11 @@ export class MediaNode implements EslTarget {
 
   #context(): ChannelContext {
     return {
-      hub: this.hub, library: this.#library, rooms: this.rooms, log: this.#log, local: { ip: this.#transport.ip, port: this.#transport.port },
+      hub: this.hub,
+      library: this.#library,
+      rooms: this.rooms,
+      log: this.#log,
+      local: { ip: this.#transport.ip, port: this.#transport.port },
       sessionId: this.load.sinceStartup + 1,
       place: (dial, by) => this.place(dial, by),
       api: (command) => {
@@ -163,12 +191,20 @@ export class MediaNode implements EslTarget {
   place(dial: DialString, by?: Channel): Placed | string {
     if (!this.#hasRoom('outbound')) return 'SWITCH_CONGESTION';
     const uuid = dial.variables.get('origination_uuid');
-    if (uuid !== undefined && (this.channels.has(uuid) || !/^[\w-]{1,64}$/.test(uuid))) return 'NORMAL_TEMPORARY_FAILURE';
+    if (uuid !== undefined && (this.channels.has(uuid) || !/^[\w-]{1,64}$/.test(uuid)))
+      return 'NORMAL_TEMPORARY_FAILURE';
     const number = dial.variables.get('origination_caller_id_number') ?? by?.profile.number ?? '0000000000';
-    const leg = new OutboundLeg({
-      uri: dial.uri, peer: dial.peer, from: { number, name: dial.variables.get('origination_caller_id_name') ?? by?.profile.name ?? '' },
-      headers: headersOf(dial.variables), prefer: by?.codec ?? 'PCMU',
-    }, this.#ua, this.#resources);
+    const leg = new OutboundLeg(
+      {
+        uri: dial.uri,
+        peer: dial.peer,
+        from: { number, name: dial.variables.get('origination_caller_id_name') ?? by?.profile.name ?? '' },
+        headers: headersOf(dial.variables),
+        prefer: by?.codec ?? 'PCMU',
+      },
+      this.#ua,
+      this.#resources,
+    );
     const channel = new Channel(leg, calledProfile(leg), 'outbound', this.#context(), uuid);
     for (const [name, value] of dial.variables) channel.variables.set(name, value);
     channel.originated = by !== undefined;

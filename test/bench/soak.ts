@@ -8,13 +8,16 @@ import { StreamReceiver } from '../support/stream-receiver.ts';
 import { KINDS, type World } from './soak/callers.ts';
 
 /**
- * Calls of every kind, mixed, in rounds: `soak [calls] [calls per second]`. After each round nothing may be left of
+ * Calls of every kind, mixed, in rounds: `soak [calls] [calls per second]`. After each round nothing may be
+ * left of
  * them anywhere; over the rounds neither memory nor open files may grow.
  */
 const [CALLS = 2000, RATE = 5] = process.argv.slice(2).map(Number);
 const ROUNDS = 5;
 const PER_ROUND = Math.ceil(CALLS / ROUNDS);
-/** From the end of the first round to the end of the last: what the heap may grow by, in MB, and the files by. */
+/**
+ * From the end of the first round to the end of the last: what the heap may grow by, in MB, and the files by.
+ */
 const MOST_HEAP_MB = 15;
 const MOST_FILES = 5;
 const CALLER = '127.0.0.2';
@@ -31,10 +34,14 @@ interface Figures {
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const rssMb = async (pid: number): Promise<number> => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+const rssMb = async (pid: number): Promise<number> =>
+  Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 const filesOf = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
 
-/** Waits until nothing is left, for a minute at most, and takes the figures; of the heap, what a full collection leaves. */
+/**
+ * Waits until nothing is left, for a minute at most, and takes the figures; of the heap, what a full
+ * collection leaves.
+ */
 async function measure(): Promise<Figures> {
   let remains: string[] = [];
   for (const end = Date.now() + 60_000; Date.now() < end; await sleep(500)) {
@@ -58,31 +65,57 @@ async function measure(): Promise<Figures> {
   const redisKeys = await redis.dbsize();
   redis.disconnect();
   return {
-    heapMb: heap / 2 ** 20, controlMb: await rssMb(control), mediaMb: await rssMb(media),
-    files: { control: await filesOf(control), media: await filesOf(media) }, timers, redisKeys, left: remains,
+    heapMb: heap / 2 ** 20,
+    controlMb: await rssMb(control),
+    mediaMb: await rssMb(media),
+    files: { control: await filesOf(control), media: await filesOf(media) },
+    timers,
+    redisKeys,
+    left: remains,
   };
 }
 
-const show = (round: string, f: Figures): void => say(
-  `${round.padEnd(8)}${f.heapMb.toFixed(1).padStart(9)}${f.controlMb.toFixed(0).padStart(9)}${f.mediaMb.toFixed(0).padStart(9)}${String(f.files.control).padStart(9)}${String(f.files.media).padStart(9)}${String(f.timers).padStart(8)}${String(f.redisKeys).padStart(8)}   ${f.left.join(', ') || 'nothing'}`,
-);
+const show = (round: string, f: Figures): void =>
+  say(
+    `${round.padEnd(8)}${f.heapMb.toFixed(1).padStart(9)}${f.controlMb.toFixed(0).padStart(9)}${f.mediaMb.toFixed(0).padStart(9)}${String(f.files.control).padStart(9)}${String(f.files.media).padStart(9)}${String(f.timers).padStart(8)}${String(f.redisKeys).padStart(8)}   ${f.left.join(', ') || 'nothing'}`,
+  );
 
 await carrierAt(CALLER);
 const own = await tenant({}, { credit: '10000', limits: { cps: 1000, concurrent_calls: 1000 } });
-const phones = { caller: await Phone.open({ address: CALLER }), answers: await Phone.open({ address: '127.0.0.3' }), busy: await Phone.open({ address: '127.0.0.4' }), rings: await Phone.open({ address: '127.0.0.6' }) };
+const phones = {
+  caller: await Phone.open({ address: CALLER }),
+  answers: await Phone.open({ address: '127.0.0.3' }),
+  busy: await Phone.open({ address: '127.0.0.4' }),
+  rings: await Phone.open({ address: '127.0.0.6' }),
+};
 phones.answers.listen('answer');
 phones.busy.listen({ refuse: 486 });
 phones.rings.listen('ring');
 const receiver = await StreamReceiver.open();
-const world: World = { own, sip, caller: phones.caller, answers: phones.answers.uri, busy: phones.busy.uri, rings: phones.rings.uri, streams: receiver.url };
+const world: World = {
+  own,
+  sip,
+  caller: phones.caller,
+  answers: phones.answers.uri,
+  busy: phones.busy.uri,
+  rings: phones.rings.uri,
+  streams: receiver.url,
+};
 
 /** A caller's number tells the kind of the call, and which of them it is. */
-const numberOf = (call: number): string => `+1777${String(call % names.length).padStart(2, '0')}${String(call).padStart(6, '0')}`;
+const numberOf = (call: number): string =>
+  `+1777${String(call % names.length).padStart(2, '0')}${String(call).padStart(6, '0')}`;
 own.server.answers.set('/next', [{ say: { text: 'Thank you.' } }]);
 own.server.answers.set('/answer', (request, response) => {
   const from = new URL(request.url ?? '', own.server.base).searchParams.get('from') ?? '';
   const kind = KINDS[names[Number(from.slice(5, 7))] ?? ''];
-  setTimeout(() => response.setHeader('content-type', 'application/json').end(JSON.stringify({ actions: kind?.actions(world, Number(from.slice(7))) ?? [] })), kind?.delayMs ?? 0);
+  setTimeout(
+    () =>
+      response
+        .setHeader('content-type', 'application/json')
+        .end(JSON.stringify({ actions: kind?.actions(world, Number(from.slice(7))) ?? [] })),
+    kind?.delayMs ?? 0,
+  );
 });
 
 const failures = new Map<string, number>();
@@ -109,8 +142,12 @@ async function round(first: number): Promise<void> {
   await Promise.all(running);
 }
 
-say(`${ROUNDS} rounds of ${PER_ROUND} calls of ${names.length} kinds at ${RATE}/s on the ${coordinates().media.kind} media node`);
-say(`${'round'.padEnd(8)}${'heap MB'.padStart(9)}${'control'.padStart(9)}${'media'.padStart(9)}${'files'.padStart(9)}${'media'.padStart(9)}${'timers'.padStart(8)}${'redis'.padStart(8)}   left`);
+say(
+  `${ROUNDS} rounds of ${PER_ROUND} calls of ${names.length} kinds at ${RATE}/s on the ${coordinates().media.kind} media node`,
+);
+say(
+  `${'round'.padEnd(8)}${'heap MB'.padStart(9)}${'control'.padStart(9)}${'media'.padStart(9)}${'files'.padStart(9)}${'media'.padStart(9)}${'timers'.padStart(8)}${'redis'.padStart(8)}   left`,
+);
 const figures: Figures[] = [];
 show('before', await measure());
 for (let at = 0; at < ROUNDS; at++) {
@@ -123,13 +160,19 @@ for (let at = 0; at < ROUNDS; at++) {
 const [first, last] = [figures[0], figures.at(-1)];
 const problems: string[] = [];
 if (!first || !last) throw new Error('no round was measured');
-if (last.heapMb > first.heapMb + MOST_HEAP_MB) problems.push(`the heap has grown by ${(last.heapMb - first.heapMb).toFixed(1)} MB`);
-if (last.files.control > first.files.control + MOST_FILES) problems.push('the control process has more files open');
+if (last.heapMb > first.heapMb + MOST_HEAP_MB)
+  problems.push(`the heap has grown by ${(last.heapMb - first.heapMb).toFixed(1)} MB`);
+if (last.files.control > first.files.control + MOST_FILES)
+  problems.push('the control process has more files open');
 if (last.files.media > first.files.media + MOST_FILES) problems.push('the media node has more files open');
 if (last.timers > first.timers + MOST_FILES) problems.push('the control process has more timers');
 if (last.redisKeys > first.redisKeys + MOST_FILES) problems.push('there are more keys in Redis');
 for (const { left: remains } of figures) problems.push(...remains);
-const open = await Promise.all(['ringing', 'in_progress'].map(async (status) => Number((await done('GET', `/v1/calls?status=${status}`, undefined, own.key)).count)));
+const open = await Promise.all(
+  ['ringing', 'in_progress'].map(async (status) =>
+    Number((await done('GET', `/v1/calls?status=${status}`, undefined, own.key)).count),
+  ),
+);
 if (open.some((count) => count > 0)) problems.push('there are calls that never ended');
 for (const [what, count] of failures) problems.push(`${count} × ${what}`);
 // A webhook may come twice; an event has its key.
@@ -139,7 +182,9 @@ for (const event of new Map(own.server.webhooks.map(({ data, event }) => [data.e
 }
 const told = [...ends.values()].reduce((sum, count) => sum + count, 0);
 if (told !== ROUNDS * PER_ROUND) problems.push(`${told} ends of calls were told`);
-say(`\n${[...ends].map(([event, count]) => `${count} ${event}`).join(', ')}; ${failures.size === 0 ? 'every caller saw what he should' : 'not every caller saw what he should'}`);
+say(
+  `\n${[...ends].map(([event, count]) => `${count} ${event}`).join(', ')}; ${failures.size === 0 ? 'every caller saw what he should' : 'not every caller saw what he should'}`,
+);
 
 for (const phone of Object.values(phones)) await phone.close();
 receiver.close();

@@ -5,7 +5,8 @@ import { Child } from './webhooks/processes.ts';
 import type { ReceiverReport } from './webhooks/receiver.ts';
 
 /**
- * Webhook delivery beside a bare got loop that posts the same bodies to the same receiver, in turns, and what endpoints
+ * Webhook delivery beside a bare got loop that posts the same bodies to the same receiver, in turns, and what
+ * endpoints
  * that hang do to the others. The database and the receiver share the machine's cores with both.
  */
 const TURNS = 3;
@@ -25,7 +26,8 @@ await worker.ready();
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const sorted = (values: number[]): number[] => [...values].sort((a, b) => a - b);
-const quantile = (values: number[], q: number): number => sorted(values)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
+const quantile = (values: number[], q: number): number =>
+  sorted(values)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 const median = (values: number[]): number => quantile(values, 0.5);
 let missed = 0;
 const verdict = (met: boolean): string => {
@@ -33,11 +35,19 @@ const verdict = (met: boolean): string => {
   return met ? 'met' : 'MISSED';
 };
 
-/** Delivers so many events that are all due at once; returns the milliseconds until the last one is on record as delivered. */
+/**
+ * Delivers so many events that are all due at once; returns the milliseconds until the last one is on record
+ * as delivered.
+ */
 async function deliver(events: number): Promise<{ ms: number; cpu: number }> {
   await clear(db);
   await receiver.ask({});
-  await put(db, Array.from({ length: events }, (_, i) => event(100 + ((i >> 2) % APPLICATIONS), `call_${i >> 2}`, i & 3, 'none')));
+  await put(
+    db,
+    Array.from({ length: events }, (_, i) =>
+      event(100 + ((i >> 2) % APPLICATIONS), `call_${i >> 2}`, i & 3, 'none'),
+    ),
+  );
   await db('webhook_deliveries').update({ status: 'pending', next_attempt_at: new Date() });
   const [began, cpu] = [performance.now(), await worker.cpu()];
   worker.send({});
@@ -57,16 +67,27 @@ async function loop(events: number): Promise<{ ms: number; cpu: number }> {
   return { ms, cpu: (await bare.cpu()) - cpu };
 }
 
-/** Events of all endpoints at a steady rate; returns how long the first attempts of those that answer took to arrive. */
+/**
+ * Events of all endpoints at a steady rate; returns how long the first attempts of those that answer took to
+ * arrive.
+ */
 async function latencies(hanging: number): Promise<number[]> {
   await clear(db);
   receiver.send({ hang: hanging });
   await receiver.ask({});
   const began = performance.now();
   for (let made = 0; made < LOAD.perSecond * LOAD.seconds;) {
-    const due = Math.min(LOAD.perSecond * LOAD.seconds, Math.floor(((performance.now() - began) / 1000) * LOAD.perSecond));
+    const due = Math.min(
+      LOAD.perSecond * LOAD.seconds,
+      Math.floor(((performance.now() - began) / 1000) * LOAD.perSecond),
+    );
     if (due > made) {
-      await put(db, Array.from({ length: due - made }, (_, i) => event((made + i) % ENDPOINTS.all, `call_${made + i}`, 1)));
+      await put(
+        db,
+        Array.from({ length: due - made }, (_, i) =>
+          event((made + i) % ENDPOINTS.all, `call_${made + i}`, 1),
+        ),
+      );
       worker.send({});
       made = due;
     }
@@ -96,12 +117,17 @@ try {
     ours.push(await deliver(EVENTS));
   }
   const rate = (runs: { ms: number }[]): number => EVENTS / (median(runs.map(({ ms }) => ms)) / 1000);
-  const cpu = (runs: { cpu: number }[]): string => ((median(runs.map((run) => run.cpu)) / EVENTS) * 1e6).toFixed(0);
+  const cpu = (runs: { cpu: number }[]): string =>
+    ((median(runs.map((run) => run.cpu)) / EVENTS) * 1e6).toFixed(0);
   const ratio = rate(ours) / rate(theirs);
   say(`throughput, ${EVENTS} events of ${APPLICATIONS} applications`);
   say(`  bare got loop    ${rate(theirs).toFixed(0).padStart(6)}/s   ${cpu(theirs)} µs of its process each`);
-  say(`  delivery worker  ${rate(ours).toFixed(0).padStart(6)}/s   ${cpu(ours)} µs of its process each, claimed, signed, sent and on record`);
-  say(`  ratio ${ratio.toFixed(2)}, target ≥ ${TARGETS.throughput}: ${verdict(ratio >= TARGETS.throughput)}\n`);
+  say(
+    `  delivery worker  ${rate(ours).toFixed(0).padStart(6)}/s   ${cpu(ours)} µs of its process each, claimed, signed, sent and on record`,
+  );
+  say(
+    `  ratio ${ratio.toFixed(2)}, target ≥ ${TARGETS.throughput}: ${verdict(ratio >= TARGETS.throughput)}\n`,
+  );
 
   const alive: number[][] = [];
   const beside: number[][] = [];
@@ -110,9 +136,15 @@ try {
     beside.push(await latencies(ENDPOINTS.hanging));
   }
   const p = (turns: number[][], q: number): number => median(turns.map((turn) => quantile(turn, q)));
-  say(`first attempts, ${ENDPOINTS.all} endpoints, ${LOAD.perSecond} events/s for ${LOAD.seconds} s; ms from the event to its arrival`);
-  say(`  all answer         p50 ${p(alive, 0.5).toFixed(0).padStart(4)}  p99 ${p(alive, 0.99).toFixed(0).padStart(4)}`);
-  say(`  ${ENDPOINTS.hanging} of them hang    p50 ${p(beside, 0.5).toFixed(0).padStart(4)}  p99 ${p(beside, 0.99).toFixed(0).padStart(4)}   (of the other ${ENDPOINTS.all - ENDPOINTS.hanging})`);
+  say(
+    `first attempts, ${ENDPOINTS.all} endpoints, ${LOAD.perSecond} events/s for ${LOAD.seconds} s; ms from the event to its arrival`,
+  );
+  say(
+    `  all answer         p50 ${p(alive, 0.5).toFixed(0).padStart(4)}  p99 ${p(alive, 0.99).toFixed(0).padStart(4)}`,
+  );
+  say(
+    `  ${ENDPOINTS.hanging} of them hang    p50 ${p(beside, 0.5).toFixed(0).padStart(4)}  p99 ${p(beside, 0.99).toFixed(0).padStart(4)}   (of the other ${ENDPOINTS.all - ENDPOINTS.hanging})`,
+  );
   const worse = p(beside, 0.99) / p(alive, 0.99);
   say(`  p99 ratio ${worse.toFixed(2)}, target ≤ ${TARGETS.latency}: ${verdict(worse <= TARGETS.latency)}`);
 } finally {

@@ -1,7 +1,18 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { byCaller, callFrom } from '../e2e/conference-calls.ts';
-import { crash, done, healthy, instance, pidOf, ready, sip, timeline, until, type Tenant } from '../e2e/platform.ts';
+import {
+  crash,
+  done,
+  healthy,
+  instance,
+  pidOf,
+  ready,
+  sip,
+  timeline,
+  until,
+  type Tenant,
+} from '../e2e/platform.ts';
 import { stage } from '../e2e/stage.ts';
 import { hearsMusic, hearsNothing, hearsTone } from '../support/hears.ts';
 import type { Call, Phone } from '../support/phone.ts';
@@ -23,15 +34,21 @@ describe('a conference with two media nodes', function () {
     await bothTakeCalls();
   });
 
-  /** Kamailio passes over a node that hung or died until a probe finds it well: calls do not alternate before. */
+  /**
+   * Kamailio passes over a node that hung or died until a probe finds it well: calls do not alternate before.
+   */
   const bothTakeCalls = async (): Promise<void> => {
     const rpc = (await instance.status())?.coordinates.rpc ?? '';
-    await until(async () => {
-      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'dispatcher.list' });
-      const headers = { 'content-type': 'application/json' };
-      const reply = await fetch(rpc, { method: 'POST', headers, body });
-      return (await reply.text()).match(/"FLAGS":\s*"A/g)?.length === 2;
-    }, 'Kamailio to give calls to both nodes', 30_000);
+    await until(
+      async () => {
+        const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'dispatcher.list' });
+        const headers = { 'content-type': 'application/json' };
+        const reply = await fetch(rpc, { method: 'POST', headers, body });
+        return (await reply.text()).match(/"FLAGS":\s*"A/g)?.length === 2;
+      },
+      'Kamailio to give calls to both nodes',
+      30_000,
+    );
   };
 
   const dial = async (from: string, frequency: number): Promise<Call> => {
@@ -40,7 +57,11 @@ describe('a conference with two media nodes', function () {
     return call;
   };
   const eventsOf = async (from: string) => timeline((await callFrom(own, from)).id, own.key);
-  const entered = async (from: string) => until(async () => (await eventsOf(from)).find(({ kind }) => kind === 'conference.entered'), `${from} to enter`);
+  const entered = async (from: string) =>
+    until(
+      async () => (await eventsOf(from)).find(({ kind }) => kind === 'conference.entered'),
+      `${from} to enter`,
+    );
 
   /** Anna first, where the room will be; then Bert, on the other node. */
   const both = async (anna: object, bert: object): Promise<[Call, Call]> => {
@@ -63,10 +84,11 @@ describe('a conference with two media nodes', function () {
     const first = name === at?.media_nodes[0]?.replace(/:\d+:/, ':');
     return first ? { room: 'media', other: 'media-2' } : { room: 'media-2', other: 'media' };
   };
-  const over = async (from: string) => until(async () => {
-    const call = await callFrom(own, from);
-    return ['completed', 'failed'].includes(call.status) && call;
-  }, `the end of the call from ${from}`);
+  const over = async (from: string) =>
+    until(async () => {
+      const call = await callFrom(own, from);
+      return ['completed', 'failed'].includes(call.status) && call;
+    }, `the end of the call from ${from}`);
 
   it('those on both nodes hear each other, whatever keys they press; the leg between the nodes is no call', async () => {
     const [anna, bert] = await both({}, {});
@@ -100,7 +122,10 @@ describe('a conference with two media nodes', function () {
   });
 
   it('muted by an action before, he is not heard from the other node', async () => {
-    byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }], [BERT]: [{ mute: { direction: 'write' } }, { conference: { room: 'team' } }] });
+    byCaller(own, {
+      [ANNA]: [{ conference: { room: 'team' } }],
+      [BERT]: [{ mute: { direction: 'write' } }, { conference: { room: 'team' } }],
+    });
     const anna = await dial(ANNA, 600);
     await hearsMusic(anna);
     const bert = await dial(BERT, 1000);
@@ -125,14 +150,26 @@ describe('a conference with two media nodes', function () {
     await bert.heard.waitUntilHears(await spoken('Bert is out of the room.'));
     await bert.ended();
     const { id } = await over(BERT);
-    expect((await timeline(id, own.key)).find(({ kind, action }) => kind === 'action.ended' && action === 'conference')).to.include({ ended: 'room_ended' });
+    expect(
+      (await timeline(id, own.key)).find(
+        ({ kind, action }) => kind === 'action.ended' && action === 'conference',
+      ),
+    ).to.include({ ended: 'room_ended' });
   });
 
   it('other actions take the one from the other node out', async () => {
     const [anna, bert] = await both({}, {});
     await hearsTone(bert, 600);
-    await done('POST', `/v1/calls/${(await callFrom(own, BERT)).id}/actions`, { actions: [{ say: { text: 'You were taken out of the room.' } }] }, own.key);
-    await Promise.all([bert.heard.waitUntilHears(await spoken('You were taken out of the room.')), hearsMusic(anna)]);
+    await done(
+      'POST',
+      `/v1/calls/${(await callFrom(own, BERT)).id}/actions`,
+      { actions: [{ say: { text: 'You were taken out of the room.' } }] },
+      own.key,
+    );
+    await Promise.all([
+      bert.heard.waitUntilHears(await spoken('You were taken out of the room.')),
+      hearsMusic(anna),
+    ]);
     await bert.ended();
     await anna.hangup();
   });
@@ -165,14 +202,20 @@ describe('a conference with two media nodes', function () {
     await crash('control');
     await ready();
     await Promise.all([hearsTone(anna, 1000), hearsTone(bert, 600)]);
-    await until(async () => (await eventsOf(BERT)).some(({ kind }) => kind === 'flow.resumed'), 'the call to be taken over');
+    await until(
+      async () => (await eventsOf(BERT)).some(({ kind }) => kind === 'flow.resumed'),
+      'the call to be taken over',
+    );
     await anna.hangup();
     await bert.heard.waitUntilHears(await spoken('Bert is out of the room.'));
     await bert.ended();
     await over(BERT);
   });
 
-  for (const [what, signal] of [['dies, and is back at once', 'SIGKILL'], ['hangs', 'SIGSTOP']] as const) {
+  for (const [what, signal] of [
+    ['dies, and is back at once', 'SIGKILL'],
+    ['hangs', 'SIGSTOP'],
+  ] as const) {
     it(`the node of the room ${what}: who is left meets on the other node`, async () => {
       const [anna, bert] = await both({}, {});
       await hearsTone(bert, 600);

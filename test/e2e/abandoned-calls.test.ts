@@ -23,17 +23,26 @@ describe('a call whose far end is gone without having hung up', function () {
   const silent = (...calls: Call[]): void => {
     for (const call of calls) call.rtp.close();
   };
-  const isUp = async (own: Tenant): Promise<void> => void expect(await callTo(own)).to.include({ status: 'in_progress' });
+  const isUp = async (own: Tenant): Promise<void> =>
+    void expect(await callTo(own)).to.include({ status: 'in_progress' });
 
   it('ends as abandoned, whatever it was doing; those on hold, and those who are silent, go on', async () => {
     const conference = await stage();
     const pausing = await stage();
     const holding = await stage();
     const quiet = await stage();
-    await done('POST', '/admin/v1/rates', { customer_id: pausing.own.customerId, prefix: pausing.own.number, direction: 'inbound', price_per_minute: '0.60' });
+    await done('POST', '/admin/v1/rates', {
+      customer_id: pausing.own.customerId,
+      prefix: pausing.own.number,
+      direction: 'inbound',
+      price_per_minute: '0.60',
+    });
     const pause = [{ pause: { seconds: 60 } }, { pause: { seconds: 60 } }, { pause: { seconds: 60 } }];
     const [inRoom, inPause, onHold, noAudio] = [
-      await conference.dial([{ conference: { room: 'abandoned' } }]), await pausing.dial(pause), await holding.dial(pause), await quiet.dial(pause),
+      await conference.dial([{ conference: { room: 'abandoned' } }]),
+      await pausing.dial(pause),
+      await holding.dial(pause),
+      await quiet.dial(pause),
     ];
     const own = await Payer.open({ manner: 'answer' });
     const placed = await own.place({ actions: pause });
@@ -52,10 +61,19 @@ describe('a call whose far end is gone without having hung up', function () {
     const record = await own.settled(placed.id);
     expect(record.hangup).to.include({ by: 'platform', cause: 'MEDIA_TIMEOUT' });
     // What is held for it is given back, and nothing more is charged.
-    await until(async () => (await done('GET', '/v1/balance', undefined, pausing.own.key)).held_amount === '0.00', 'nothing to be held');
+    await until(
+      async () => (await done('GET', '/v1/balance', undefined, pausing.own.key)).held_amount === '0.00',
+      'nothing to be held',
+    );
     await isUp(holding.own);
     await isUp(quiet.own);
-    await until(async () => quiet.phone.messages.filter(({ received, text }) => received && text.startsWith('OPTIONS') && text.includes(noAudio.callId)).length > 1, 'the silent one to be asked again');
+    await until(
+      async () =>
+        quiet.phone.messages.filter(
+          ({ received, text }) => received && text.startsWith('OPTIONS') && text.includes(noAudio.callId),
+        ).length > 1,
+      'the silent one to be asked again',
+    );
     await isUp(quiet.own);
     await isUp(holding.own);
     await noAudio.hangup();
@@ -70,7 +88,10 @@ describe('a call whose far end is gone without having hung up', function () {
       const relaying = await stage();
       const callee = await phoneAt(address);
       callee.listen('answer');
-      await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+      await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, {
+        route_mode: 'sip',
+        route_target: { sip_uri: callee.uri },
+      });
       const call = await relaying.place();
       await call.answered();
       calls.push({ own: relaying.own, call, far: await callee.incoming() });

@@ -3,7 +3,18 @@ import type { Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
 import { spoken } from '../support/voice.ts';
-import { audio, callTo, done, endedCallTo, inside, sip, timeline, until, type Json, type Tenant } from './platform.ts';
+import {
+  audio,
+  callTo,
+  done,
+  endedCallTo,
+  inside,
+  sip,
+  timeline,
+  until,
+  type Json,
+  type Tenant,
+} from './platform.ts';
 import { customer, phoneAt, stage, type Stage } from './stage.ts';
 
 describe('the actions', () => {
@@ -17,7 +28,10 @@ describe('the actions', () => {
   });
 
   it('send_digits: the far end gets the keys', async () => {
-    const call = await dial([{ send_digits: { digits: '12w#*9A', pause_before_ms: 200 } }, { say: { text: 'All keys were sent.' } }]);
+    const call = await dial([
+      { send_digits: { digits: '12w#*9A', pause_before_ms: 200 } },
+      { say: { text: 'All keys were sent.' } },
+    ]);
     await call.heard.waitUntilKeys('12#*9A');
     await call.heard.waitUntilHears(await spoken('All keys were sent.'));
     await call.ended();
@@ -25,16 +39,28 @@ describe('the actions', () => {
   });
 
   it('mute read: the caller hears nothing until unmute', async () => {
-    const call = await dial([{ mute: { direction: 'read' } }, { say: { text: 'Nobody can hear this sentence.' } }, { unmute: { direction: 'read' } }, { say: { text: 'Everybody can hear this one.' } }]);
+    const call = await dial([
+      { mute: { direction: 'read' } },
+      { say: { text: 'Nobody can hear this sentence.' } },
+      { unmute: { direction: 'read' } },
+      { say: { text: 'Everybody can hear this one.' } },
+    ]);
     const heard = await call.heard.waitUntilHears(await spoken('Everybody can hear this one.'));
     expect(call.heard.silence(0, heard.startMs - 100)).to.equal(true);
     await call.ended();
   });
 
   it('hold: music instead of prompts until resume', async () => {
-    const call = await dial([{ hold: {} }, { say: { text: 'This is said while the caller is on hold.' } }, { resume: {} }, { say: { text: 'Here we are again.' } }]);
+    const call = await dial([
+      { hold: {} },
+      { say: { text: 'This is said while the caller is on hold.' } },
+      { resume: {} },
+      { say: { text: 'Here we are again.' } },
+    ]);
     const back = await call.heard.waitUntilHears(await spoken('Here we are again.'));
-    expect(call.heard.recognises(await spoken('This is said while the caller is on hold.')).fraction).to.be.below(0.5);
+    expect(
+      call.heard.recognises(await spoken('This is said while the caller is on hold.')).fraction,
+    ).to.be.below(0.5);
     expect(call.heard.silence(200, back.startMs - 200)).to.equal(false);
     await call.ended();
   });
@@ -42,7 +68,14 @@ describe('the actions', () => {
   describe('transfer and bridge', () => {
     it('transfer to a SIP URI: ringback, then both hear each other; the callee who hangs up ends it', async () => {
       callee.listen('manual', { sound: () => tone(600) });
-      const call = await dial([{ say: { text: 'Please hold the line.' } }, { type: 'transfer', destination: callee.uri }, { say: { text: 'Never heard.' } }], { sound: tone(900) });
+      const call = await dial(
+        [
+          { say: { text: 'Please hold the line.' } },
+          { type: 'transfer', destination: callee.uri },
+          { say: { text: 'Never heard.' } },
+        ],
+        { sound: tone(900) },
+      );
       const far = await callee.incoming();
       far.ring();
       const prompt = await call.heard.waitUntilHears(await spoken('Please hold the line.'));
@@ -53,7 +86,9 @@ describe('the actions', () => {
       await far.heard.waitUntilTone(900);
       expect(far.receivedText).to.not.match(/x-mv-/i);
       expect(far.receivedText, "the media node's address").to.not.contain(inside.media);
-      expect(far.receivedText).to.match(new RegExp(`^From: [^\\r]*<sip:\\+15551230001@${sip.host}:${sip.port}>`, 'm'));
+      expect(far.receivedText).to.match(
+        new RegExp(`^From: [^\\r]*<sip:\\+15551230001@${sip.host}:${sip.port}>`, 'm'),
+      );
       await far.hangup();
       expect(await call.ended()).to.include({ by: 'remote' });
       const record = await endedCallTo(own);
@@ -86,7 +121,9 @@ describe('the actions', () => {
 
     it('mute write: the other side does not hear the caller, who hears it', async () => {
       callee.listen('answer', { sound: () => tone(600) });
-      const call = await dial([{ mute: { direction: 'write' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
+      const call = await dial([{ mute: { direction: 'write' } }, { transfer: { destination: callee.uri } }], {
+        sound: tone(900),
+      });
       const far = await callee.incoming();
       await call.heard.waitUntilTone(600, 1000);
       expect(far.heard.tone(900)).to.be.below(0.1);
@@ -99,17 +136,24 @@ describe('the actions', () => {
       const far = await callee.incoming();
       await call.hangup();
       expect(await far.ended()).to.include({ how: 'cancel' });
-      expect((await endedCallTo(own))).to.include({ status: 'completed' });
+      expect(await endedCallTo(own)).to.include({ status: 'completed' });
     });
 
     it("a number goes out through the customer's trunk, as the trunk wants it", async () => {
-      await done('POST', '/v1/trunks', { name: 'out', proxy: callee.address, port: callee.port, number_format: 'plus_less', priority: 1 }, own.key);
+      await done(
+        'POST',
+        '/v1/trunks',
+        { name: 'out', proxy: callee.address, port: callee.port, number_format: 'plus_less', priority: 1 },
+        own.key,
+      );
       callee.listen('answer', { sound: () => tone(600) });
       const call = await dial([{ transfer: { destination: '+15557654321' } }]);
       const far = await callee.incoming();
       await call.heard.waitUntilTone(600);
       expect(far.invite?.uri).to.match(/^sip:15557654321@/);
-      expect(far.receivedText).to.match(/^From: <sip:15551230001@/im).and.match(new RegExp(`^Diversion: <sip:\\${own.number}@`, 'im'));
+      expect(far.receivedText)
+        .to.match(/^From: <sip:15551230001@/im)
+        .and.match(new RegExp(`^Diversion: <sip:\\${own.number}@`, 'im'));
       await call.hangup();
     });
 
@@ -118,7 +162,12 @@ describe('the actions', () => {
       const call = await dial([{ transfer: { destination: callee.uri } }]);
       const far = await callee.incoming();
       await call.heard.waitUntilTone(600);
-      await done('POST', `/v1/calls/${(await callTo(own)).id}/actions`, { actions: [{ say: { text: 'You are back with us.' } }] }, own.key);
+      await done(
+        'POST',
+        `/v1/calls/${(await callTo(own)).id}/actions`,
+        { actions: [{ say: { text: 'You are back with us.' } }] },
+        own.key,
+      );
       await call.heard.waitUntilHears(await spoken('You are back with us.'));
       await far.ended();
       await call.ended();
@@ -131,7 +180,14 @@ describe('the actions', () => {
 
     it('start_recording keeps both sides apart, across a transfer, and is completed when the call ends', async () => {
       callee.listen('answer', { sound: () => tone(600) });
-      const call = await dial([{ start_recording: {} }, { say: { text: 'This call is being recorded.' } }, { transfer: { destination: callee.uri } }], { sound: tone(900) });
+      const call = await dial(
+        [
+          { start_recording: {} },
+          { say: { text: 'This call is being recorded.' } },
+          { transfer: { destination: callee.uri } },
+        ],
+        { sound: tone(900) },
+      );
       await callee.incoming();
       await call.heard.waitUntilTone(600, 1000);
       await call.hangup();
@@ -155,12 +211,17 @@ describe('the actions', () => {
     });
 
     it('is started and stopped through the API while the call goes on', async () => {
-      const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The recording is over.' } }], { sound: tone(900) });
+      const call = await dial(
+        [{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The recording is over.' } }],
+        { sound: tone(900) },
+      );
       const { id } = await until(async () => {
         const live = await callTo(own);
         return live.status === 'in_progress' && live;
       }, 'the call to be in progress');
-      const control = async (action: string) => ((await done('POST', `/v1/calls/${id}/recordings`, { action }, own.key)).data as { recording: Json }).recording;
+      const control = async (action: string) =>
+        ((await done('POST', `/v1/calls/${id}/recordings`, { action }, own.key)).data as { recording: Json })
+          .recording;
       expect(await control('start')).to.include({ id: `rec_${id}`, status: 'started', file_url: '' });
       expect(await control('start')).to.include({ id: `rec_${id}` });
       const since = call.heard.durationMs;

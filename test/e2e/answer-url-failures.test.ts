@@ -3,7 +3,6 @@ import { spoken } from '../support/voice.ts';
 import { endedCallTo, timeline, type Json, type Tenant } from './platform.ts';
 import { stage, type Stage } from './stage.ts';
 
-
 describe('a customer whose server fails', () => {
   let own: Tenant;
   let place: Stage['place'];
@@ -11,7 +10,9 @@ describe('a customer whose server fails', () => {
 
   beforeEach(async () => void ({ own, place, dial } = await stage()));
 
-  /** Calls and expects the refusal of an unanswered call; returns what the timeline says of the answer_url. */
+  /**
+   * Calls and expects the refusal of an unanswered call; returns what the timeline says of the answer_url.
+   */
   async function refused(): Promise<Json[]> {
     const call = await place();
     const final = await call.final();
@@ -20,7 +21,10 @@ describe('a customer whose server fails', () => {
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'failed' });
     expect(record.failure).to.include({ code: 'answer_url_error' });
-    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'answer_url_error', sip_code: 480 });
+    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({
+      code: 'answer_url_error',
+      sip_code: 480,
+    });
     return (await timeline(record.id, own.key)).filter(({ kind }) => kind === 'answer_url.failed');
   }
 
@@ -52,12 +56,16 @@ describe('a customer whose server fails', () => {
   });
 
   it('too large: refused', async () => {
-    own.server.answers.set('/answer', (_request, response) => response.end(`{"actions":[]}${' '.repeat(300_000)}`));
+    own.server.answers.set('/answer', (_request, response) =>
+      response.end(`{"actions":[]}${' '.repeat(300_000)}`),
+    );
     expect((await refused())[0]).to.include({ error: 'too_large' });
   });
 
   it('redirecting to a private address: refused', async () => {
-    own.server.answers.set('/answer', (_request, response) => response.writeHead(302, { location: 'http://192.168.0.1/' }).end());
+    own.server.answers.set('/answer', (_request, response) =>
+      response.writeHead(302, { location: 'http://192.168.0.1/' }).end(),
+    );
     expect((await refused())[0]).to.include({ error: 'forbidden_address' });
   });
 
@@ -76,7 +84,10 @@ describe('a customer whose server fails', () => {
 
   it('in a redirect: the answered call is hung up, failed', async () => {
     own.server.answers.set('/broken', (_request, response) => response.writeHead(404).end());
-    const call = await dial([{ say: { text: 'One moment please.' } }, { redirect: { url: `${own.server.base}/broken` } }]);
+    const call = await dial([
+      { say: { text: 'One moment please.' } },
+      { redirect: { url: `${own.server.base}/broken` } },
+    ]);
     await call.heard.waitUntilHears(await spoken('One moment please.'));
     await call.ended();
     const record = await endedCallTo(own);

@@ -4,7 +4,21 @@ import type { Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { nothingLeft } from './leftovers.ts';
 import { Payer } from './payer.ts';
-import { api, callTo, crash, done, endedCallTo, healthy, instance, pidOf, ready, timeline, until, type Json, type Tenant } from './platform.ts';
+import {
+  api,
+  callTo,
+  crash,
+  done,
+  endedCallTo,
+  healthy,
+  instance,
+  pidOf,
+  ready,
+  timeline,
+  until,
+  type Json,
+  type Tenant,
+} from './platform.ts';
 import { SecondControl } from './second-control.ts';
 import { phoneAt, stage, type Stage } from './stage.ts';
 
@@ -27,8 +41,17 @@ describe('books and wire', function () {
     ({ own, place } = await stage({}, { credit }));
     callee = await phoneAt('127.0.0.3');
     callee.listen('answer', { sound: () => tone(440) });
-    if (price !== null) await done('POST', '/admin/v1/rates', { prefix: own.number, direction: 'inbound', price_per_minute: price, customer_id: own.customerId });
-    await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+    if (price !== null)
+      await done('POST', '/admin/v1/rates', {
+        prefix: own.number,
+        direction: 'inbound',
+        price_per_minute: price,
+        customer_id: own.customerId,
+      });
+    await done('PATCH', `/admin/v1/dids/${own.didId}`, {
+      route_mode: 'sip',
+      route_target: { sip_uri: callee.uri },
+    });
   }
 
   async function talking(): Promise<{ id: string; call: Call; there: Call; path: string }> {
@@ -43,9 +66,16 @@ describe('books and wire', function () {
   }
 
   const heardAnew = async (call: Call, there: Call): Promise<void> => {
-    for (const [who, frequency] of [[call, 440], [there, 1000]] as const) {
+    for (const [who, frequency] of [
+      [call, 440],
+      [there, 1000],
+    ] as const) {
       const from = who.heard.durationMs;
-      await until(() => who.heard.durationMs > from + 1000 && who.heard.tone(frequency, who.heard.durationMs - 300) > 0.9, 'audio to go on');
+      await until(
+        () =>
+          who.heard.durationMs > from + 1000 && who.heard.tone(frequency, who.heard.durationMs - 300) > 0.9,
+        'audio to go on',
+      );
     }
   };
 
@@ -60,7 +90,11 @@ describe('books and wire', function () {
       }
       const since = Date.now();
       await ready();
-      await until(() => Date.now() - since > COMPARED_MS, 'books and dialogs to be compared', COMPARED_MS + 5000);
+      await until(
+        () => Date.now() - since > COMPARED_MS,
+        'books and dialogs to be compared',
+        COMPARED_MS + 5000,
+      );
       await heardAnew(call, there);
       const still = await callTo(own);
       expect(still.status, JSON.stringify(still)).to.equal('in_progress');
@@ -99,11 +133,17 @@ describe('books and wire', function () {
       const placed = await payer.post(WAITING);
       expect(placed.status).to.equal(201);
       const outbound = await payer.carrier.incoming();
-      await until(async () => (await done('GET', `/v1/calls/${String(placed.body.id)}`, undefined, payer.key)).status === 'in_progress', 'the placed call to be in progress');
+      await until(
+        async () =>
+          (await done('GET', `/v1/calls/${String(placed.body.id)}`, undefined, payer.key)).status ===
+          'in_progress',
+        'the placed call to be in progress',
+      );
       await crash('kamailio');
       await ready();
       await crash('media');
-      for (const call of [inbound, outbound]) expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
+      for (const call of [inbound, outbound])
+        expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     } finally {
       await ready();
       await payer.close();
@@ -115,7 +155,11 @@ describe('books and wire', function () {
     const { call, there, id } = await talking();
     await instance.stop('kamailio');
     try {
-      await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'call.end_delayed'), 'the end to be tried in vain', 75_000);
+      await until(
+        async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'call.end_delayed'),
+        'the end to be tried in vain',
+        75_000,
+      );
       expect(await callTo(own)).to.include({ status: 'in_progress' });
       // The control plane is killed as well: its next life knows what is to be ended.
       process.kill(await pidOf('control'), 'SIGKILL');
@@ -146,12 +190,20 @@ describe('books and wire', function () {
       process.kill(control, 'SIGCONT');
     }
     const there = await callee.incoming();
-    const { id } = await until(async () => {
-      const found = await callTo(own);
-      return found.status === 'in_progress' && found;
-    }, 'the call to be in progress', 30_000);
+    const { id } = await until(
+      async () => {
+        const found = await callTo(own);
+        return found.status === 'in_progress' && found;
+      },
+      'the call to be in progress',
+      30_000,
+    );
     const since = Date.now();
-    await until(() => Date.now() - since > COMPARED_MS, 'books and dialogs to be compared', COMPARED_MS + 5000);
+    await until(
+      () => Date.now() - since > COMPARED_MS,
+      'books and dialogs to be compared',
+      COMPARED_MS + 5000,
+    );
     await heardAnew(call, there);
     expect(await callTo(own)).to.include({ status: 'in_progress' });
     await done('POST', `/v1/calls/${id}/hangup`, undefined, own.key);
@@ -171,7 +223,10 @@ describe('books and wire', function () {
       process.kill(-kamailio, 'SIGCONT');
     }
     await healthy('kamailio');
-    await until(async () => (await api('POST', `${path}/hangup`, undefined, own.key)).status === 202, 'the hang-up to be taken');
+    await until(
+      async () => (await api('POST', `${path}/hangup`, undefined, own.key)).status === 202,
+      'the hang-up to be taken',
+    );
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     expect(await there.ended()).to.include({ by: 'remote', how: 'bye' });
   });
@@ -185,7 +240,10 @@ describe('books and wire', function () {
     await done('POST', `/v1/calls/${id}/hangup`, undefined, own.key);
     expect((await call.final()).code).to.equal(487);
     expect((await there.ended()).how).to.equal('cancel');
-    expect(await endedCallTo(own)).to.deep.include({ status: 'canceled', hangup: { by: 'api', cause: 'ORIGINATOR_CANCEL', sip_code: 487 } });
+    expect(await endedCallTo(own)).to.deep.include({
+      status: 'canceled',
+      hangup: { by: 'api', cause: 'ORIGINATOR_CANCEL', sip_code: 487 },
+    });
   });
 
   it('the database hangs: a relayed call that costs something is refused, in the books too; calls in progress are read and hung up', async () => {
@@ -199,19 +257,32 @@ describe('books and wire', function () {
     try {
       const call = await place();
       expect((await call.final()).code).to.equal(503);
-      for (const [path, key] of [[up.path, own.key], [`/v1/calls/${id}`, webhook.own.key]] as const) {
+      for (const [path, key] of [
+        [up.path, own.key],
+        [`/v1/calls/${id}`, webhook.own.key],
+      ] as const) {
         expect((await api('GET', path, undefined, key)).status, path).to.equal(200);
         expect((await api('POST', `${path}/hangup`, undefined, key)).status, path).to.equal(202);
       }
-      for (const ended of [up.call, up.there, other]) expect(await ended.ended()).to.include({ by: 'remote', how: 'bye' });
+      for (const ended of [up.call, up.there, other])
+        expect(await ended.ended()).to.include({ by: 'remote', how: 'bye' });
     } finally {
       process.kill(database, 'SIGCONT');
     }
     await ready();
-    const calls = await until(async () => {
-      const all = (await done('GET', `/v1/calls?to=${encodeURIComponent(own.number)}`, undefined, own.key)).data as Json[];
-      return all.length === 2 && all.every(({ status }) => status !== 'ringing' && status !== 'in_progress') && all;
-    }, 'both calls to be in the books', 30_000);
+    const calls = await until(
+      async () => {
+        const all = (await done('GET', `/v1/calls?to=${encodeURIComponent(own.number)}`, undefined, own.key))
+          .data as Json[];
+        return (
+          all.length === 2 &&
+          all.every(({ status }) => status !== 'ringing' && status !== 'in_progress') &&
+          all
+        );
+      },
+      'both calls to be in the books',
+      30_000,
+    );
     expect(calls.map(({ status }) => status)).to.deep.equal(['failed', 'completed']);
     expect(callee.received).to.have.length(1);
   });
@@ -226,16 +297,30 @@ describe('books and wire', function () {
         const placed = await payer.post(WAITING);
         const path = `/v1/calls/${String(placed.body.id)}`;
         const there = await payer.carrier.incoming();
-        await until(async () => (await done('GET', path, undefined, payer.key)).status === (manner === 'answer' ? 'in_progress' : 'ringing'), `the call to be there (${manner})`);
+        await until(
+          async () =>
+            (await done('GET', path, undefined, payer.key)).status ===
+            (manner === 'answer' ? 'in_progress' : 'ringing'),
+          `the call to be there (${manner})`,
+        );
         await instance.stop('control');
         try {
           expect((await second.api('POST', `${path}/hangup`, undefined, payer.key)).status).to.equal(202);
-          expect(await there.ended()).to.include({ by: 'remote', how: manner === 'answer' ? 'bye' : 'cancel' });
+          expect(await there.ended()).to.include({
+            by: 'remote',
+            how: manner === 'answer' ? 'bye' : 'cancel',
+          });
         } finally {
           await instance.start('control');
           await ready();
         }
-        await until(async () => !['in_progress', 'ringing'].includes(String((await done('GET', path, undefined, payer.key)).status)), 'its record to be finished');
+        await until(
+          async () =>
+            !['in_progress', 'ringing'].includes(
+              String((await done('GET', path, undefined, payer.key)).status),
+            ),
+          'its record to be finished',
+        );
       }
     } finally {
       await second.end();

@@ -5,7 +5,8 @@ import { Payer } from './payer.ts';
 import { callTo, endedCallTo, pidOf, sip, timeline, until, type Tenant } from './platform.ts';
 import { CALLER, CARRIER, closing, phoneAt, stage, type Stage } from './stage.ts';
 
-const LONG = 'This is a rather long announcement, which nobody will ever hear to its end, because the caller always hangs up somewhere in the middle of it.';
+const LONG =
+  'This is a rather long announcement, which nobody will ever hear to its end, because the caller always hangs up somewhere in the middle of it.';
 
 describe('a caller who hangs up', () => {
   let own: Tenant;
@@ -26,7 +27,10 @@ describe('a caller who hangs up', () => {
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'completed' });
     expect(record.hangup).to.include({ by: 'caller' });
-    expect((await own.server.webhook(record.id, 'call.completed')).data).to.have.nested.property('hangup.by', 'caller');
+    expect((await own.server.webhook(record.id, 'call.completed')).data).to.have.nested.property(
+      'hangup.by',
+      'caller',
+    );
   }
 
   it('before the decision: the INVITE is ended with 487 and the call canceled', async () => {
@@ -39,13 +43,16 @@ describe('a caller who hangs up', () => {
     } finally {
       process.kill(control, 'SIGCONT');
     }
-    // The control plane finds the request in its socket, and the word of the caller's change of mind after it.
+    // The control plane finds the request in its socket, and the word of the caller's change of mind after
+    // it.
     await canceled();
   });
 
   it('while the answer_url is asked: canceled, and the request is given up', async () => {
     let given: boolean | undefined;
-    own.server.answers.set('/answer', (_request, response) => response.on('close', () => (given = !response.writableEnded)));
+    own.server.answers.set('/answer', (_request, response) =>
+      response.on('close', () => (given = !response.writableEnded)),
+    );
     const call = await place();
     await call.provisional(180);
     await until(() => own.server.requests.length > 0, 'the answer_url to be asked');
@@ -76,13 +83,20 @@ describe('a caller who hangs up', () => {
       // The answer may have come before there was anything to cancel.
       if (!call.isOver) await call.hangup();
     }
-    await until(async () => (await payer.calls()).every(({ ended_at }) => ended_at !== undefined), 'all calls to end');
+    await until(
+      async () => (await payer.calls()).every(({ ended_at }) => ended_at !== undefined),
+      'all calls to end',
+    );
     const { revenue, legs } = await payer.books();
     // Newest first, and one after the other: each is known by its place.
     const calls = (await payer.calls()).reverse();
     for (const [i, call] of calls.entries()) {
       const answered = codes[i] === 200;
-      expect([codes[i], call.status, call.answered_at !== undefined], `call ${i}`).to.deep.equal([codes[i], answered ? 'completed' : 'canceled', answered]);
+      expect([codes[i], call.status, call.answered_at !== undefined], `call ${i}`).to.deep.equal([
+        codes[i],
+        answered ? 'completed' : 'canceled',
+        answered,
+      ]);
       if (!answered) expect(legs[`${call.id}/0`] ?? 0n, `the charge of call ${i}`).to.equal(0n);
       await payer.server.webhook(call.id, answered ? 'call.completed' : 'call.canceled');
     }
@@ -97,14 +111,23 @@ describe('a caller who hangs up', () => {
   });
 
   it('in a gather: completed, and the gather is told of', async () => {
-    const call = await dial([{ gather: { prompt: 'Your number please.', num_digits: 8, timeout_seconds: 30 } }]);
+    const call = await dial([
+      { gather: { prompt: 'Your number please.', num_digits: 8, timeout_seconds: 30 } },
+    ]);
     await call.heard.waitUntilHears(await spoken('Your number please.'));
     await call.press('12');
-    await until(async () => (await timeline((await callTo(own)).id, own.key)).filter(({ kind }) => kind === 'digit').length === 2, 'two keys to arrive');
+    await until(
+      async () =>
+        (await timeline((await callTo(own)).id, own.key)).filter(({ kind }) => kind === 'digit').length === 2,
+      'two keys to arrive',
+    );
     await call.hangup();
     await completed();
     const { id } = await endedCallTo(own);
-    expect((await own.server.webhook(id, 'call.gathered')).data).to.include({ digits: '12', status: 'hangup' });
+    expect((await own.server.webhook(id, 'call.gathered')).data).to.include({
+      digits: '12',
+      status: 'hangup',
+    });
   });
 
   it('in a pause: completed', async () => {

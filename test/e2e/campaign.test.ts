@@ -9,7 +9,13 @@ import { spoken } from '../support/voice.ts';
 import { api, apiUrl, audio, done, tenant, until, type Json, type Tenant } from './platform.ts';
 
 const FROM = '+15551230001';
-const [ANN, BOB, CAT, DAN, EVE] = ['+15551230002', '+15551230003', '+15551230004', '+15551230005', '+15559990006'] as const;
+const [ANN, BOB, CAT, DAN, EVE] = [
+  '+15551230002',
+  '+15551230003',
+  '+15551230004',
+  '+15551230005',
+  '+15559990006',
+] as const;
 const SECRET = 'a-secret-of-the-campaign';
 const MESSAGE = 'Your appointment is tomorrow at nine. Goodbye.';
 
@@ -39,7 +45,12 @@ describe('the campaign example', function () {
 
   async function customer(fields: Json = {}): Promise<void> {
     own = await tenant({ webhook_secret: SECRET }, fields);
-    await done('POST', '/v1/trunks', { name: 'carrier', proxy: carrier.address, port: carrier.port, priority: 1 }, own.key);
+    await done(
+      'POST',
+      '/v1/trunks',
+      { name: 'carrier', proxy: carrier.address, port: carrier.port, priority: 1 },
+      own.key,
+    );
   }
 
   /** The far side of the trunk: every number in its manner. Answered calls are kept. */
@@ -56,24 +67,51 @@ describe('the campaign example', function () {
   }
 
   /** The campaign as its users run it. Its address becomes the application's, for answers and webhooks. */
-  const campaign = async (numbers: readonly string[], more: Partial<CampaignOptions> = {}): Promise<{ list: Result[]; complete: boolean; became: string[] }> => {
+  const campaign = async (
+    numbers: readonly string[],
+    more: Partial<CampaignOptions> = {},
+  ): Promise<{ list: Result[]; complete: boolean; became: string[] }> => {
     const { results: list, complete } = await runCampaign({
-      apiUrl, apiKey: own.key, secret: SECRET, campaignId: 'spring_followup', from: FROM, recipients: `to\n${numbers.join('\n')}\n`,
-      resultsPath: join(folder, 'results.csv'), message: MESSAGE, callsPerSecond: 20, out: { write: (text) => (said += text) },
+      apiUrl,
+      apiKey: own.key,
+      secret: SECRET,
+      campaignId: 'spring_followup',
+      from: FROM,
+      recipients: `to\n${numbers.join('\n')}\n`,
+      resultsPath: join(folder, 'results.csv'),
+      message: MESSAGE,
+      callsPerSecond: 20,
+      out: { write: (text) => (said += text) },
       onListening: async (url) => {
-        await done('PATCH', `/v1/applications/${own.applicationId}`, { answer_url: `${url}/answer`, webhook_url: `${url}/webhooks` }, own.key);
+        await done(
+          'PATCH',
+          `/v1/applications/${own.applicationId}`,
+          { answer_url: `${url}/answer`, webhook_url: `${url}/webhooks` },
+          own.key,
+        );
       },
       ...more,
     });
-    return { list, complete, became: list.map(({ outcome, code }) => (code ? `${outcome} ${code}` : outcome)) };
+    return {
+      list,
+      complete,
+      became: list.map(({ outcome, code }) => (code ? `${outcome} ${code}` : outcome)),
+    };
   };
 
   it('calls a list: one hears the message, the others are busy, do not answer, do not exist or may not be called', async () => {
     await customer({ spend: { blocked_prefixes: ['+1555999'] } });
     const answered: Call[] = [];
     play({
-      [ANN]: (call) => { call.ring(); call.answer(); answered.push(call); },
-      [CAT]: (call) => { call.ring(); call.refuse(480); },
+      [ANN]: (call) => {
+        call.ring();
+        call.answer();
+        answered.push(call);
+      },
+      [CAT]: (call) => {
+        call.ring();
+        call.refuse(480);
+      },
       [DAN]: (call) => call.refuse(404),
     });
     const running = campaign([ANN, BOB, CAT, DAN, EVE]);
@@ -82,26 +120,50 @@ describe('the campaign example', function () {
     expect(await ann.ended()).to.include({ by: 'remote', how: 'bye' });
 
     const { list, complete, became } = await running;
-    expect(became).to.deep.equal(['completed', 'failed busy', 'failed no_answer', 'failed invalid_number', 'skipped spend_control_exceeded']);
+    expect(became).to.deep.equal([
+      'completed',
+      'failed busy',
+      'failed no_answer',
+      'failed invalid_number',
+      'skipped spend_control_exceeded',
+    ]);
     expect(complete).to.equal(false);
     expect([...called].sort()).to.deep.equal([ANN, BOB, CAT, DAN]);
-    expect(said).to.contain(`${EVE} has a blocked prefix`).and.to.match(/failed +3 +busy 1, no_answer 1, invalid_number 1\n/);
+    expect(said)
+      .to.contain(`${EVE} has a blocked prefix`)
+      .and.to.match(/failed +3 +busy 1, no_answer 1, invalid_number 1\n/);
 
     // record: true, and what it cost.
     const [first] = list;
     const record = await done('GET', `/v1/calls/${first?.call_id ?? ''}`, undefined, own.key);
-    expect(record).to.deep.include({ status: 'completed', metadata: { campaign_id: 'spring_followup', record: true } });
-    expect(first).to.include({ billsec_seconds: String(record.billsec_seconds), cost_amount: record.cost_amount, cost_currency: 'EUR' });
+    expect(record).to.deep.include({
+      status: 'completed',
+      metadata: { campaign_id: 'spring_followup', record: true },
+    });
+    expect(first).to.include({
+      billsec_seconds: String(record.billsec_seconds),
+      cost_amount: record.cost_amount,
+      cost_currency: 'EUR',
+    });
     const file = await audio(new URL(first?.recording_url ?? '').pathname, own.key);
     expect([file.status, file.body.toString('latin1', 0, 4)]).to.deep.equal([200, 'RIFF']);
   });
 
   it('stops when the balance is used up, and after a top-up calls those who are left, and nobody twice', async () => {
     await customer({ credit: '1.50' });
-    await done('POST', '/admin/v1/rates', { customer_id: own.customerId, prefix: '+1555', price_per_minute: '0.10', connection_fee: '1.00' });
+    await done('POST', '/admin/v1/rates', {
+      customer_id: own.customerId,
+      prefix: '+1555',
+      price_per_minute: '0.10',
+      connection_fee: '1.00',
+    });
     play(Object.fromEntries([ANN, BOB, CAT].map((number) => [number, (call: Call) => call.answer()])));
     const first = await campaign([ANN, BOB, CAT], { callsAtATime: 1, message: 'Hello.' });
-    expect(first.became).to.deep.equal(['completed', 'not_called insufficient_balance', 'not_called insufficient_balance']);
+    expect(first.became).to.deep.equal([
+      'completed',
+      'not_called insufficient_balance',
+      'not_called insufficient_balance',
+    ]);
     expect(called).to.deep.equal([ANN]);
 
     await done('POST', `/admin/v1/customers/${own.customerId}/credits`, { amount: '5.00' });
@@ -121,7 +183,12 @@ describe('the campaign example', function () {
   });
 
   describe('the documented request', () => {
-    const REQUEST = { from: '+15551230001', to: '+15551230002', metadata: { campaign_id: 'spring_followup' }, record: true };
+    const REQUEST = {
+      from: '+15551230001',
+      to: '+15551230002',
+      metadata: { campaign_id: 'spring_followup' },
+      record: true,
+    };
     const post = (): Promise<{ status: number; body: Json }> => api('POST', '/v1/calls', REQUEST, own.key);
 
     it('is answered with the documented fields, and two that every call of ours has', async () => {
@@ -136,8 +203,16 @@ describe('the campaign example', function () {
       expect(variables).to.deep.equal({});
       expect(trunk_id).to.match(/^trunk_/);
       expect(rest).to.deep.equal({
-        status: 'dialing', direction: 'outbound', from: REQUEST.from, to: REQUEST.to, application_id: own.applicationId, customer_id: own.customerId,
-        answer_url: `${own.server.base}/answer`, metadata: { campaign_id: 'spring_followup', record: true }, route_mode: 'webhook', routing_target: own.applicationId,
+        status: 'dialing',
+        direction: 'outbound',
+        from: REQUEST.from,
+        to: REQUEST.to,
+        application_id: own.applicationId,
+        customer_id: own.customerId,
+        answer_url: `${own.server.base}/answer`,
+        metadata: { campaign_id: 'spring_followup', record: true },
+        route_mode: 'webhook',
+        routing_target: own.applicationId,
       });
     });
 
@@ -145,7 +220,10 @@ describe('the campaign example', function () {
       await customer({ credit: '0' });
       const { status, body } = await post();
       expect(status).to.equal(402);
-      expect(body.error).to.include({ code: 'insufficient_balance', message: 'balance is too low to create call' });
+      expect(body.error).to.include({
+        code: 'insufficient_balance',
+        message: 'balance is too low to create call',
+      });
       expect(called).to.deep.equal([]);
     });
   });

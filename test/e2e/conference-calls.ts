@@ -10,9 +10,13 @@ export function byCaller({ server }: Tenant, actions: Record<string, unknown[]>)
 }
 
 /** The latest call from a number, as the API shows it. */
-export async function callFrom({ key }: Tenant, from: string): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
+export async function callFrom(
+  { key }: Tenant,
+  from: string,
+): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
   return until(async () => {
-    const [call] = (await done('GET', `/v1/calls?from=${encodeURIComponent(from)}`, undefined, key)).data as Json[];
+    const [call] = (await done('GET', `/v1/calls?from=${encodeURIComponent(from)}`, undefined, key))
+      .data as Json[];
     return call as Json & { id: string; status: string; hangup: Json; failure?: Json };
   }, `a call from ${from}`);
 }

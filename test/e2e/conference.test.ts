@@ -21,10 +21,16 @@ describe('the conference action', () => {
     await call.answered();
     return call;
   };
-  const conferenceEnd = async (callId: string) => (await timeline(callId, own.key)).find(({ kind, action }) => kind === 'action.ended' && action === 'conference');
+  const conferenceEnd = async (callId: string) =>
+    (await timeline(callId, own.key)).find(
+      ({ kind, action }) => kind === 'action.ended' && action === 'conference',
+    );
 
   it('has music for one, and two hear each other; who stays has music again', async () => {
-    byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }], [BERT]: [{ type: 'conference', room: 'team' }] });
+    byCaller(own, {
+      [ANNA]: [{ conference: { room: 'team' } }],
+      [BERT]: [{ type: 'conference', room: 'team' }],
+    });
     const anna = await dial(ANNA, 600);
     await hearsMusic(anna);
     const bert = await dial(BERT, 1000);
@@ -45,7 +51,10 @@ describe('the conference action', () => {
   });
 
   it('a muted member hears the others, and nobody hears him', async () => {
-    byCaller(own, { [ANNA]: [{ conference: { room: 'team' } }], [BERT]: [{ conference: { room: 'team', mute: true } }] });
+    byCaller(own, {
+      [ANNA]: [{ conference: { room: 'team' } }],
+      [BERT]: [{ conference: { room: 'team', mute: true } }],
+    });
     const anna = await dial(ANNA, 600);
     await hearsMusic(anna);
     const bert = await dial(BERT, 1000);
@@ -86,13 +95,29 @@ describe('the conference action', () => {
   });
 
   it('other actions through the API take a member out, and the others stay', async () => {
-    byCaller(own, Object.fromEntries([ANNA, BERT, CARL].map((from) => [from, [{ conference: { room: 'team' } }, { say: { text: 'Never heard.' } }]])));
+    byCaller(
+      own,
+      Object.fromEntries(
+        [ANNA, BERT, CARL].map((from) => [
+          from,
+          [{ conference: { room: 'team' } }, { say: { text: 'Never heard.' } }],
+        ]),
+      ),
+    );
     const anna = await dial(ANNA, 600);
     const bert = await dial(BERT, 1000);
     await Promise.all([hearsTone(anna, 1000), hearsTone(bert, 600)]);
     const { id } = await callFrom(own, ANNA);
-    await done('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'You were taken out of the room.' } }] }, own.key);
-    await Promise.all([anna.heard.waitUntilHears(await spoken('You were taken out of the room.')), hearsMusic(bert)]);
+    await done(
+      'POST',
+      `/v1/calls/${id}/actions`,
+      { actions: [{ say: { text: 'You were taken out of the room.' } }] },
+      own.key,
+    );
+    await Promise.all([
+      anna.heard.waitUntilHears(await spoken('You were taken out of the room.')),
+      hearsMusic(bert),
+    ]);
     await anna.ended();
     expect(await conferenceEnd(id)).to.include({ result: 'replaced', ended: 'left' });
     await bert.hangup();
@@ -142,7 +167,12 @@ describe('the conference action', () => {
   it('the example: a guest and the host meet by keys, and the meeting is over when the host leaves', async () => {
     const there = await customer({ webhook_secret: 'of-the-example' });
     const server = closing(await startConferenceRoom({ secret: 'of-the-example', hostPin: '4711' }));
-    await done('PATCH', `/v1/applications/${there.applicationId}`, { answer_url: `${server.url}/answer` }, there.key);
+    await done(
+      'PATCH',
+      `/v1/applications/${there.applicationId}`,
+      { answer_url: `${server.url}/answer` },
+      there.key,
+    );
     const [guest, host] = [await dial(ANNA, 600, there), await dial(BERT, 1000, there)];
     const enters = async (call: Call, keys: string, heard: string): Promise<void> => {
       await call.heard.waitUntilHears(await spoken(PROMPTS.room), { fraction: 0.3 });
@@ -159,7 +189,10 @@ describe('the conference action', () => {
   }).timeout(60_000);
 
   it('Redis dies while they talk: they go on, and others find the room', async () => {
-    byCaller(own, Object.fromEntries([ANNA, BERT, CARL].map((from) => [from, [{ conference: { room: 'team' } }]])));
+    byCaller(
+      own,
+      Object.fromEntries([ANNA, BERT, CARL].map((from) => [from, [{ conference: { room: 'team' } }]])),
+    );
     const anna = await dial(ANNA, 600);
     await hearsMusic(anna);
     await crash('redis');

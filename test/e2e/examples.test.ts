@@ -28,7 +28,11 @@ describe('the examples', () => {
   /** A customer whose application is the example. */
   async function run(starting: Promise<{ url: string; close(): Promise<void> }>): Promise<void> {
     const { url } = closing(await starting);
-    ({ own, place } = await stage({ answer_url: `${url}/answer`, webhook_url: `${url}/webhooks`, webhook_secret: SECRET }));
+    ({ own, place } = await stage({
+      answer_url: `${url}/answer`,
+      webhook_url: `${url}/webhooks`,
+      webhook_secret: SECRET,
+    }));
   }
 
   async function dial(more?: Partial<CallOptions>): Promise<Call> {
@@ -38,7 +42,11 @@ describe('the examples', () => {
   }
 
   const hears = async (call: Call, text: string) => call.heard.waitUntilHears(await spoken(text));
-  const toldOf = (...events: string[]) => until(() => events.every((event) => told.includes(event)), `the webhooks ${events.join(', ')}; got ${told.join(', ')}`);
+  const toldOf = (...events: string[]) =>
+    until(
+      () => events.every((event) => told.includes(event)),
+      `the webhooks ${events.join(', ')}; got ${told.join(', ')}`,
+    );
 
   it('overview: the caller hears its sentence', async () => {
     await run(startOverview(options));
@@ -50,7 +58,12 @@ describe('the examples', () => {
 
   it('call-forwarding: the caller is connected to the number', async () => {
     await run(startCallForwarding({ ...options, forwardTo: '+15551230002' }));
-    await done('POST', '/v1/trunks', { name: 'out', proxy: callee.address, port: callee.port, priority: 1 }, own.key);
+    await done(
+      'POST',
+      '/v1/trunks',
+      { name: 'out', proxy: callee.address, port: callee.port, priority: 1 },
+      own.key,
+    );
     callee.listen('answer', { sound: () => tone(600) });
     const call = await dial({ sound: tone(900) });
     await hears(call, 'Please hold while we connect you.');
@@ -93,7 +106,12 @@ describe('the examples', () => {
 
   it('gather-and-transfer: one leads to sales', async () => {
     callee.listen('answer', { sound: () => tone(600) });
-    await run(startGatherAndTransfer({ ...options, departments: { sales: callee.uri, support: 'sip:nobody@127.0.0.3:9' } }));
+    await run(
+      startGatherAndTransfer({
+        ...options,
+        departments: { sales: callee.uri, support: 'sip:nobody@127.0.0.3:9' },
+      }),
+    );
     const call = await dial();
     await hears(call, PROMPTS.menu);
     await call.press('1');
@@ -106,7 +124,12 @@ describe('the examples', () => {
 
   it('gather-and-transfer: two leads to support, which is busy, and the caller is told so', async () => {
     callee.listen({ refuse: 486 });
-    await run(startGatherAndTransfer({ ...options, departments: { sales: 'sip:nobody@127.0.0.3:9', support: callee.uri } }));
+    await run(
+      startGatherAndTransfer({
+        ...options,
+        departments: { sales: 'sip:nobody@127.0.0.3:9', support: callee.uri },
+      }),
+    );
     const call = await dial();
     await hears(call, PROMPTS.menu);
     await call.press('2');
@@ -118,7 +141,13 @@ describe('the examples', () => {
   it('record-and-transcribe: the whole call is kept, and can be fetched where the webhook says', async () => {
     const recordings: Recording[] = [];
     callee.listen('answer', { sound: () => tone(600) });
-    await run(startRecordAndTranscribe({ ...options, transferTo: callee.uri, onRecording: (_call, recording) => recordings.push(recording) }));
+    await run(
+      startRecordAndTranscribe({
+        ...options,
+        transferTo: callee.uri,
+        onRecording: (_call, recording) => recordings.push(recording),
+      }),
+    );
     const call = await dial({ sound: tone(900) });
     await hears(call, 'This call may be recorded.');
     await call.heard.waitUntilTone(600, 1000);

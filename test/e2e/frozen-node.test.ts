@@ -22,16 +22,23 @@ describe('placing calls while the media node is frozen', function () {
     try {
       const replies = await Promise.all(Array.from({ length: 5 }, () => own.post()));
       for (const reply of replies) expect(refusalOf(reply)).to.deep.equal([502, 'originate_failed']);
-      await until(async () => (await own.calls()).every(({ status }) => status === 'failed'), 'the calls to be failed');
+      await until(
+        async () => (await own.calls()).every(({ status }) => status === 'failed'),
+        'the calls to be failed',
+      );
     } finally {
       process.kill(media, 'SIGCONT');
     }
     await healthy('media');
     // The node does what it is asked in order: this one comes last.
-    const last = await until(async () => {
-      const reply = await own.post();
-      return reply.status === 201 && reply.body;
-    }, 'a call to be placed', 30_000);
+    const last = await until(
+      async () => {
+        const reply = await own.post();
+        return reply.status === 201 && reply.body;
+      },
+      'a call to be placed',
+      30_000,
+    );
     const { invite } = await own.carrier.incoming();
     expect(invite?.uri).to.contain(String(last.to));
     expect(own.carrier.received).to.have.length(1);

@@ -3,7 +3,18 @@ import type { Phone } from '../support/phone.ts';
 import { tone } from '../support/sound.ts';
 import { spoken } from '../support/voice.ts';
 import { writeWav } from '../support/wav.ts';
-import { api, callTo, done, endedCallTo, freshNumber, inside, sip, timeline, until, type Tenant } from './platform.ts';
+import {
+  api,
+  callTo,
+  done,
+  endedCallTo,
+  freshNumber,
+  inside,
+  sip,
+  timeline,
+  until,
+  type Tenant,
+} from './platform.ts';
 import { CALLER, CARRIER, customer, phoneAt, stage, type Stage } from './stage.ts';
 
 describe('an inbound call', () => {
@@ -19,46 +30,99 @@ describe('an inbound call', () => {
       { gather: { prompt: 'Press one for sales or two for support.', num_digits: 1, timeout_seconds: 10 } },
       { type: 'redirect', url: `${own.server.base}/menu` },
     ]);
-    own.server.answers.set('/menu', [{ set_variable: { name: 'department', value: 'support' } }, { say: { text: 'You have reached support. Good bye.' } }]);
+    own.server.answers.set('/menu', [
+      { set_variable: { name: 'department', value: 'support' } },
+      { say: { text: 'You have reached support. Good bye.' } },
+    ]);
     const call = await place();
     await call.provisional(180);
     await call.answered();
     await call.heard.waitUntilHears(await spoken('Welcome to the test company.'));
-    await call.heard.waitUntilHears(await spoken('Press one for sales or two for support.'), { fraction: 0.4 });
+    await call.heard.waitUntilHears(await spoken('Press one for sales or two for support.'), {
+      fraction: 0.4,
+    });
     await call.press('2');
     await call.heard.waitUntilHears(await spoken('You have reached support. Good bye.'));
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     // The key stopped the prompt.
-    expect(call.heard.recognises(await spoken('Press one for sales or two for support.')).fraction).to.be.below(0.9);
+    expect(
+      call.heard.recognises(await spoken('Press one for sales or two for support.')).fraction,
+    ).to.be.below(0.9);
 
     const record = await endedCallTo(own);
-    expect(record).to.include({ status: 'completed', direction: 'inbound', from: '+15551230001', to: own.number, route_mode: 'webhook', application_id: own.applicationId });
+    expect(record).to.include({
+      status: 'completed',
+      direction: 'inbound',
+      from: '+15551230001',
+      to: own.number,
+      route_mode: 'webhook',
+      application_id: own.applicationId,
+    });
     expect(record).to.have.nested.property('hangup.by', 'application');
     expect(record.variables).to.deep.equal({ department: 'support' });
     expect(record.billsec_seconds).to.be.greaterThan(4);
     const menu = own.server.requests.find(({ path }) => path === '/menu');
-    expect(Object.fromEntries(menu?.query ?? [])).to.include({ call_id: record.id, digits: '2', gather_status: 'completed', timed_out: 'false', status: 'in_progress' });
+    expect(Object.fromEntries(menu?.query ?? [])).to.include({
+      call_id: record.id,
+      digits: '2',
+      gather_status: 'completed',
+      timed_out: 'false',
+      status: 'in_progress',
+    });
 
     await own.server.webhook(record.id, 'call.completed');
     const hooks = own.server.of(record.id);
-    expect(hooks.map(({ event }) => event)).to.deep.equal(['call.created', 'call.answered', 'call.gathered', 'call.completed']);
+    expect(hooks.map(({ event }) => event)).to.deep.equal([
+      'call.created',
+      'call.answered',
+      'call.gathered',
+      'call.completed',
+    ]);
     expect(hooks.every(({ signed }) => signed)).to.equal(true);
-    expect(hooks.map(({ call: told }) => told.status)).to.deep.equal(['ringing', 'in_progress', 'in_progress', 'completed']);
+    expect(hooks.map(({ call: told }) => told.status)).to.deep.equal([
+      'ringing',
+      'in_progress',
+      'in_progress',
+      'completed',
+    ]);
     expect(hooks[2]?.data).to.include({ digits: '2', status: 'completed' });
     expect(hooks[3]?.variables).to.deep.equal({ department: 'support' });
 
     const kinds = (await timeline(record.id, own.key)).map(({ kind }) => kind);
-    expect(kinds).to.include.members(['call.created', 'answer_url.requested', 'answer_url.replied', 'media.parked', 'call.answered', 'action.started', 'action.ended', 'digit', 'call.gathered', 'call.completed']);
-    await until(async () => (await timeline(record.id, own.key)).filter(({ kind }) => kind === 'webhook.attempted').length === 4, 'four webhook attempts in the timeline');
+    expect(kinds).to.include.members([
+      'call.created',
+      'answer_url.requested',
+      'answer_url.replied',
+      'media.parked',
+      'call.answered',
+      'action.started',
+      'action.ended',
+      'digit',
+      'call.gathered',
+      'call.completed',
+    ]);
+    await until(
+      async () =>
+        (await timeline(record.id, own.key)).filter(({ kind }) => kind === 'webhook.attempted').length === 4,
+      'four webhook attempts in the timeline',
+    );
   });
 
   it('speaks A-law to a caller who speaks nothing else, and takes keys by SIP INFO', async () => {
-    const call = await dial([{ gather: { prompt: 'Please enter your number.', num_digits: 3 } }, { say: { text: 'Thank you very much.' } }], { codecs: ['PCMA'], events: false });
+    const call = await dial(
+      [
+        { gather: { prompt: 'Please enter your number.', num_digits: 3 } },
+        { say: { text: 'Thank you very much.' } },
+      ],
+      { codecs: ['PCMA'], events: false },
+    );
     await call.heard.waitUntilHears(await spoken('Please enter your number.'));
     await call.pressInfo('407');
     await call.heard.waitUntilHears(await spoken('Thank you very much.'));
     await call.ended();
-    expect((await own.server.webhook((await endedCallTo(own)).id, 'call.gathered')).data).to.include({ digits: '407' });
+    expect((await own.server.webhook((await endedCallTo(own)).id, 'call.gathered')).data).to.include({
+      digits: '407',
+    });
   });
 
   it('works over TCP', async () => {
@@ -74,8 +138,14 @@ describe('an inbound call', () => {
     const samples = new Int16Array(8000);
     const beep = tone(1000);
     for (let at = 0; at < samples.length; at += 160) samples.set(beep(), at);
-    own.server.answers.set('/beep.wav', (_request, response) => response.setHeader('content-type', 'audio/wav').end(writeWav({ rate: 8000, samples })));
-    const call = await dial([{ play: { url: `${own.server.base}/beep.wav`, loop: 2 } }, { pause: { seconds: 1 } }, { say: { text: 'The end is here.' } }]);
+    own.server.answers.set('/beep.wav', (_request, response) =>
+      response.setHeader('content-type', 'audio/wav').end(writeWav({ rate: 8000, samples })),
+    );
+    const call = await dial([
+      { play: { url: `${own.server.base}/beep.wav`, loop: 2 } },
+      { pause: { seconds: 1 } },
+      { say: { text: 'The end is here.' } },
+    ]);
     const end = await call.heard.waitUntilHears(await spoken('The end is here.'));
     expect(call.heard.tone(1000, 0, end.startMs - 1000)).to.be.greaterThan(0.85);
     expect(call.heard.silence(end.startMs - 800, end.startMs - 100)).to.equal(true);
@@ -87,7 +157,11 @@ describe('an inbound call', () => {
     const call = await dial([{ gather: { timeout_seconds: 1 } }, { say: { text: 'Nobody pressed a key.' } }]);
     await call.heard.waitUntilHears(await spoken('Nobody pressed a key.'));
     await call.ended();
-    expect((await own.server.webhook((await endedCallTo(own)).id, 'call.gathered')).data).to.include({ digits: '', status: 'timeout', timed_out: true });
+    expect((await own.server.webhook((await endedCallTo(own)).id, 'call.gathered')).data).to.include({
+      digits: '',
+      status: 'timeout',
+      timed_out: true,
+    });
   });
 
   it('a first reject refuses with its code, and nothing is answered', async () => {
@@ -98,31 +172,61 @@ describe('an inbound call', () => {
     expect(record).to.include({ status: 'failed' });
     expect(record.failure).to.include({ code: 'rejected' });
     expect(record).to.not.have.property('answered_at');
-    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'rejected', sip_code: 486 });
+    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({
+      code: 'rejected',
+      sip_code: 486,
+    });
   });
 
   it('the API hangs up, and the record says so', async () => {
-    const call = await dial([{ say: { text: 'This will not be heard to its end, since somebody hangs up before that, long before.' } }]);
+    const call = await dial([
+      {
+        say: { text: 'This will not be heard to its end, since somebody hangs up before that, long before.' },
+      },
+    ]);
     const { id } = await callTo(own);
     expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).status).to.equal(202);
     await call.ended();
     expect((await endedCallTo(own)).hangup).to.include({ by: 'api' });
-    expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).body).to.have.nested.property('error.code', 'call_not_active');
+    expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).body).to.have.nested.property(
+      'error.code',
+      'call_not_active',
+    );
   });
 
   it('other actions given through the API interrupt the prompt and take its place at once', async () => {
-    const long = 'This announcement is much too long for anybody to wait for its end, and nobody will, because something better comes.';
+    const long =
+      'This announcement is much too long for anybody to wait for its end, and nobody will, because something better comes.';
     const call = await dial([{ say: { text: long } }, { say: { text: 'Never heard.' } }]);
     await call.heard.waitUntilHears(await spoken(long), { fraction: 0.15 });
     const { id } = await callTo(own);
-    const bad = await api('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'fine' } }, { gather: { timeout_seconds: 99 } }] }, own.key);
-    expect([bad.status, (bad.body.error as { details: { path: string }[] }).details[0]?.path]).to.deep.equal([400, 'actions[1].gather.timeout_seconds']);
-    expect((await api('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'Here is the better thing.' } }] }, own.key)).status).to.equal(202);
+    const bad = await api(
+      'POST',
+      `/v1/calls/${id}/actions`,
+      { actions: [{ say: { text: 'fine' } }, { gather: { timeout_seconds: 99 } }] },
+      own.key,
+    );
+    expect([bad.status, (bad.body.error as { details: { path: string }[] }).details[0]?.path]).to.deep.equal([
+      400,
+      'actions[1].gather.timeout_seconds',
+    ]);
+    expect(
+      (
+        await api(
+          'POST',
+          `/v1/calls/${id}/actions`,
+          { actions: [{ say: { text: 'Here is the better thing.' } }] },
+          own.key,
+        )
+      ).status,
+    ).to.equal(202);
     await call.heard.waitUntilHears(await spoken('Here is the better thing.'));
     await call.ended();
     expect(call.heard.recognises(await spoken(long)).fraction).to.be.below(0.7);
     expect((await timeline(id, own.key)).map(({ kind }) => kind)).to.include('flow.replaced');
-    expect((await api('POST', `/v1/calls/${id}/actions`, { actions: [] }, own.key)).body).to.have.nested.property('error.code', 'call_not_active');
+    expect(
+      (await api('POST', `/v1/calls/${id}/actions`, { actions: [] }, own.key)).body,
+    ).to.have.nested.property('error.code', 'call_not_active');
   });
 
   it("another application's call does not exist", async () => {
@@ -130,9 +234,21 @@ describe('an inbound call', () => {
     await (await place()).ended();
     const other = await customer();
     const { id } = await endedCallTo(own);
-    for (const [method, path] of [['GET', ''], ['GET', '/events'], ['POST', '/hangup']] as const) {
-      const reply = await api(method, `/v1/calls/${id}${path}`, method === 'POST' ? {} : undefined, other.key);
-      expect([reply.status, (reply.body.error as { code: string }).code]).to.deep.equal([404, 'call_not_found']);
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '/events'],
+      ['POST', '/hangup'],
+    ] as const) {
+      const reply = await api(
+        method,
+        `/v1/calls/${id}${path}`,
+        method === 'POST' ? {} : undefined,
+        other.key,
+      );
+      expect([reply.status, (reply.body.error as { code: string }).code]).to.deep.equal([
+        404,
+        'call_not_found',
+      ]);
     }
   });
 
@@ -186,7 +302,9 @@ describe('an inbound call', () => {
     own.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
     other.server.answers.set('/answer', [{ reject: { sip_code: 603 } }]);
     const line = await phoneAt(address);
-    expect((await (await line.call({ to: other.number, from: '+1555', via: sip })).final()).code).to.equal(603);
+    expect((await (await line.call({ to: other.number, from: '+1555', via: sip })).final()).code).to.equal(
+      603,
+    );
     expect((await (await line.call({ to: own.number, from: '+1555', via: sip })).final()).code).to.equal(404);
   });
 
@@ -207,7 +325,10 @@ describe('an inbound call', () => {
 
     beforeEach(async () => {
       callee = await phoneAt('127.0.0.3');
-      await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+      await done('PATCH', `/admin/v1/dids/${own.didId}`, {
+        route_mode: 'sip',
+        route_target: { sip_uri: callee.uri },
+      });
     });
 
     it('connects both sides, with audio both ways, and says who hung up', async () => {
@@ -247,7 +368,9 @@ describe('an inbound call', () => {
       const second = await phoneAt('127.0.0.4');
       callee.listen({ refuse: 503 });
       second.listen('answer', { sound: () => tone(600) });
-      await done('PATCH', `/admin/v1/dids/${own.didId}`, { route_target: { sip_uri: [callee.uri, second.uri] } });
+      await done('PATCH', `/admin/v1/dids/${own.didId}`, {
+        route_target: { sip_uri: [callee.uri, second.uri] },
+      });
       const call = await place();
       await call.answered();
       await call.heard.waitUntilTone(600);
@@ -270,7 +393,10 @@ describe('an inbound call', () => {
       callee.listen('answer');
       const call = await place();
       await call.answered();
-      const { id } = await until(async () => { const c = await callTo(own); return c.status === 'in_progress' && c; }, 'the call to be in progress');
+      const { id } = await until(async () => {
+        const c = await callTo(own);
+        return c.status === 'in_progress' && c;
+      }, 'the call to be in progress');
       expect((await api('POST', `/v1/calls/${id}/hangup`, {}, own.key)).status).to.equal(202);
       await call.ended();
       expect((await endedCallTo(own)).hangup).to.include({ by: 'api' });

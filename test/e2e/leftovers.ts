@@ -20,15 +20,32 @@ export interface Leftovers {
   redis: string[];
 }
 
-const GAUGES = ['calls', 'flows', 'decisions_unclaimed', 'journal_depth', 'media_channels', 'media_commands_pending', 'recordings_running', 'recordings_waiting'];
+const GAUGES = [
+  'calls',
+  'flows',
+  'decisions_unclaimed',
+  'journal_depth',
+  'media_channels',
+  'media_commands_pending',
+  'recordings_running',
+  'recordings_waiting',
+];
 
 /** Where the parts of the running instance are. */
-export const coordinates = (): Coordinates => coordinatesOf(JSON.parse(readFileSync(instance.home.config, 'utf8')) as Settings);
+export const coordinates = (): Coordinates =>
+  coordinatesOf(JSON.parse(readFileSync(instance.home.config, 'utf8')) as Settings);
 
 /** Every series of /metrics by its name with labels. */
-export async function metrics({ edge }: Pick<Coordinates, 'edge'> = coordinates()): Promise<Map<string, number>> {
+export async function metrics(
+  { edge }: Pick<Coordinates, 'edge'> = coordinates(),
+): Promise<Map<string, number>> {
   const text = await (await fetch(`${edge}/metrics`)).text();
-  return new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
+  return new Map(
+    text
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
+  );
 }
 
 /** Asks one media node over its event socket for the number of its channels. */
@@ -72,7 +89,11 @@ function rtpengineCalls(address: string): Promise<number> {
 }
 
 async function dialogs(rpc: string): Promise<number> {
-  const response = await fetch(rpc, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'dlg.stats_active' }) });
+  const response = await fetch(rpc, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'dlg.stats_active' }),
+  });
   const { result } = (await response.json()) as { result: { all: number } };
   return result.all;
 }
@@ -91,7 +112,10 @@ export async function leftovers(): Promise<Leftovers> {
   const all = await metrics(at);
   return {
     control: Object.fromEntries(GAUGES.map((name) => [name, all.get(`minivoice_${name}`) ?? NaN])),
-    channels: (await Promise.all(at.media_nodes.map((node) => channelsOf(node, at.esl.password)))).reduce((sum, count) => sum + count, 0),
+    channels: (await Promise.all(at.media_nodes.map((node) => channelsOf(node, at.esl.password)))).reduce(
+      (sum, count) => sum + count,
+      0,
+    ),
     rtpengine: await rtpengineCalls(at.rtpengine_ng),
     dialogs: await dialogs(at.rpc),
     redis: await redisKeys(at.redis_url),
@@ -101,21 +125,32 @@ export async function leftovers(): Promise<Leftovers> {
 /** What of it should not be there, in words; empty when nothing is left. */
 export function left({ control, channels, rtpengine, dialogs, redis }: Leftovers): string[] {
   const counts = { ...control, channels, rtpengine, dialogs, 'keys in redis': redis.length };
-  return Object.entries(counts).filter(([, count]) => count !== 0).map(([what, count]) => `${what}: ${count}`).concat(redis.slice(0, 5));
+  return Object.entries(counts)
+    .filter(([, count]) => count !== 0)
+    .map(([what, count]) => `${what}: ${count}`)
+    .concat(redis.slice(0, 5));
 }
 
 /**
  * Resolves when nothing is left of any call anywhere.
- * @param how.rtpengine false: not looked at, as it keeps each call for two seconds (`delete-delay`); look once at the end of many.
+ * @param how.rtpengine false: not looked at, as it keeps each call for two seconds (`delete-delay`); look
+ *   once at the end of many.
  * @throws Error that says what is left
  */
-export async function nothingLeft({ rtpengine = true, timeoutMs = 10_000 }: { rtpengine?: boolean; timeoutMs?: number } = {}): Promise<void> {
+export async function nothingLeft({
+  rtpengine = true,
+  timeoutMs = 10_000,
+}: { rtpengine?: boolean; timeoutMs?: number } = {}): Promise<void> {
   let found: string[] = [];
-  await until(async () => {
-    const all = await leftovers();
-    found = left(rtpengine ? all : { ...all, rtpengine: 0 });
-    return found.length === 0;
-  }, 'nothing to be left', timeoutMs).catch(() => {
+  await until(
+    async () => {
+      const all = await leftovers();
+      found = left(rtpengine ? all : { ...all, rtpengine: 0 });
+      return found.length === 0;
+    },
+    'nothing to be left',
+    timeoutMs,
+  ).catch(() => {
     throw new Error(`left behind: ${found.join(', ')}`);
   });
 }

@@ -43,7 +43,8 @@ describe('the money of the other legs', function () {
     return { id, far };
   }
 
-  const lineOf = async (payer: Payer, id: string, kind: string): Promise<Json | undefined> => (await timeline(id, payer.key)).find((line) => line.kind === kind);
+  const lineOf = async (payer: Payer, id: string, kind: string): Promise<Json | undefined> =>
+    (await timeline(id, payer.key)).find((line) => line.kind === kind);
 
   for (const action of ['transfer', 'bridge']) {
     it(`${action} to a number is charged beside the call itself`, async () => {
@@ -56,17 +57,36 @@ describe('the money of the other legs', function () {
       await until(async () => lineOf(payer, id, 'leg.answered'), 'the leg to be answered');
       await callee.hangup();
       await far.ended();
-      expect(await until(async () => {
-        const record = await payer.settled(id);
-        return record.cost_amount === '1.80' && record;
-      }, 'both legs to be settled')).to.include({ status: 'completed', cost_currency: 'EUR' });
-      expect(await payer.books()).to.deep.equal({ available: 8_200_000n, revenue: 1_800_000n, legs: { [`${id}/0`]: 600_000n, [`${id}/1`]: 1_200_000n } });
-      expect((await done('GET', '/v1/usage', undefined, payer.key)).summary).to.include({ calls: 1, cost_amount: '1.80' });
-      const told = { destination: ABROAD, trunk_id: (await lineOf(payer, id, 'leg.ended'))?.['trunk_id'] as string };
+      expect(
+        await until(async () => {
+          const record = await payer.settled(id);
+          return record.cost_amount === '1.80' && record;
+        }, 'both legs to be settled'),
+      ).to.include({ status: 'completed', cost_currency: 'EUR' });
+      expect(await payer.books()).to.deep.equal({
+        available: 8_200_000n,
+        revenue: 1_800_000n,
+        legs: { [`${id}/0`]: 600_000n, [`${id}/1`]: 1_200_000n },
+      });
+      expect((await done('GET', '/v1/usage', undefined, payer.key)).summary).to.include({
+        calls: 1,
+        cost_amount: '1.80',
+      });
+      const told = {
+        destination: ABROAD,
+        trunk_id: (await lineOf(payer, id, 'leg.ended'))?.['trunk_id'] as string,
+      };
       expect(told.trunk_id).to.match(/^trunk_/);
       expect((await payer.server.webhook(id, 'leg.answered')).data).to.include(told);
       const { data } = await payer.server.webhook(id, 'leg.ended');
-      expect(data).to.include({ ...told, reached: true, cause: 'NORMAL_CLEARING', ended_by: 'callee', cost_amount: '1.20', cost_currency: 'EUR' });
+      expect(data).to.include({
+        ...told,
+        reached: true,
+        cause: 'NORMAL_CLEARING',
+        ended_by: 'callee',
+        cost_amount: '1.20',
+        cost_currency: 'EUR',
+      });
       expect(data.billsec_seconds).to.be.greaterThan(0);
     });
 
@@ -82,14 +102,22 @@ describe('the money of the other legs', function () {
 
   it('a bridge after a bridge is a leg of its own', async () => {
     const payer = await open();
-    const { id, far } = await doing(payer, { bridge: { destination: ABROAD } }, { bridge: { destination: ABROAD } });
+    const { id, far } = await doing(
+      payer,
+      { bridge: { destination: ABROAD } },
+      { bridge: { destination: ABROAD } },
+    );
     (await payer.carrier.incoming()).refuse(486);
     const callee = await payer.carrier.incoming();
     callee.answer();
     await until(async () => lineOf(payer, id, 'leg.answered'), 'the leg to be answered');
     await far.hangup();
     await payer.settled(id);
-    expect((await payer.books()).legs).to.deep.equal({ [`${id}/0`]: 600_000n, [`${id}/1`]: 0n, [`${id}/2`]: 1_200_000n });
+    expect((await payer.books()).legs).to.deep.equal({
+      [`${id}/0`]: 600_000n,
+      [`${id}/1`]: 0n,
+      [`${id}/2`]: 1_200_000n,
+    });
   });
 
   it('a SIP URI costs nothing', async () => {
@@ -100,15 +128,35 @@ describe('the money of the other legs', function () {
     await until(async () => lineOf(payer, id, 'leg.answered'), 'the leg to be answered');
     await callee.hangup();
     await far.ended();
-    expect((await payer.settled(id))).to.include({ status: 'completed' });
+    expect(await payer.settled(id)).to.include({ status: 'completed' });
     expect((await payer.books()).legs).to.deep.equal({ [`${id}/0`]: 600_000n });
   });
 
   /** Why the second leg is not dialled, and what the call ends with when it was to be transferred. */
-  const REFUSED: { code: string; options: Parameters<typeof Payer.open>[0]; destination: string; failure: string }[] = [
-    { code: 'insufficient_balance', options: { credit: '1.79' }, destination: ABROAD, failure: 'insufficient_balance' },
-    { code: 'spend_control_exceeded', options: { customer: { spend: { blocked_prefixes: ['+49'] } } }, destination: ABROAD, failure: 'limit_reached' },
-    { code: 'concurrent_call_limit_reached', options: { customer: { limits: { cps: 100, concurrent_calls: 1 } } }, destination: ABROAD, failure: 'limit_reached' },
+  const REFUSED: {
+    code: string;
+    options: Parameters<typeof Payer.open>[0];
+    destination: string;
+    failure: string;
+  }[] = [
+    {
+      code: 'insufficient_balance',
+      options: { credit: '1.79' },
+      destination: ABROAD,
+      failure: 'insufficient_balance',
+    },
+    {
+      code: 'spend_control_exceeded',
+      options: { customer: { spend: { blocked_prefixes: ['+49'] } } },
+      destination: ABROAD,
+      failure: 'limit_reached',
+    },
+    {
+      code: 'concurrent_call_limit_reached',
+      options: { customer: { limits: { cps: 100, concurrent_calls: 1 } } },
+      destination: ABROAD,
+      failure: 'limit_reached',
+    },
     { code: 'rate_not_found', options: {}, destination: '+9995551234', failure: 'transfer_unreachable' },
   ];
   for (const { code, options, destination, failure } of REFUSED) {
@@ -126,7 +174,10 @@ describe('the money of the other legs', function () {
       await bridge.far.ended();
       expect(await payer.settled(bridge.id)).to.include({ status: 'completed' });
       expect(await lineOf(payer, bridge.id, 'leg.refused')).to.include({ code });
-      expect((await payer.books()).legs).to.deep.equal({ [`${transfer.id}/0`]: 600_000n, [`${bridge.id}/0`]: 600_000n });
+      expect((await payer.books()).legs).to.deep.equal({
+        [`${transfer.id}/0`]: 600_000n,
+        [`${bridge.id}/0`]: 600_000n,
+      });
       expect(payer.carrier.received).to.have.length(2);
     });
   }
@@ -137,10 +188,16 @@ describe('the money of the other legs', function () {
 
     async function toSip(payer: Payer): Promise<void> {
       payer.carrier.listen('answer');
-      await done('PATCH', `/admin/v1/dids/${payer.didId}`, { route_mode: 'sip', route_target: { sip_uri: payer.carrier.uri } });
+      await done('PATCH', `/admin/v1/dids/${payer.didId}`, {
+        route_mode: 'sip',
+        route_target: { sip_uri: payer.carrier.uri },
+      });
     }
 
-    for (const [mode, prepare] of [['webhook', () => Promise.resolve()], ['sip', toSip]] as const) {
+    for (const [mode, prepare] of [
+      ['webhook', () => Promise.resolve()],
+      ['sip', toSip],
+    ] as const) {
       it(`${mode}: it is charged as its rate says`, async () => {
         const payer = await open();
         await payer.rate({ ...rate, prefix: payer.number });
@@ -169,11 +226,17 @@ describe('the money of the other legs', function () {
         payer.carrier.forget();
         await payer.rate({ ...rate, prefix: payer.number });
         expect((await (await dial(payer)).final()).code).to.equal(480);
-        const record = await until(async () => (await payer.calls()).find((call) => call.id !== id && call.ended_at !== undefined), 'the end of the refused call');
+        const record = await until(
+          async () => (await payer.calls()).find((call) => call.id !== id && call.ended_at !== undefined),
+          'the end of the refused call',
+        );
         expect(record).to.include({ status: 'failed' }).and.not.to.have.property('answered_at');
         expect(record.failure).to.include({ code: 'insufficient_balance' });
         expect(record.hangup).to.include({ by: 'platform', sip_code: 480 });
-        expect((await payer.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'insufficient_balance', sip_code: 480 });
+        expect((await payer.server.webhook(record.id, 'call.failed')).data).to.include({
+          code: 'insufficient_balance',
+          sip_code: 480,
+        });
         expect(payer.carrier.received).to.be.empty;
         expect((await payer.books()).legs).to.be.empty;
       });
@@ -196,4 +259,5 @@ describe('the money of the other legs', function () {
 });
 
 /** Its one call, whatever has become of it. */
-const endedOrGoing = (payer: Payer): Promise<{ id: string }> => until(async () => (await payer.calls())[0], 'the call');
+const endedOrGoing = (payer: Payer): Promise<{ id: string }> =>
+  until(async () => (await payer.calls())[0], 'the call');

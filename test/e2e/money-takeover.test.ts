@@ -3,11 +3,23 @@ import { Phone, type Call } from '../support/phone.ts';
 import { spoken } from '../support/voice.ts';
 import { metrics, nothingLeft } from './leftovers.ts';
 import { charge, micros, Payer, refusalOf, type CallRecord } from './payer.ts';
-import { carrierAt, done, healthy, instance, pidOf, ready, sip, timeline, until, type Json } from './platform.ts';
+import {
+  carrierAt,
+  done,
+  healthy,
+  instance,
+  pidOf,
+  ready,
+  sip,
+  timeline,
+  until,
+  type Json,
+} from './platform.ts';
 
 const INBOUND = '127.0.0.2';
 const PRICE = { price_per_minute: '0.61', connection_fee: '0.01' };
-const LONG = 'This is a rather long announcement, so that there is time enough for somebody to kill the control plane, or the database, in the middle of it, and nobody notices.';
+const LONG =
+  'This is a rather long announcement, so that there is time enough for somebody to kill the control plane, or the database, in the middle of it, and nobody notices.';
 const TALK = { actions: [{ pause: { seconds: 60 } }] };
 
 describe('the money of calls whose control process dies', function () {
@@ -33,7 +45,10 @@ describe('the money of calls whose control process dies', function () {
     call.far.answer();
     await call.far.answered();
     // What must survive a crash is waited for where it is written.
-    await until(async () => (await own.calls()).some(({ id, status }) => id === call.id && status === 'in_progress'), 'the answer to be stored');
+    await until(
+      async () => (await own.calls()).some(({ id, status }) => id === call.id && status === 'in_progress'),
+      'the answer to be stored',
+    );
     return call;
   }
 
@@ -46,7 +61,10 @@ describe('the money of calls whose control process dies', function () {
     await ready();
   }
 
-  /** It has ended, and was paid for as its record says. A call whose end nobody saw costs no more than was held for it. */
+  /**
+   * It has ended, and was paid for as its record says. A call whose end nobody saw costs no more than was
+   * held for it.
+   */
   async function paid(id: string, status: string): Promise<CallRecord> {
     const record = await own.settled(id, 40_000);
     expect(record).to.include({ status });
@@ -58,7 +76,12 @@ describe('the money of calls whose control process dies', function () {
 
   it('while it rings: answered later, answered meanwhile, refused meanwhile, given up later', async () => {
     const recorded = { ...TALK, record: true };
-    const [later, meanwhile, refused, canceled] = [await placed(recorded), await placed(recorded), await placed(), await placed()];
+    const [later, meanwhile, refused, canceled] = [
+      await placed(recorded),
+      await placed(recorded),
+      await placed(),
+      await placed(),
+    ];
     for (const { id, far } of [later, meanwhile, refused, canceled]) {
       far.ring();
       await own.when(id, 'ringing');
@@ -70,7 +93,8 @@ describe('the money of calls whose control process dies', function () {
     later.far.answer();
     for (const { id, far } of [later, meanwhile]) {
       await own.when(id, 'in_progress');
-      const recordings = async (): Promise<Json[]> => (await done('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).data as Json[];
+      const recordings = async (): Promise<Json[]> =>
+        (await done('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).data as Json[];
       await until(async () => (await recordings()).length === 1, 'the recording that was asked for to begin');
       await far.hangup();
       expect((await paid(id, 'completed')).hangup).to.include({ by: 'callee' });
@@ -85,7 +109,11 @@ describe('the money of calls whose control process dies', function () {
   });
 
   it('during the call: it talks on and counts on; hung up meanwhile, and just before', async () => {
-    const [goesOn, leaves, left] = [await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }), await talking(), await talking()];
+    const [goesOn, leaves, left] = [
+      await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }),
+      await talking(),
+      await talking(),
+    ];
     const bounded = await talking({ ...TALK, max_duration_seconds: 5 });
     await goesOn.far.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
     await left.far.hangup();
@@ -93,9 +121,15 @@ describe('the money of calls whose control process dies', function () {
     await goesOn.far.heard.waitUntilHears(await spoken(LONG), { timeoutMs: 20_000 });
     expect(goesOn.far.heard.occurrences(await spoken(LONG))).to.have.length(1);
     expect(await bounded.far.ended()).to.include({ by: 'remote', how: 'bye' });
-    expect((await paid(bounded.id, 'completed')).hangup).to.include({ by: 'platform', cause: 'ALLOTTED_TIMEOUT' });
+    expect((await paid(bounded.id, 'completed')).hangup).to.include({
+      by: 'platform',
+      cause: 'ALLOTTED_TIMEOUT',
+    });
     await done('PATCH', `/admin/v1/customers/${own.customerId}`, { limits: { concurrent_calls: 1 } });
-    expect(refusalOf(await own.post()), 'it counts as a call').to.deep.equal([429, 'concurrent_call_limit_reached']);
+    expect(refusalOf(await own.post()), 'it counts as a call').to.deep.equal([
+      429,
+      'concurrent_call_limit_reached',
+    ]);
     expect(await own.show(goesOn.id)).to.include({ status: 'in_progress' });
     expect((await own.balance()).held > 0n, 'it is held for').to.equal(true);
     await paid(leaves.id, 'completed');
@@ -106,7 +140,11 @@ describe('the money of calls whose control process dies', function () {
   });
 
   it('stopped in order, as for a new version: nobody notices, and what happens meanwhile is paid for', async () => {
-    const [rings, talks, leaves] = [await placed(), await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }), await talking()];
+    const [rings, talks, leaves] = [
+      await placed(),
+      await talking({ actions: [{ say: { text: LONG } }, { pause: { seconds: 60 } }] }),
+      await talking(),
+    ];
     rings.far.ring();
     await own.when(rings.id, 'ringing');
     await instance.stop('control');
@@ -133,25 +171,43 @@ describe('the money of calls whose control process dies', function () {
     const phone = await Phone.open({ address: INBOUND });
     try {
       const bridged = async (): Promise<{ id: string; far: Call; callee: Call }> => {
-        const { id, far } = await talking({ actions: [{ bridge: { destination: '+4930123456' } }, { pause: { seconds: 60 } }] });
+        const { id, far } = await talking({
+          actions: [{ bridge: { destination: '+4930123456' } }, { pause: { seconds: 60 } }],
+        });
         const callee = await own.carrier.incoming();
         callee.answer();
-        await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.answered'), 'the leg to be answered');
+        await until(
+          async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.answered'),
+          'the leg to be answered',
+        );
         return { id, far, callee };
       };
       own.server.answers.set('/answer', TALK.actions);
       const incoming = await phone.call({ to: own.number, from: '+15551230001', via: sip });
       await incoming.answered();
       const [goesOn, ended] = [await bridged(), await bridged()];
-      const { id } = await until(async () => (await own.calls()).find(({ direction, status }) => direction === 'inbound' && status === 'in_progress'), 'the call that came in to be stored');
+      const { id } = await until(
+        async () =>
+          (await own.calls()).find(
+            ({ direction, status }) => direction === 'inbound' && status === 'in_progress',
+          ),
+        'the call that came in to be stored',
+      );
       await kill(() => ended.callee.hangup());
-      await until(async () => (await timeline(goesOn.id, own.key)).some(({ kind }) => kind === 'flow.resumed'), 'the call to be taken over');
+      await until(
+        async () => (await timeline(goesOn.id, own.key)).some(({ kind }) => kind === 'flow.resumed'),
+        'the call to be taken over',
+      );
       await goesOn.callee.hangup();
       for (const call of [goesOn, ended]) await call.far.ended();
       await incoming.hangup();
       for (const call of [goesOn.id, ended.id, id]) await own.settled(call);
       const { legs } = await own.books();
-      expect(legs).to.include({ [`${id}/0`]: 300_000n, [`${goesOn.id}/1`]: 1_200_000n, [`${ended.id}/1`]: 1_200_000n });
+      expect(legs).to.include({
+        [`${id}/0`]: 300_000n,
+        [`${goesOn.id}/1`]: 1_200_000n,
+        [`${ended.id}/1`]: 1_200_000n,
+      });
       for (const one of [goesOn, ended]) {
         const record = await own.ended(one.id);
         expect(legs[`${one.id}/0`]).to.equal(charge(PRICE, record.billsec_seconds));
@@ -194,8 +250,12 @@ describe('the money of calls whose control process dies', function () {
     await healthy('control', pid);
     await ready();
     const known = await own.calls();
-    expect(known.map(({ id }) => id)).to.include.members(replies.flatMap((reply) => (reply?.status === 201 ? [String(reply.body.id)] : [])));
-    expect(known.map(({ to }) => to)).to.include.members(own.carrier.received.map(({ invite }) => /sip:(\+\d+)@/.exec(invite?.uri ?? '')?.[1]));
+    expect(known.map(({ id }) => id)).to.include.members(
+      replies.flatMap((reply) => (reply?.status === 201 ? [String(reply.body.id)] : [])),
+    );
+    expect(known.map(({ to }) => to)).to.include.members(
+      own.carrier.received.map(({ invite }) => /sip:(\+\d+)@/.exec(invite?.uri ?? '')?.[1]),
+    );
     for (const far of own.carrier.received) far.refuse(486);
     for (const { id } of known) expect(await own.settled(id, 40_000)).to.include({ cost_amount: '0.00' });
     expect((await own.books()).available).to.equal(10_000_000n);
@@ -207,7 +267,10 @@ describe('the money of calls whose control process dies', function () {
     const pid = await pidOf('control');
     try {
       await far.hangup();
-      await until(async () => (await metrics()).get('minivoice_holds_unsettled') === 1, 'the end to be known, and nothing else');
+      await until(
+        async () => (await metrics()).get('minivoice_holds_unsettled') === 1,
+        'the end to be known, and nothing else',
+      );
       process.kill(pid, 'SIGKILL');
     } finally {
       await instance.start('database');
@@ -234,7 +297,10 @@ describe('the money of calls whose control process dies', function () {
     await instance.stop('database');
     try {
       await far.hangup();
-      await until(async () => (await metrics()).get('minivoice_holds_unsettled') === 1, 'the end to be known');
+      await until(
+        async () => (await metrics()).get('minivoice_holds_unsettled') === 1,
+        'the end to be known',
+      );
     } finally {
       await instance.start('database');
     }

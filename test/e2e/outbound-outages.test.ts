@@ -20,15 +20,20 @@ describe('placing calls while a part is away', function () {
   });
 
   /**
-   * A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. Redis without its
+   * A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. Redis
+   * without its
    * memory waits up to 30 s for each control process there was.
    */
   async function works(): Promise<void> {
     own.carrier.forget();
-    const reply = await until(async () => {
-      const tried = await own.post();
-      return tried.status === 201 && tried;
-    }, 'calls to be placed again', 45_000);
+    const reply = await until(
+      async () => {
+        const tried = await own.post();
+        return tried.status === 201 && tried;
+      },
+      'calls to be placed again',
+      45_000,
+    );
     await own.carrier.incoming();
     await own.hangUp(String(reply.body.id));
   }
@@ -61,15 +66,25 @@ describe('placing calls while a part is away', function () {
     }
     await ready();
     const again = await own.post({ to }, { headers });
-    expect([...refusalOf(again), again.headers.get('idempotency-replayed')]).to.deep.equal([502, 'originate_failed', 'true']);
+    expect([...refusalOf(again), again.headers.get('idempotency-replayed')]).to.deep.equal([
+      502,
+      'originate_failed',
+      'true',
+    ]);
     expect(await own.calls()).to.have.length(1);
     await works();
   });
 
   it('the media node dies under calls: they fail, what was answered is paid for, and carriers are let go, those of second legs too', async () => {
     own.carrier.listen('manual');
-    const placed = async (actions: Json[]): Promise<{ id: string; far: Call }> => ({ id: (await own.place({ actions })).id, far: await own.carrier.incoming() });
-    const [ringing, talking] = [await placed([]), await placed([{ bridge: { destination: own.carrier.uri } }])];
+    const placed = async (actions: Json[]): Promise<{ id: string; far: Call }> => ({
+      id: (await own.place({ actions })).id,
+      far: await own.carrier.incoming(),
+    });
+    const [ringing, talking] = [
+      await placed([]),
+      await placed([{ bridge: { destination: own.carrier.uri } }]),
+    ];
     ringing.far.ring();
     talking.far.answer();
     const callee = await own.carrier.incoming();
@@ -81,10 +96,13 @@ describe('placing calls while a part is away', function () {
       const record = await own.settled(id);
       expect(record).to.include({ status: 'failed' });
       expect(record.failure).to.include({ code: 'media_unavailable' });
-      expect(micros(record.cost_amount)).to.equal(id === ringing.id ? 0n : charge({ price_per_minute: '0.60' }, record.billsec_seconds));
+      expect(micros(record.cost_amount)).to.equal(
+        id === ringing.id ? 0n : charge({ price_per_minute: '0.60' }, record.billsec_seconds),
+      );
     }
     expect(await ringing.far.ended()).to.include({ by: 'remote', how: 'cancel' });
-    for (const far of [talking.far, callee]) expect(await far.ended()).to.include({ by: 'remote', how: 'bye' });
+    for (const far of [talking.far, callee])
+      expect(await far.ended()).to.include({ by: 'remote', how: 'bye' });
   });
 
   for (const part of ['database', 'redis']) {
@@ -97,7 +115,10 @@ describe('placing calls while a part is away', function () {
         process.kill(pid, 'SIGCONT');
       }
       await works();
-      await until(async () => (await own.calls()).every(({ ended_at }) => ended_at !== undefined), 'all calls to have ended');
+      await until(
+        async () => (await own.calls()).every(({ ended_at }) => ended_at !== undefined),
+        'all calls to have ended',
+      );
     });
   }
 
@@ -123,9 +144,12 @@ describe('placing calls while a part is away', function () {
     const replies = await Promise.all(asked);
     await healthy('database', database);
     await ready();
-    for (const reply of replies) if (reply.status !== 201) expect(refusalOf(reply)).to.deep.equal([503, 'service_unavailable']);
+    for (const reply of replies)
+      if (reply.status !== 201) expect(refusalOf(reply)).to.deep.equal([503, 'service_unavailable']);
     const known = await own.calls();
-    expect(known.map(({ id }) => id)).to.include.members(replies.filter(({ status }) => status === 201).map(({ body }) => String(body.id)));
+    expect(known.map(({ id }) => id)).to.include.members(
+      replies.filter(({ status }) => status === 201).map(({ body }) => String(body.id)),
+    );
     const dialled = own.carrier.received.map(({ invite }) => /sip:(\+\d+)@/.exec(invite?.uri ?? '')?.[1]);
     expect(known.map(({ to }) => to)).to.include.members(dialled);
     await works();
@@ -153,12 +177,16 @@ describe('placing calls while a part is away', function () {
     } finally {
       redis.disconnect();
     }
-    await until(async () => {
-      const reply = await own.post();
-      expect([429, 503], JSON.stringify(reply.body)).to.include(reply.status);
-      expect(Number(reply.headers.get('retry-after'))).to.be.at.least(1);
-      return reply.status === 429;
-    }, 'the call to be counted again', 20_000);
+    await until(
+      async () => {
+        const reply = await own.post();
+        expect([429, 503], JSON.stringify(reply.body)).to.include(reply.status);
+        expect(Number(reply.headers.get('retry-after'))).to.be.at.least(1);
+        return reply.status === 429;
+      },
+      'the call to be counted again',
+      20_000,
+    );
     expect(await own.show(id)).to.include({ status: 'ringing' });
     await own.hangUp(id);
     await works();

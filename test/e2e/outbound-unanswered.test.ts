@@ -37,7 +37,9 @@ describe('an outbound call that is not answered', function () {
   /** It has ended, costs nothing, and everybody has been told the same. */
   async function unanswered(id: string, status: 'failed' | 'canceled'): Promise<CallRecord> {
     const record = await own.settled(id);
-    expect(record).to.include({ status, cost_amount: '0.00', billsec_seconds: 0 }).and.not.to.have.property('answered_at');
+    expect(record)
+      .to.include({ status, cost_amount: '0.00', billsec_seconds: 0 })
+      .and.not.to.have.property('answered_at');
     expect((await own.balance()).available).to.equal(10_000_000n);
     const hook = await own.server.webhook(id, `call.${status}`);
     expect(hook.data).to.deep.include({ hangup: record.hangup, billsec_seconds: 0 });
@@ -52,7 +54,10 @@ describe('an outbound call that is not answered', function () {
       own.carrier.listen({ refuse: code });
       const { id } = await own.place({ trunk_id: own.trunkId });
       const record = await unanswered(id, 'failed');
-      expect(record.failure).to.include({ code: failure }).and.to.have.property('message').that.includes(String(code));
+      expect(record.failure)
+        .to.include({ code: failure })
+        .and.to.have.property('message')
+        .that.includes(String(code));
       expect(record.hangup).to.include({ by: 'callee', sip_code: code });
       expect((await own.server.webhook(id, 'call.failed')).data).to.include({ sip_code: code });
       expect(own.carrier.received).to.have.length(1);
@@ -66,16 +71,26 @@ describe('an outbound call that is not answered', function () {
     await own.when(id, 'ringing');
     far.refuse(486);
     expect((await unanswered(id, 'failed')).failure).to.include({ code: 'busy' });
-    expect(own.server.of(id).map(({ event }) => event)).to.deep.equal(['call.created', 'call.ringing', 'call.failed']);
+    expect(own.server.of(id).map(({ event }) => event)).to.deep.equal([
+      'call.created',
+      'call.ringing',
+      'call.failed',
+    ]);
   });
 
   it('nobody answers within ring_timeout_seconds: no_answer, by the platform, and the ringing stops; who answers too late is hung up on', async () => {
     own.carrier.listen('ring');
-    const placed = [await own.place({ ring_timeout_seconds: 5 }), await own.place({ ring_timeout_seconds: 5 })];
+    const placed = [
+      await own.place({ ring_timeout_seconds: 5 }),
+      await own.place({ ring_timeout_seconds: 5 }),
+    ];
     const [patient, late] = [await own.carrier.incoming(), await own.carrier.incoming()];
     late.ignoresCancel = true;
     expect(await patient.ended()).to.include({ how: 'cancel' });
-    await until(() => late.messages.some(({ received, text }) => received && text.startsWith('CANCEL')), 'the cancel');
+    await until(
+      () => late.messages.some(({ received, text }) => received && text.startsWith('CANCEL')),
+      'the cancel',
+    );
     late.answer();
     expect(await late.ended()).to.include({ by: 'remote', how: 'bye' });
     for (const { id } of placed) {
@@ -97,7 +112,10 @@ describe('an outbound call that is not answered', function () {
       return own.another('127.0.0.4', second, { priority: 20 });
     };
 
-    for (const [what, first] of [['a 503', { refuse: 503 }], ['silence', 'deaf']] as [string, Manner][]) {
+    for (const [what, first] of [
+      ['a 503', { refuse: 503 }],
+      ['silence', 'deaf'],
+    ] as [string, Manner][]) {
       it(`${what} of the first lets the second answer, and the call is the second's`, async () => {
         const second = await both(first, 'manual');
         const { id, trunk_id } = await own.place({ actions: [{ pause: { seconds: 60 } }] });
@@ -106,7 +124,11 @@ describe('an outbound call that is not answered', function () {
         far.answer();
         expect(await own.when(id, 'in_progress')).to.include({ trunk_id: second.trunkId });
         await far.hangup();
-        expect(await own.settled(id)).to.include({ status: 'completed', trunk_id: second.trunkId, cost_amount: '0.01' });
+        expect(await own.settled(id)).to.include({
+          status: 'completed',
+          trunk_id: second.trunkId,
+          cost_amount: '0.01',
+        });
         await own.server.webhook(id, 'call.completed');
         expect(own.server.of(id).filter(({ event }) => event === 'call.answered')).to.have.length(1);
       });
@@ -124,7 +146,9 @@ describe('an outbound call that is not answered', function () {
       const second = await both({ refuse: 486 }, 'answer');
       expect((await unanswered((await own.place()).id, 'failed')).failure).to.include({ code: 'busy' });
       own.carrier.listen({ refuse: 503 });
-      expect((await unanswered((await own.place({ trunk_id: own.trunkId })).id, 'failed')).failure).to.include({ code: 'congestion' });
+      expect(
+        (await unanswered((await own.place({ trunk_id: own.trunkId })).id, 'failed')).failure,
+      ).to.include({ code: 'congestion' });
       expect(second.phone.received).to.be.empty;
     });
   });
@@ -176,7 +200,10 @@ describe('an outbound call that is not answered', function () {
       far.ignoresCancel = true;
       await own.when(id, 'ringing');
       await own.hangUp(id);
-      await until(() => far.messages.some(({ received, text }) => received && text.startsWith('CANCEL')), 'the cancel');
+      await until(
+        () => far.messages.some(({ received, text }) => received && text.startsWith('CANCEL')),
+        'the cancel',
+      );
       far.answer();
       expect(await far.ended()).to.include({ by: 'remote', how: 'bye' });
       await canceled(id);
@@ -194,9 +221,14 @@ describe('an outbound call that is not answered', function () {
         await until(() => far.isOver, 'the far end to be let go');
         const record = await own.settled(id);
         expect(record.hangup).to.include({ by: 'api' });
-        expect([['canceled', '0.00'], ['completed', '0.01']]).to.deep.include([record.status, record.cost_amount]);
+        expect([
+          ['canceled', '0.00'],
+          ['completed', '0.01'],
+        ]).to.deep.include([record.status, record.cost_amount]);
         await own.server.webhook(id, `call.${record.status}`);
-        expect(own.server.of(id).filter(({ event }) => /completed|canceled|failed/.test(event))).to.have.length(1);
+        expect(
+          own.server.of(id).filter(({ event }) => /completed|canceled|failed/.test(event)),
+        ).to.have.length(1);
       }
     });
   });

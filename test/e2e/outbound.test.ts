@@ -12,8 +12,19 @@ const PAUSE = { pause: { seconds: 60 } };
 /** The example of the documentation of outbound calls, as it stands. */
 const REQUEST = '{"from":"+15551230001","to":"+15551230002","metadata":{"campaign":"dev"},"record":true}';
 const DOCUMENTED = {
-  id: 'call_20260529T120000.000000000', status: 'dialing', direction: 'outbound', from: '+15551230001', to: '+15551230002', application_id: 'app_123', customer_id: 'cust_123',
-  provider_call_id: 'uuid', answer_url: 'https://example.test/answer', metadata: { record: true }, created_at: '2026-05-29T12:00:00Z', route_mode: 'webhook', routing_target: 'app_123',
+  id: 'call_20260529T120000.000000000',
+  status: 'dialing',
+  direction: 'outbound',
+  from: '+15551230001',
+  to: '+15551230002',
+  application_id: 'app_123',
+  customer_id: 'cust_123',
+  provider_call_id: 'uuid',
+  answer_url: 'https://example.test/answer',
+  metadata: { record: true },
+  created_at: '2026-05-29T12:00:00Z',
+  route_mode: 'webhook',
+  routing_target: 'app_123',
   dialing_at: '2026-05-29T12:00:01Z',
 };
 
@@ -30,7 +41,8 @@ describe('an outbound call', function () {
     await own.close();
   });
 
-  const kindsOf = async (id: string): Promise<string[]> => (await timeline(id, own.key)).map(({ kind }) => kind);
+  const kindsOf = async (id: string): Promise<string[]> =>
+    (await timeline(id, own.key)).map(({ kind }) => kind);
   const eventsOf = (id: string): string[] => own.server.of(id).map(({ event }) => event);
 
   it('the documented request gets the documented reply, field by field', async () => {
@@ -43,8 +55,16 @@ describe('an outbound call', function () {
     expect(provider_call_id).to.match(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     for (const at of [created_at, dialing_at]) expect(at).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     expect(rest).to.deep.equal({
-      status: 'dialing', direction: 'outbound', from: FROM, to: '+15551230002', application_id: own.applicationId, customer_id: own.customerId, answer_url: `${own.server.base}/answer`,
-      metadata: { campaign: 'dev', record: true }, route_mode: 'webhook', routing_target: own.applicationId,
+      status: 'dialing',
+      direction: 'outbound',
+      from: FROM,
+      to: '+15551230002',
+      application_id: own.applicationId,
+      customer_id: own.customerId,
+      answer_url: `${own.server.base}/answer`,
+      metadata: { campaign: 'dev', record: true },
+      route_mode: 'webhook',
+      routing_target: own.applicationId,
     });
     // What the documentation does not show, since its calls have none of them.
     expect([variables, trunk_id]).to.deep.equal([{}, own.trunkId]);
@@ -57,7 +77,9 @@ describe('an outbound call', function () {
     expect(far.invite?.uri).to.contain(`sip:${to}@`);
     far.ring();
     await own.server.webhook(id, 'call.ringing');
-    expect(await own.show(id)).to.include({ status: 'ringing', trunk_id: own.trunkId }).and.to.have.property('ringing_at');
+    expect(await own.show(id))
+      .to.include({ status: 'ringing', trunk_id: own.trunkId })
+      .and.to.have.property('ringing_at');
     expect(own.server.requests, 'nobody is asked before the answer').to.be.empty;
     far.answer();
     await far.answered();
@@ -67,22 +89,52 @@ describe('an outbound call', function () {
     expect(far.receivedText).to.match(new RegExp(`^From: .*${FROM.slice(1)}`, 'm'));
 
     const record = await own.settled(id);
-    expect(record).to.include({ status: 'completed', direction: 'outbound', from: FROM, to, trunk_id: own.trunkId, cost_currency: 'EUR' });
+    expect(record).to.include({
+      status: 'completed',
+      direction: 'outbound',
+      from: FROM,
+      to,
+      trunk_id: own.trunkId,
+      cost_currency: 'EUR',
+    });
     expect(record.hangup).to.include({ by: 'application', cause: 'NORMAL_CLEARING' });
     expect(record.metadata).to.deep.equal({ campaign_id: 'spring_followup' });
     expect(own.server.requests).to.have.length(1);
     expect(Object.fromEntries(own.server.requests[0]?.query ?? [])).to.include({
-      call_id: id, customer_id: own.customerId, application_id: own.applicationId, direction: 'outbound', from: FROM, to, status: 'in_progress',
+      call_id: id,
+      customer_id: own.customerId,
+      application_id: own.applicationId,
+      direction: 'outbound',
+      from: FROM,
+      to,
+      status: 'in_progress',
     });
 
     await own.server.webhook(id, 'call.completed');
     const hooks = own.server.of(id);
-    expect(hooks.map(({ event, call }) => [event, call.status])).to.deep.equal([['call.created', 'dialing'], ['call.ringing', 'ringing'], ['call.answered', 'in_progress'], ['call.completed', 'completed']]);
+    expect(hooks.map(({ event, call }) => [event, call.status])).to.deep.equal([
+      ['call.created', 'dialing'],
+      ['call.ringing', 'ringing'],
+      ['call.answered', 'in_progress'],
+      ['call.completed', 'completed'],
+    ]);
     expect(hooks.every(({ signed, call }) => signed && call.direction === 'outbound')).to.equal(true);
-    expect(hooks[3]?.data).to.include({ billsec_seconds: record.billsec_seconds, duration_seconds: record.duration_seconds });
-    const kinds = (await kindsOf(id)).filter((kind) => !['webhook.attempted', 'action.started', 'action.ended'].includes(kind));
-    expect(kinds.filter((kind) => /^call\.|^answer_url|^billing/.test(kind))).to.deep.equal(
-      ['call.created', 'call.ringing', 'call.answered', 'answer_url.requested', 'answer_url.replied', 'call.completed', 'billing.settled']);
+    expect(hooks[3]?.data).to.include({
+      billsec_seconds: record.billsec_seconds,
+      duration_seconds: record.duration_seconds,
+    });
+    const kinds = (await kindsOf(id)).filter(
+      (kind) => !['webhook.attempted', 'action.started', 'action.ended'].includes(kind),
+    );
+    expect(kinds.filter((kind) => /^call\.|^answer_url|^billing/.test(kind))).to.deep.equal([
+      'call.created',
+      'call.ringing',
+      'call.answered',
+      'answer_url.requested',
+      'answer_url.replied',
+      'call.completed',
+      'billing.settled',
+    ]);
   });
 
   it('early media of the far end counts as ringing, and its 200 without ringing as an answer', async () => {
@@ -104,7 +156,9 @@ describe('an outbound call', function () {
 
   it('runs actions that came with the request, and asks nobody', async () => {
     own.carrier.listen('answer');
-    const { id } = await own.place({ actions: [{ say: { text: 'These words came along.' } }, { type: 'hangup' }] });
+    const { id } = await own.place({
+      actions: [{ say: { text: 'These words came along.' } }, { type: 'hangup' }],
+    });
     const far = await own.carrier.incoming();
     await far.heard.waitUntilHears(await spoken('These words came along.'));
     await far.ended();
@@ -121,7 +175,9 @@ describe('an outbound call', function () {
     await far.heard.waitUntilHears(await spoken('This is the campaign.'));
     await far.ended();
     await own.ended(id);
-    expect(own.server.requests.map(({ path, query }) => [path, query.get('id'), query.get('direction')])).to.deep.equal([['/campaign', '7', 'outbound']]);
+    expect(
+      own.server.requests.map(({ path, query }) => [path, query.get('id'), query.get('direction')]),
+    ).to.deep.equal([['/campaign', '7', 'outbound']]);
   });
 
   it('record: true records from the answer: the far end left, what it hears right', async () => {
@@ -137,16 +193,25 @@ describe('an outbound call', function () {
     const [left, right] = channelsOf((await audio(`/v1/recordings/rec_${id}/audio`, own.key)).body);
     expect(toneShare(left, 900), 'the far end, left').to.be.greaterThan(0.8);
     expect(toneShare(right, 900)).to.be.below(0.05);
-    expect(right.some((sample) => Math.abs(sample) > 1000), 'the greeting, right').to.equal(true);
+    expect(
+      right.some((sample) => Math.abs(sample) > 1000),
+      'the greeting, right',
+    ).to.equal(true);
   });
 
-  it("a record inside of the metadata records nothing, and comes back as it was sent", async () => {
+  it('a record inside of the metadata records nothing, and comes back as it was sent', async () => {
     own.carrier.listen('answer');
-    const { id, metadata } = await own.place({ metadata: { record: true, order: 1.5 }, record: false, actions: [{ say: { text: 'Hello.' } }] });
+    const { id, metadata } = await own.place({
+      metadata: { record: true, order: 1.5 },
+      record: false,
+      actions: [{ say: { text: 'Hello.' } }],
+    });
     expect(metadata).to.deep.equal({ record: true, order: 1.5 });
     await (await own.carrier.incoming()).ended();
     expect((await own.ended(id)).metadata).to.deep.equal({ record: true, order: 1.5 });
-    expect((await api('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).body).to.include({ count: 0 });
+    expect((await api('GET', `/v1/calls/${id}/recordings`, undefined, own.key)).body).to.include({
+      count: 0,
+    });
   });
 
   it('ends when max_duration_seconds after its answer have passed', async () => {
@@ -191,7 +256,11 @@ describe('an outbound call', function () {
     far.answer();
     await far.answered();
     await far.hangup();
-    expect(await own.settled(id)).to.include({ status: 'completed', billsec_seconds: 1, cost_amount: '0.01' });
+    expect(await own.settled(id)).to.include({
+      status: 'completed',
+      billsec_seconds: 1,
+      cost_amount: '0.01',
+    });
     await own.server.webhook(id, 'call.completed');
     expect(eventsOf(id)).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
   });
@@ -204,7 +273,10 @@ describe('an outbound call', function () {
     far.answerAgain();
     await far.answered();
     far.answerAgain();
-    await until(() => far.messages.filter(({ received, text }) => received && text.startsWith('ACK')).length >= 2, 'both to be acknowledged');
+    await until(
+      () => far.messages.filter(({ received, text }) => received && text.startsWith('ACK')).length >= 2,
+      'both to be acknowledged',
+    );
     await far.heard.waitUntilHears(await spoken(GREETING));
     await far.ended();
     await own.server.webhook(id, 'call.completed');
@@ -221,7 +293,10 @@ describe('an outbound call', function () {
       expect(await (await own.carrier.incoming()).ended()).to.include({ by: 'remote', how: 'bye' });
       const record = await own.ended(id);
       expect(record).to.include({ status: 'completed' });
-      expect(record.hangup).to.include({ by: 'application', cause: first === 'reject' ? 'CALL_REJECTED' : 'NORMAL_CLEARING' });
+      expect(record.hangup).to.include({
+        by: 'application',
+        cause: first === 'reject' ? 'CALL_REJECTED' : 'NORMAL_CLEARING',
+      });
     });
   }
 

@@ -1,9 +1,25 @@
 import { expect } from 'chai';
 import { spoken } from '../support/voice.ts';
-import { api, apiUrl, callTo, crash, done, endedCallTo, healthy, instance, pidOf, ready, timeline, until, type Json, type Tenant } from './platform.ts';
+import {
+  api,
+  apiUrl,
+  callTo,
+  crash,
+  done,
+  endedCallTo,
+  healthy,
+  instance,
+  pidOf,
+  ready,
+  timeline,
+  until,
+  type Json,
+  type Tenant,
+} from './platform.ts';
 import { phoneAt, stage, type Stage } from './stage.ts';
 
-const LONG = 'While you listen to this long announcement, somebody kills the control plane, and nobody on the telephone should ever notice anything of it at all.';
+const LONG =
+  'While you listen to this long announcement, somebody kills the control plane, and nobody on the telephone should ever notice anything of it at all.';
 
 describe('when a part dies', function () {
   this.timeout(80_000);
@@ -15,7 +31,11 @@ describe('when a part dies', function () {
   afterEach(ready);
 
   it('the control plane in a prompt: the caller hears it to the end, the flow goes on and ends right', async () => {
-    const call = await dial([{ set_variable: { name: 'kept', value: 'yes' } }, { say: { text: LONG } }, { say: { text: 'And this is the next one.' } }]);
+    const call = await dial([
+      { set_variable: { name: 'kept', value: 'yes' } },
+      { say: { text: LONG } },
+      { say: { text: 'And this is the next one.' } },
+    ]);
     await call.heard.waitUntilHears(await spoken(LONG), { fraction: 0.1 });
     const { id } = await callTo(own);
     process.kill(await pidOf('control'), 'SIGKILL');
@@ -29,7 +49,9 @@ describe('when a part dies', function () {
     expect(record.hangup).to.include({ by: 'application' });
     expect(record.variables).to.deep.equal({ kept: 'yes' });
     await own.server.webhook(id, 'call.completed', 40_000);
-    expect(new Set(own.server.of(id).map(({ event }) => event))).to.deep.equal(new Set(['call.created', 'call.answered', 'call.completed']));
+    expect(new Set(own.server.of(id).map(({ event }) => event))).to.deep.equal(
+      new Set(['call.created', 'call.answered', 'call.completed']),
+    );
     expect((await timeline(id, own.key)).map(({ kind }) => kind)).to.include('flow.resumed');
     expect(own.server.requests).to.have.length(1);
   });
@@ -51,8 +73,14 @@ describe('when a part dies', function () {
     const relaying = await stage();
     const callee = await phoneAt('127.0.0.3');
     callee.listen('answer');
-    await api('PATCH', `/admin/v1/dids/${rejecting.own.didId}`, { route_mode: 'reject', route_target: { sip_code: 603 } });
-    await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+    await api('PATCH', `/admin/v1/dids/${rejecting.own.didId}`, {
+      route_mode: 'reject',
+      route_target: { sip_code: 603 },
+    });
+    await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, {
+      route_mode: 'sip',
+      route_target: { sip_uri: callee.uri },
+    });
     await instance.stop('control');
     try {
       const final = await (await place()).final();
@@ -90,7 +118,9 @@ describe('when a part dies', function () {
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'failed' });
     expect(record.failure).to.include({ code: 'media_unavailable' });
-    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'media_unavailable' });
+    expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({
+      code: 'media_unavailable',
+    });
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     await healthy('media', media);
   });
@@ -106,16 +136,24 @@ describe('when a part dies', function () {
     }
     own.server.answers.set('/answer', [{ say: { text: 'Here again.' } }]);
     await ready();
-    await until(async () => {
-      const call = await place();
-      return (await call.final()).code === 200 && (await call.ended());
-    }, 'a call to be served again', 30_000);
+    await until(
+      async () => {
+        const call = await place();
+        return (await call.final()).code === 200 && (await call.ended());
+      },
+      'a call to be served again',
+      30_000,
+    );
   });
 
   it('rtpengine: /readyz and the overview of the edge say that it is away, and that it is back', async () => {
-    const edge = async () => (await done('GET', '/admin/v1/edge')) as Record<'kamailio' | 'rtpengine' | 'media', Json[]>;
+    const edge = async () =>
+      (await done('GET', '/admin/v1/edge')) as Record<'kamailio' | 'rtpengine' | 'media', Json[]>;
     const well = await edge();
-    expect(well.kamailio[0]).to.include({ healthy: true, synced: true }).and.to.have.property('version').that.matches(/^\d+\.\d+/);
+    expect(well.kamailio[0])
+      .to.include({ healthy: true, synced: true })
+      .and.to.have.property('version')
+      .that.matches(/^\d+\.\d+/);
     expect(well.rtpengine[0]).to.include({ healthy: true }).and.to.have.property('calls').that.is.a('number');
     expect(well.media[0]).to.include({ healthy: true });
     await instance.stop('rtpengine');
@@ -132,10 +170,14 @@ describe('when a part dies', function () {
     await ready();
     // Kamailio looks by itself, now and then, whether rtpengine is back.
     own.server.answers.set('/answer', [{ say: { text: 'Audio again.' } }]);
-    await until(async () => {
-      const call = await place();
-      return (await call.final()).code === 200 && (await call.ended());
-    }, 'a call to be served again', 30_000);
+    await until(
+      async () => {
+        const call = await place();
+        return (await call.final()).code === 200 && (await call.ended());
+      },
+      'a call to be served again',
+      30_000,
+    );
   });
 
   it('kamailio: it gets its numbers back and serves them', async () => {
@@ -145,7 +187,10 @@ describe('when a part dies', function () {
   });
 
   it('the database: calls are refused while it is away, and what was going on is written when it is back', async () => {
-    const call = await dial([{ gather: { num_digits: 1, timeout_seconds: 30 } }, { say: { text: 'The call goes on.' } }]);
+    const call = await dial([
+      { gather: { num_digits: 1, timeout_seconds: 30 } },
+      { say: { text: 'The call goes on.' } },
+    ]);
     const { id } = await callTo(own);
     await instance.stop('database');
     try {

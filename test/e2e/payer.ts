@@ -1,6 +1,17 @@
 import { expect } from 'chai';
 import { Phone, type Manner } from '../support/phone.ts';
-import { api, done, freshNumber, listed, tenant, until, type ApiReply, type CustomerServer, type Json, type Tenant } from './platform.ts';
+import {
+  api,
+  done,
+  freshNumber,
+  listed,
+  tenant,
+  until,
+  type ApiReply,
+  type CustomerServer,
+  type Json,
+  type Tenant,
+} from './platform.ts';
 import type { SecondControl } from './second-control.ts';
 
 export const FROM = '+15551230001';
@@ -26,9 +37,17 @@ export function micros(amount: unknown): bigint {
   return BigInt(whole + fraction.padEnd(6, '0'));
 }
 
-/** What an answered call costs, from the contract alone: fee + ⌈max(billsec, minimum)/increment⌉ · increment · price/60, rounded up to a micro-unit. */
-export function charge({ price_per_minute, connection_fee = '0', minimum_seconds = 0, increment_seconds = 1 }: Price, billsec: unknown): bigint {
-  const seconds = BigInt(Math.ceil(Math.max(Number(billsec), minimum_seconds) / increment_seconds) * increment_seconds);
+/**
+ * What an answered call costs, from the contract alone: fee + ⌈max(billsec, minimum)/increment⌉ · increment ·
+ * price/60, rounded up to a micro-unit.
+ */
+export function charge(
+  { price_per_minute, connection_fee = '0', minimum_seconds = 0, increment_seconds = 1 }: Price,
+  billsec: unknown,
+): bigint {
+  const seconds = BigInt(
+    Math.ceil(Math.max(Number(billsec), minimum_seconds) / increment_seconds) * increment_seconds,
+  );
   return micros(connection_fee) + (micros(price_per_minute) * seconds + 59n) / 60n;
 }
 
@@ -46,7 +65,10 @@ interface Options {
   at?: SecondControl | undefined;
 }
 
-/** A customer that places calls: with a balance, prices and a carrier of its own, so that every micro-unit can be told where it went. */
+/**
+ * A customer that places calls: with a balance, prices and a carrier of its own, so that every micro-unit can
+ * be told where it went.
+ */
 export class Payer {
   readonly key: string;
   readonly customerId: string;
@@ -61,20 +83,39 @@ export class Payer {
   readonly #phones: Phone[];
 
   private constructor(own: Tenant, carrier: Phone, at: SecondControl | undefined) {
-    ({ key: this.key, customerId: this.customerId, applicationId: this.applicationId, server: this.server, number: this.number, didId: this.didId } = own);
+    ({
+      key: this.key,
+      customerId: this.customerId,
+      applicationId: this.applicationId,
+      server: this.server,
+      number: this.number,
+      didId: this.didId,
+    } = own);
     this.carrier = carrier;
     this.#phones = [carrier];
     this.#at = at;
   }
 
-  static async open({ credit = '10.00', price = { price_per_minute: '0.60' }, manner = 'manual', customer = {}, application = {}, trunk = {}, at }: Options = {}): Promise<Payer> {
+  static async open({
+    credit = '10.00',
+    price = { price_per_minute: '0.60' },
+    manner = 'manual',
+    customer = {},
+    application = {},
+    trunk = {},
+    at,
+  }: Options = {}): Promise<Payer> {
     const carrier = await Phone.open({ address: '127.0.0.3' });
     carrier.listen(manner);
     const payer = new Payer(await tenant(application, { credit: '0', ...customer }), carrier, at);
     await payer.rate({ prefix: '+1', ...price });
     payer.trunkId = await payer.trunk(carrier, trunk);
     // Another process hears of all this a moment later. It knows everything when money alone is missing.
-    if (at) await until(async () => (await payer.post()).status === 402, `control process ${at.number} to know the customer`);
+    if (at)
+      await until(
+        async () => (await payer.post()).status === 402,
+        `control process ${at.number} to know the customer`,
+      );
     if (credit !== '0') await payer.credit(credit);
     return payer;
   }
@@ -88,7 +129,11 @@ export class Payer {
   }
 
   /** One more carrier; it is closed with the others. */
-  async another(address: string, manner: Manner, trunk: Json = {}): Promise<{ phone: Phone; trunkId: string }> {
+  async another(
+    address: string,
+    manner: Manner,
+    trunk: Json = {},
+  ): Promise<{ phone: Phone; trunkId: string }> {
     const phone = await Phone.open({ address });
     phone.listen(manner);
     this.#phones.push(phone);
@@ -96,12 +141,31 @@ export class Payer {
   }
 
   async trunk({ address, port }: Phone, more: Json = {}): Promise<string> {
-    return String((await done('POST', '/v1/trunks', { name: 'out', proxy: address, port, probe: false, ...more }, this.key)).id);
+    return String(
+      (
+        await done(
+          'POST',
+          '/v1/trunks',
+          { name: 'out', proxy: address, port, probe: false, ...more },
+          this.key,
+        )
+      ).id,
+    );
   }
 
   /** Asks for a call, to a number nobody else calls; the answer may be any. */
-  post(fields: Json = {}, { at = this.#at, headers }: { at?: SecondControl | undefined; headers?: Record<string, string> } = {}): Promise<ApiReply> {
-    return api('POST', '/v1/calls', { from: FROM, to: freshNumber(), ...fields }, this.key, at?.base, headers);
+  post(
+    fields: Json = {},
+    { at = this.#at, headers }: { at?: SecondControl | undefined; headers?: Record<string, string> } = {},
+  ): Promise<ApiReply> {
+    return api(
+      'POST',
+      '/v1/calls',
+      { from: FROM, to: freshNumber(), ...fields },
+      this.key,
+      at?.base,
+      headers,
+    );
   }
 
   /** The same, and anything but a call is an error of the test. */
@@ -132,18 +196,26 @@ export class Payer {
   }
 
   async ended(id: string, timeoutMs?: number): Promise<CallRecord> {
-    return until(async () => {
-      const call = await this.show(id);
-      return call.ended_at !== undefined && call;
-    }, `the end of ${id}`, timeoutMs);
+    return until(
+      async () => {
+        const call = await this.show(id);
+        return call.ended_at !== undefined && call;
+      },
+      `the end of ${id}`,
+      timeoutMs,
+    );
   }
 
   /** The same once its cost is known. */
   async settled(id: string, timeoutMs?: number): Promise<CallRecord> {
-    return until(async () => {
-      const call = await this.show(id);
-      return call.cost_amount !== undefined && call.ended_at !== undefined && call;
-    }, `${id} to be settled`, timeoutMs);
+    return until(
+      async () => {
+        const call = await this.show(id);
+        return call.cost_amount !== undefined && call.ended_at !== undefined && call;
+      },
+      `${id} to be settled`,
+      timeoutMs,
+    );
   }
 
   async balance(): Promise<{ available: bigint; held: bigint; json: Json }> {
@@ -152,12 +224,19 @@ export class Payer {
   }
 
   /**
-   * Waits until nothing is held, and goes through all movements of money: each leg's hold was resolved once and whole, and
+   * Waits until nothing is held, and goes through all movements of money: each leg's hold was resolved once
+   * and whole, and
    * what there is is what they make it.
    * @returns what is available, what was paid, and by which leg (`call/0`, `call/1`, …)
    */
-  async books(timeoutMs = 15_000): Promise<{ available: bigint; revenue: bigint; legs: Record<string, bigint> }> {
-    await until(async () => (await this.balance()).held === 0n, `nothing of ${this.customerId} to be held`, timeoutMs);
+  async books(
+    timeoutMs = 15_000,
+  ): Promise<{ available: bigint; revenue: bigint; legs: Record<string, bigint> }> {
+    await until(
+      async () => (await this.balance()).held === 0n,
+      `nothing of ${this.customerId} to be held`,
+      timeoutMs,
+    );
     const transfers = await listed(`/admin/v1/customers/${this.customerId}/ledger`);
     const accounts: Record<string, bigint> = { top_up: 0n, available: 0n, held: 0n, revenue: 0n };
     const legs: Record<string, bigint> = {};
@@ -167,15 +246,27 @@ export class Payer {
       accounts[String(credit)] = (accounts[String(credit)] ?? 0n) + micros(amount);
       if (call_id === undefined) continue;
       const name = `${String(call_id)}/${String(leg)}`;
-      held[name] = (held[name] ?? 0n) + (credit === 'held' ? micros(amount) : 0n) - (debit === 'held' ? micros(amount) : 0n);
+      held[name] =
+        (held[name] ?? 0n) +
+        (credit === 'held' ? micros(amount) : 0n) -
+        (debit === 'held' ? micros(amount) : 0n);
       legs[name] = (legs[name] ?? 0n) + (kind === 'settle' ? micros(amount) : 0n);
     }
     const { available } = await this.balance();
     expect(accounts).to.include({ available, held: 0n });
-    expect(Object.values(accounts).reduce((sum, one) => sum + one, 0n), 'the sum of all accounts').to.equal(0n);
-    expect(Object.entries(held).filter(([, left]) => left !== 0n), 'legs of which something stays held').to.be.empty;
+    expect(
+      Object.values(accounts).reduce((sum, one) => sum + one, 0n),
+      'the sum of all accounts',
+    ).to.equal(0n);
+    expect(
+      Object.entries(held).filter(([, left]) => left !== 0n),
+      'legs of which something stays held',
+    ).to.be.empty;
     for (const name of Object.keys(legs)) {
-      const of = (which: string): number => transfers.filter(({ kind, call_id, leg }) => kind === which && `${String(call_id)}/${String(leg)}` === name).length;
+      const of = (which: string): number =>
+        transfers.filter(
+          ({ kind, call_id, leg }) => kind === which && `${String(call_id)}/${String(leg)}` === name,
+        ).length;
       expect([of('hold'), of('release') <= 1], `the movements of ${name}`).to.deep.equal([1, true]);
     }
     return { available, revenue: accounts.revenue ?? 0n, legs };
@@ -190,4 +281,7 @@ export class Payer {
 }
 
 /** The code of a refusal, with its status. */
-export const refusalOf = ({ status, body }: ApiReply): [number, unknown] => [status, (body.error as Json | undefined)?.code];
+export const refusalOf = ({ status, body }: ApiReply): [number, unknown] => [
+  status,
+  (body.error as Json | undefined)?.code,
+];

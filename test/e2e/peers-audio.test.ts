@@ -22,12 +22,19 @@ describe('audio and keys as other telephones send them', function () {
   it('a callee that answers PCMU and PCMA is heard in either, and when it changes: by recording and stream', async () => {
     const payer = closing(await Payer.open());
     const receiver = closing(await StreamReceiver.open());
-    const { id } = await payer.place({ record: true, actions: [{ start_stream: { stream_url: receiver.url, track: 'inbound' } }, WAIT] });
+    const { id } = await payer.place({
+      record: true,
+      actions: [{ start_stream: { stream_url: receiver.url, track: 'inbound' } }, WAIT],
+    });
     const far = await payer.carrier.incoming();
     far.answer();
     const stream = await receiver.connection();
     // It was answered PCMU first, and PCMA comes: any format of offer and answer may be used at any time.
-    for (const [codec, frequency] of [['PCMA', 600], ['PCMU', 900], ['PCMA', 1300]] as const) {
+    for (const [codec, frequency] of [
+      ['PCMA', 600],
+      ['PCMU', 900],
+      ['PCMA', 1300],
+    ] as const) {
       far.rtp.codec = codec;
       far.rtp.play(tone(frequency));
       await stream.heard.inbound.waitUntilTone(frequency, 600);
@@ -36,12 +43,17 @@ describe('audio and keys as other telephones send them', function () {
     await far.ended();
     expect((await payer.server.webhook(id, 'call.gathered')).data).to.include({ digits: '7' });
     await payer.server.webhook(id, 'recording.completed');
-    for (const share of await heardOf(payer, `rec_${id}`, [600, 900, 1300])) expect(share).to.be.greaterThan(0.1);
+    for (const share of await heardOf(payer, `rec_${id}`, [600, 900, 1300]))
+      expect(share).to.be.greaterThan(0.1);
   });
 
   it('a caller who describes his audio in the ACK alone is heard in the second codec of it', async () => {
     const { own, dial } = await stage();
-    const call = await dial([{ start_recording: {} }, WAIT, { stop_recording: {} }], { offer: false, codecs: ['PCMU', 'PCMA'], sound: tone(700) });
+    const call = await dial([{ start_recording: {} }, WAIT, { stop_recording: {} }], {
+      offer: false,
+      codecs: ['PCMU', 'PCMA'],
+      sound: tone(700),
+    });
     call.rtp.codec = 'PCMA';
     const { id } = await callTo(own);
     await own.server.webhook(id, 'recording.started');
@@ -70,12 +82,27 @@ describe('audio and keys as other telephones send them', function () {
 
   it('an offer in a call that nobody here can speak is refused, and the call goes on with audio and keys', async () => {
     const { own, dial } = await stage();
-    const call = await dial([{ say: { text: 'This is said before and after.', loop: 10 } }, WAIT], { sound: tone(700) });
+    const call = await dial([{ say: { text: 'This is said before and after.', loop: 10 } }, WAIT], {
+      sound: tone(700),
+    });
     const { id } = await callTo(own);
     const words = await spoken('This is said before and after.');
     await call.heard.waitUntilHears(words);
-    const offer = ['v=0', 'o=phone 1 9 IN IP4 127.0.0.2', 's=-', 'c=IN IP4 127.0.0.2', 't=0 0', 'm=audio 40000 RTP/AVP 18', 'a=rtpmap:18 G729/8000', ''].join('\r\n');
-    for (const method of ['INVITE', 'UPDATE']) expect((await call.request(method, [['Content-Type', 'application/sdp']], offer)).code, method).to.equal(488);
+    const offer = [
+      'v=0',
+      'o=phone 1 9 IN IP4 127.0.0.2',
+      's=-',
+      'c=IN IP4 127.0.0.2',
+      't=0 0',
+      'm=audio 40000 RTP/AVP 18',
+      'a=rtpmap:18 G729/8000',
+      '',
+    ].join('\r\n');
+    for (const method of ['INVITE', 'UPDATE'])
+      expect(
+        (await call.request(method, [['Content-Type', 'application/sdp']], offer)).code,
+        method,
+      ).to.equal(488);
     await call.heard.waitUntilHears(words, { sinceMs: call.heard.durationMs });
     await done('POST', `/v1/calls/${id}/actions`, { actions: [WAIT] }, own.key);
     await call.press('7');
@@ -85,7 +112,9 @@ describe('audio and keys as other telephones send them', function () {
 
   const gathered = async (digits: string, press: (call: Call) => Promise<void>): Promise<void> => {
     const { own, dial } = await stage();
-    const call = await dial([{ gather: { min_digits: 1, max_digits: 6, timeout_seconds: 12, finish_on_key: '#' } }]);
+    const call = await dial([
+      { gather: { min_digits: 1, max_digits: 6, timeout_seconds: 12, finish_on_key: '#' } },
+    ]);
     const { id } = await callTo(own);
     await press(call);
     await call.press('#');
@@ -95,7 +124,8 @@ describe('audio and keys as other telephones send them', function () {
 
   it('keys by SIP INFO are what the telephone has pressed, in either of the two ways of saying so', () =>
     gathered('1*A9*', async (call) => {
-      for (const key of ['1', '*\r\n', 'a\r\n']) await call.request('INFO', [['Content-Type', 'application/dtmf']], key);
+      for (const key of ['1', '*\r\n', 'a\r\n'])
+        await call.request('INFO', [['Content-Type', 'application/dtmf']], key);
       await call.pressInfo('9*');
     }));
 

@@ -6,7 +6,8 @@ import { callTo, type Tenant } from './platform.ts';
 import { closing, stage } from './stage.ts';
 
 const WAIT = { gather: { num_digits: 1, timeout_seconds: 30 } };
-const KEYED = 'm=audio 40002 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n';
+const KEYED =
+  'm=audio 40002 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n';
 
 describe('audio as other telephones describe it', function () {
   this.timeout(40_000);
@@ -26,7 +27,10 @@ describe('audio as other telephones describe it', function () {
   /** Presses a key again and again, until what comes of it has come. */
   async function pressUntil(call: Call, key: string, done: () => Promise<unknown>): Promise<void> {
     let over = false;
-    void done().then(() => (over = true), () => (over = true));
+    void done().then(
+      () => (over = true),
+      () => (over = true),
+    );
     while (!over && !call.isOver) await call.press(key);
   }
 
@@ -62,7 +66,10 @@ describe('audio as other telephones describe it', function () {
     const final = await call.final();
     expect(final.code).to.equal(488);
     const { id } = await callTo(own);
-    expect((await own.server.webhook(id, 'call.failed')).data).to.include({ code: 'rejected', sip_code: 488 });
+    expect((await own.server.webhook(id, 'call.failed')).data).to.include({
+      code: 'rejected',
+      sip_code: 488,
+    });
   });
 
   for (const method of ['INVITE', 'UPDATE']) {

@@ -9,7 +9,12 @@ import type { HostPort } from '../support/sip-message.ts';
 
 /** The running instance that `./minivoice test e2e` gives. */
 const status = JSON.parse(readFileSync(process.env.MINIVOICE_STATUS ?? '', 'utf8')) as {
-  api: string; admin_token: string; sip: string; home: string; media: { kind: string }; media_sip: string;
+  api: string;
+  admin_token: string;
+  sip: string;
+  home: string;
+  media: { kind: string };
+  media_sip: string;
 };
 const [host = '', port] = status.sip.split(':');
 
@@ -29,15 +34,34 @@ export interface ApiReply {
   headers: Headers;
 }
 
-/** A request to the API with a key; the operator's when none is given. @param base of another control process @param more headers */
-export async function api(method: string, path: string, body?: unknown, key = status.admin_token, base = status.api, more: Record<string, string> = {}): Promise<ApiReply> {
+/**
+ * A request to the API with a key; the operator's when none is given.
+ * @param base of another control process
+ * @param more headers
+ */
+export async function api(
+  method: string,
+  path: string,
+  body?: unknown,
+  key = status.admin_token,
+  base = status.api,
+  more: Record<string, string> = {},
+): Promise<ApiReply> {
   const response = await fetch(base + path, {
     method,
-    headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }), ...more },
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...more,
+    },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
-  return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Json), headers: response.headers };
+  return {
+    status: response.status,
+    body: text === '' ? {} : (JSON.parse(text) as Json),
+    headers: response.headers,
+  };
 }
 
 /** The same, and anything but success is an error of the test. */
@@ -65,7 +89,11 @@ export async function audio(path: string, key: string): Promise<{ status: number
 }
 
 /** Waits for a condition, looking again every 25 ms. @throws Error when the time is up. */
-export async function until<T>(look: () => T | undefined | false | Promise<T | undefined | false>, what: string, timeoutMs = 15_000): Promise<T> {
+export async function until<T>(
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  what: string,
+  timeoutMs = 15_000,
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = await look();
@@ -90,11 +118,22 @@ export async function crash(part: string): Promise<void> {
 }
 
 export async function healthy(part: string, not = 0): Promise<void> {
-  await until(async () => (await instance.status())?.components.some(({ name, pid, healthy: well }) => name === part && well && pid !== not), `${part} to be healthy again`, 30_000);
+  await until(
+    async () =>
+      (await instance.status())?.components.some(
+        ({ name, pid, healthy: well }) => name === part && well && pid !== not,
+      ),
+    `${part} to be healthy again`,
+    30_000,
+  );
 }
 
 export async function ready(): Promise<void> {
-  await until(async () => (await fetch(`${status.api}/readyz`).catch(() => undefined))?.status === 200, 'the platform to be ready', 30_000);
+  await until(
+    async () => (await fetch(`${status.api}/readyz`).catch(() => undefined))?.status === 200,
+    'the platform to be ready',
+    30_000,
+  );
 }
 
 interface Webhook {
@@ -115,7 +154,10 @@ export class CustomerServer {
   readonly webhooks: Webhook[] = [];
   readonly requests: { path: string; query: URLSearchParams; body: string }[] = [];
   /** What a path answers with: actions, or a function that answers itself. */
-  readonly answers = new Map<string, unknown[] | ((request: IncomingMessage, response: ServerResponse) => void)>();
+  readonly answers = new Map<
+    string,
+    unknown[] | ((request: IncomingMessage, response: ServerResponse) => void)
+  >();
   readonly secret = 'a-secret-of-the-tests';
   readonly #server: Server;
   base = '';
@@ -151,7 +193,13 @@ export class CustomerServer {
   }
 
   async webhook(callId: string, event: string, timeoutMs = 15_000): Promise<Webhook> {
-    return until(() => this.of(callId).find((hook) => hook.event === event), `the webhook ${event} of ${callId}; got ${this.of(callId).map((hook) => hook.event).join(', ')}`, timeoutMs);
+    return until(
+      () => this.of(callId).find((hook) => hook.event === event),
+      `the webhook ${event} of ${callId}; got ${this.of(callId)
+        .map((hook) => hook.event)
+        .join(', ')}`,
+      timeoutMs,
+    );
   }
 
   #handle(request: IncomingMessage, body: Buffer, response: ServerResponse): void {
@@ -176,7 +224,10 @@ export class CustomerServer {
   }
 
   #signed(request: IncomingMessage, body: Buffer): boolean {
-    const expected = createHmac('sha256', this.secret).update(`${String(request.headers['x-minivoice-timestamp'])}.`).update(body).digest('hex');
+    const expected = createHmac('sha256', this.secret)
+      .update(`${String(request.headers['x-minivoice-timestamp'])}.`)
+      .update(body)
+      .digest('hex');
     const given = Buffer.from(String(request.headers['x-minivoice-signature']));
     return given.length === expected.length + 3 && timingSafeEqual(given, Buffer.from(`v1=${expected}`));
   }
@@ -200,51 +251,103 @@ let priced: Promise<unknown> | undefined;
 /** Makes a price of the default table, in EUR; once for all tests of a run. */
 export async function rateFor(prefix: string, pricePerMinute = PRICE_PER_MINUTE): Promise<void> {
   const reply = await api('POST', '/admin/v1/rates', { prefix, price_per_minute: pricePerMinute });
-  if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'rate_exists') throw new Error(JSON.stringify(reply.body));
+  if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'rate_exists')
+    throw new Error(JSON.stringify(reply.body));
 }
 
 /**
- * A customer with an application, its server and a number, whose answer_url is `/answer`. It may call where the tests
+ * A customer with an application, its server and a number, whose answer_url is `/answer`. It may call where
+ * the tests
  * call, as often as they like, for 100 EUR.
  */
-export async function tenant(application: Json = {}, { credit = '100.00', ...fields }: Json & { credit?: string } = {}): Promise<Tenant> {
+export async function tenant(
+  application: Json = {},
+  { credit = '100.00', ...fields }: Json & { credit?: string } = {},
+): Promise<Tenant> {
   const server = await CustomerServer.open();
   await (priced ??= Promise.all(PREFIXES.map((prefix) => rateFor(prefix))));
-  const customer = await done('POST', '/admin/v1/customers', { name: 'e2e', limits: { cps: 100, concurrent_calls: 100 }, ...fields });
-  if (credit !== '0') await done('POST', `/admin/v1/customers/${String(customer.id)}/credits`, { amount: credit });
+  const customer = await done('POST', '/admin/v1/customers', {
+    name: 'e2e',
+    limits: { cps: 100, concurrent_calls: 100 },
+    ...fields,
+  });
+  if (credit !== '0')
+    await done('POST', `/admin/v1/customers/${String(customer.id)}/credits`, { amount: credit });
   const created = await done('POST', `/admin/v1/customers/${String(customer.id)}/applications`, {
-    name: 'e2e', answer_url: `${server.base}/answer`, webhook_url: `${server.base}/webhooks`, webhook_secret: server.secret, ...application,
+    name: 'e2e',
+    answer_url: `${server.base}/answer`,
+    webhook_url: `${server.base}/webhooks`,
+    webhook_secret: server.secret,
+    ...application,
   });
   const number = freshNumber();
-  const did = await done('POST', '/admin/v1/dids', { number_e164: number, customer_id: customer.id, application_id: created.id, route_mode: 'webhook' });
-  return { customerId: String(customer.id), applicationId: String(created.id), key: String(created.api_key), server, number, didId: String(did.id) };
+  const did = await done('POST', '/admin/v1/dids', {
+    number_e164: number,
+    customer_id: customer.id,
+    application_id: created.id,
+    route_mode: 'webhook',
+  });
+  return {
+    customerId: String(customer.id),
+    applicationId: String(created.id),
+    key: String(created.api_key),
+    server,
+    number,
+    didId: String(did.id),
+  };
 }
 
 /** A number no other test has. */
-export const freshNumber = (): string => `+1555${String(process.pid % 1000).padStart(3, '0')}${String(++numbers).padStart(4, '0')}`;
+export const freshNumber = (): string =>
+  `+1555${String(process.pid % 1000).padStart(3, '0')}${String(++numbers).padStart(4, '0')}`;
 
 /** Makes an address a carrier of the operator, in the USA; once for all tests of a run. */
 export async function carrierAt(address: string): Promise<void> {
-  const reply = await api('POST', '/admin/v1/trunks', { name: `carrier ${address}`, proxy: address, inbound_ip: address, country: 'US' });
-  if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'inbound_ip_exists') throw new Error(JSON.stringify(reply.body));
+  const reply = await api('POST', '/admin/v1/trunks', {
+    name: `carrier ${address}`,
+    proxy: address,
+    inbound_ip: address,
+    country: 'US',
+  });
+  if (reply.status !== 201 && (reply.body.error as Json | undefined)?.code !== 'inbound_ip_exists')
+    throw new Error(JSON.stringify(reply.body));
 }
 
 /** The one call to a number, as the API shows it. */
-export async function callTo({ key, number }: Pick<Tenant, 'key' | 'number'>): Promise<Json & { id: string; status: string }> {
+export async function callTo({
+  key,
+  number,
+}: Pick<Tenant, 'key' | 'number'>): Promise<Json & { id: string; status: string }> {
   return until(async () => {
-    const [call] = (await done('GET', `/v1/calls?to=${encodeURIComponent(number)}`, undefined, key)).data as Json[];
+    const [call] = (await done('GET', `/v1/calls?to=${encodeURIComponent(number)}`, undefined, key))
+      .data as Json[];
     return call as Json & { id: string; status: string };
   }, `a call to ${number}`);
 }
 
 /** The same once it has ended. */
-export async function endedCallTo(of: Pick<Tenant, 'key' | 'number'>, timeoutMs?: number): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
-  return until(async () => {
-    const call = await callTo(of);
-    return ['completed', 'failed', 'canceled'].includes(call.status) ? (call as typeof call & { hangup: Json; failure?: Json }) : undefined;
-  }, `the end of the call to ${of.number}`, timeoutMs);
+export async function endedCallTo(
+  of: Pick<Tenant, 'key' | 'number'>,
+  timeoutMs?: number,
+): Promise<Json & { id: string; status: string; hangup: Json; failure?: Json }> {
+  return until(
+    async () => {
+      const call = await callTo(of);
+      return ['completed', 'failed', 'canceled'].includes(call.status)
+        ? (call as typeof call & { hangup: Json; failure?: Json })
+        : undefined;
+    },
+    `the end of the call to ${of.number}`,
+    timeoutMs,
+  );
 }
 
-export async function timeline(callId: string, key: string): Promise<(Json & { at: string; kind: string })[]> {
-  return (await done('GET', `/v1/calls/${callId}/events`, undefined, key)).data as (Json & { at: string; kind: string })[];
+export async function timeline(
+  callId: string,
+  key: string,
+): Promise<(Json & { at: string; kind: string })[]> {
+  return (await done('GET', `/v1/calls/${callId}/events`, undefined, key)).data as (Json & {
+    at: string;
+    kind: string;
+  })[];
 }

@@ -9,7 +9,11 @@ import { phoneAt, stage } from './stage.ts';
 /** The call hears this tone now, whatever it has heard before. */
 async function hearsNow(call: Call, frequency: number, timeoutMs = 40_000): Promise<void> {
   const { packets } = call.heard;
-  await until(() => call.heard.packets > packets + 25 && call.heard.tone(frequency, call.heard.durationMs - 400) > 0.9, `${frequency} Hz to be heard`, timeoutMs);
+  await until(
+    () => call.heard.packets > packets + 25 && call.heard.tone(frequency, call.heard.durationMs - 400) > 0.9,
+    `${frequency} Hz to be heard`,
+    timeoutMs,
+  );
 }
 
 describe('when rtpengine', function () {
@@ -23,7 +27,10 @@ describe('when rtpengine', function () {
     const relaying = await stage();
     const callee = await phoneAt('127.0.0.4');
     callee.listen('answer', { sound: () => tone(800) });
-    await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, { route_mode: 'sip', route_target: { sip_uri: callee.uri } });
+    await api('PATCH', `/admin/v1/dids/${relaying.own.didId}`, {
+      route_mode: 'sip',
+      route_target: { sip_uri: callee.uri },
+    });
     return { ...relaying, callee };
   }
 
@@ -43,15 +50,27 @@ describe('when rtpengine', function () {
     const relayedCall = await relay.place({ sound: tone(500) });
     await relayedCall.answered();
     const relayedFar = await relay.callee.incoming();
-    await Promise.all([hearsNow(caller, 600), hearsNow(far, 900), hearsNow(relayedCall, 800), hearsNow(relayedFar, 500)]);
+    await Promise.all([
+      hearsNow(caller, 600),
+      hearsNow(far, 900),
+      hearsNow(relayedCall, 800),
+      hearsNow(relayedFar, 500),
+    ]);
     await crash('rtpengine');
     await Promise.all([hearsNow(caller, 600), hearsNow(far, 900)]);
     const record = await endedCallTo(relay.own, 60_000);
     expect(record).to.include({ status: 'failed' });
     expect(record.failure).to.include({ code: 'media_unavailable' });
     expect(record.hangup).to.include({ by: 'platform' });
-    for (const side of [relayedCall, relayedFar]) expect(await side.ended()).to.include({ by: 'remote', how: 'bye' });
-    await until(() => placed.messages.some(({ received, text }) => received && text.startsWith('INVITE') && text.includes('tag=')), 'a re-INVITE to the carrier');
+    for (const side of [relayedCall, relayedFar])
+      expect(await side.ended()).to.include({ by: 'remote', how: 'bye' });
+    await until(
+      () =>
+        placed.messages.some(
+          ({ received, text }) => received && text.startsWith('INVITE') && text.includes('tag='),
+        ),
+      'a re-INVITE to the carrier',
+    );
     expect(await own.show(id)).to.include({ status: 'in_progress' });
     await own.hangUp(id);
     expect(await callTo(bridging.own)).to.include({ status: 'in_progress' });

@@ -15,7 +15,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A control process beside the instance's own: the same database, Redis, Kamailio and media nodes, an address of its own. */
+/**
+ * A control process beside the instance's own: the same database, Redis, Kamailio and media nodes, an address
+ * of its own.
+ */
 export class SecondControl {
   readonly number: number;
   readonly base: string;
@@ -35,7 +38,14 @@ export class SecondControl {
     const { command: [program = '', ...args] = [], env } = control(settings);
     const [http, edge] = [await freePort(), await freePort()];
     const child = spawn(program, args, {
-      env: { PATH: process.env.PATH, ...env, INSTANCE_ID: String(number), HTTP_PORT: String(http), EDGE_PORT: String(edge), ...more },
+      env: {
+        PATH: process.env.PATH,
+        ...env,
+        INSTANCE_ID: String(number),
+        HTTP_PORT: String(http),
+        EDGE_PORT: String(edge),
+        ...more,
+      },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     child.stdout.pipe(createWriteStream(join(instance.home.logs, `control-${number}.log`), { flags: 'a' }));
@@ -45,10 +55,15 @@ export class SecondControl {
   }
 
   async ready(): Promise<void> {
-    await until(async () => {
-      if (this.#child.exitCode !== null) throw new Error(`control process ${this.number} ended with ${this.#child.exitCode}`);
-      return (await fetch(`${this.base}/readyz`).catch(() => undefined))?.status === 200;
-    }, `control process ${this.number} to be ready`, 30_000);
+    await until(
+      async () => {
+        if (this.#child.exitCode !== null)
+          throw new Error(`control process ${this.number} ended with ${this.#child.exitCode}`);
+        return (await fetch(`${this.base}/readyz`).catch(() => undefined))?.status === 200;
+      },
+      `control process ${this.number} to be ready`,
+      30_000,
+    );
   }
 
   /** A request to its API. */
@@ -59,7 +74,10 @@ export class SecondControl {
   /** The same, and anything but success is an error of the test. */
   async done(method: string, path: string, body?: unknown, key?: string): Promise<Json> {
     const reply = await this.api(method, path, body, key);
-    if (reply.status > 299) throw new Error(`${method} ${path} of control process ${this.number}: ${reply.status} ${JSON.stringify(reply.body)}`);
+    if (reply.status > 299)
+      throw new Error(
+        `${method} ${path} of control process ${this.number}: ${reply.status} ${JSON.stringify(reply.body)}`,
+      );
     return reply.body;
   }
 

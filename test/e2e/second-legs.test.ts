@@ -30,7 +30,10 @@ describe('a second leg that is not reached', function () {
   });
 
   /** The leg's lines of the timeline, and what its action came to. */
-  async function storyOf(id: string, action: string): Promise<{ kinds: string[]; end: Json | undefined; result: Json | undefined }> {
+  async function storyOf(
+    id: string,
+    action: string,
+  ): Promise<{ kinds: string[]; end: Json | undefined; result: Json | undefined }> {
     const lines = await until(async () => {
       const all = await timeline(id, own.key);
       return all.some(({ kind }) => kind === 'leg.ended') && all;
@@ -53,10 +56,22 @@ describe('a second leg that is not reached', function () {
       expect(record).to.include({ status: 'failed' });
       expect(record.failure).to.include({ code: 'transfer_unreachable' });
       expect(record.hangup).to.include({ by: 'platform' });
-      expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({ code: 'transfer_unreachable' });
-      expect(own.server.of(record.id).map(({ event }) => event)).to.deep.equal(
-        ['call.created', 'call.answered', ...(timeout ? ['leg.ringing'] : []), 'leg.ended', 'call.failed']);
-      expect((await own.server.webhook(record.id, 'leg.ended')).data).to.include({ destination: callee.uri, reached: false, billsec_seconds: 0, ...leg });
+      expect((await own.server.webhook(record.id, 'call.failed')).data).to.include({
+        code: 'transfer_unreachable',
+      });
+      expect(own.server.of(record.id).map(({ event }) => event)).to.deep.equal([
+        'call.created',
+        'call.answered',
+        ...(timeout ? ['leg.ringing'] : []),
+        'leg.ended',
+        'call.failed',
+      ]);
+      expect((await own.server.webhook(record.id, 'leg.ended')).data).to.include({
+        destination: callee.uri,
+        reached: false,
+        billsec_seconds: 0,
+        ...leg,
+      });
       const { kinds, end, result } = await storyOf(record.id, 'transfer');
       expect(end).to.include({ reached: false, ...leg });
       expect(kinds).to.deep.equal(['leg.requested', ...(timeout ? ['leg.ringing'] : []), 'leg.ended']);
@@ -87,21 +102,37 @@ describe('a second leg that is not reached', function () {
       callee.listen('ring');
       const call = await dial([{ [action]: { destination: callee.uri } }, { say: { text: FALLBACK } }]);
       const far = await callee.incoming();
-      const { id } = await until(async () => own.server.webhooks.find(({ event }) => event === 'call.answered')?.call, 'the call to be answered');
-      await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.ringing'), 'the leg to ring');
+      const { id } = await until(
+        async () => own.server.webhooks.find(({ event }) => event === 'call.answered')?.call,
+        'the call to be answered',
+      );
+      await until(
+        async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'leg.ringing'),
+        'the leg to ring',
+      );
       await call.hangup();
       expect(await far.ended()).to.include({ how: 'cancel' });
       const record = await endedCallTo(own);
       expect(record).to.include({ status: 'completed' }).and.not.have.property('failure');
       expect(record.hangup).to.include({ by: 'caller' });
       await own.server.webhook(id, 'call.completed');
-      expect((await timeline(id, own.key)).find((line) => line.kind === 'action.ended')).to.include({ action, result: 'hangup' });
-      expect((await own.server.webhook(id, 'leg.ended')).data).to.include({ destination: callee.uri, reached: false, cause: 'ORIGINATOR_CANCEL' });
+      expect((await timeline(id, own.key)).find((line) => line.kind === 'action.ended')).to.include({
+        action,
+        result: 'hangup',
+      });
+      expect((await own.server.webhook(id, 'leg.ended')).data).to.include({
+        destination: callee.uri,
+        reached: false,
+        cause: 'ORIGINATOR_CANCEL',
+      });
       await nothingLeft({ rtpengine: false });
     });
 
     it(`${action}: a host that does not exist is not reached`, async () => {
-      const call = await dial([{ [action]: { destination: 'sip:nobody@127.0.0.9:9', timeout_seconds: 5 } }, { say: { text: FALLBACK } }]);
+      const call = await dial([
+        { [action]: { destination: 'sip:nobody@127.0.0.9:9', timeout_seconds: 5 } },
+        { say: { text: FALLBACK } },
+      ]);
       await call.ended();
       expect((await endedCallTo(own)).status).to.equal(action === 'transfer' ? 'failed' : 'completed');
       await nothingLeft({ rtpengine: false });

@@ -7,24 +7,37 @@ import { closing, stage } from './stage.ts';
 const WAIT = [{ pause: { seconds: 60 } }, { pause: { seconds: 60 } }, { pause: { seconds: 60 } }];
 
 /** What we have sent within the call to refresh it, or to change its audio. */
-const refreshes = (call: Call): string[] => call.messages.filter(({ received, text }) => received && /^(INVITE|UPDATE) /.test(text)).map(({ text }) => text);
+const refreshes = (call: Call): string[] =>
+  call.messages
+    .filter(({ received, text }) => received && /^(INVITE|UPDATE) /.test(text))
+    .map(({ text }) => text);
 
 /** A refresh beyond the INVITE that a called phone has got. */
-const refreshed = (call: Call): Promise<unknown> => until(() => refreshes(call).length > (call.invite ? 1 : 0), 'a refresh', 60_000);
+const refreshed = (call: Call): Promise<unknown> =>
+  until(() => refreshes(call).length > (call.invite ? 1 : 0), 'a refresh', 60_000);
 
 // Each interval is the shortest there may be, so that all of them wait side by side.
 describe('session timers (RFC 4028)', () => {
   it('are kept by both sides: refreshed by us at half time where that is ours, and ended when the peer has not', async () => {
     const [left, ours] = [await stage(), await stage()];
     const payer = closing(await Payer.open());
-    const timer = (refresher: string) => ({ headers: [['Supported', 'timer'], ['Session-Expires', `90;refresher=${refresher}`]] as [string, string][] });
+    const timer = (refresher: string) => ({
+      headers: [
+        ['Supported', 'timer'],
+        ['Session-Expires', `90;refresher=${refresher}`],
+      ] as [string, string][],
+    });
     const notRefreshed = await left.dial(WAIT, timer('uac'));
     expect((await notRefreshed.final()).headers['session-expires']).to.match(/^90;\s*refresher=uac$/);
     const refreshedByUs = await ours.dial(WAIT, timer('uas'));
     expect((await refreshedByUs.final()).headers['session-expires']).to.match(/^90;\s*refresher=uas$/);
     const { id } = await payer.place({ actions: WAIT });
     const placed = await payer.carrier.incoming();
-    placed.answer([['Require', 'timer'], ['Session-Expires', '90;refresher=uac'], ['Allow', 'INVITE, ACK, BYE, CANCEL, UPDATE']]);
+    placed.answer([
+      ['Require', 'timer'],
+      ['Session-Expires', '90;refresher=uac'],
+      ['Allow', 'INVITE, ACK, BYE, CANCEL, UPDATE'],
+    ]);
 
     await refreshed(refreshedByUs);
     await refreshed(placed);

@@ -26,11 +26,16 @@ export async function customer(...how: Parameters<typeof tenant>): Promise<Tenan
 }
 
 /** A telephone of this test alone. */
-export async function phoneAt(address: string, options: Omit<Parameters<typeof Phone.open>[0], 'address'> = {}): Promise<Phone> {
+export async function phoneAt(
+  address: string,
+  options: Omit<Parameters<typeof Phone.open>[0], 'address'> = {},
+): Promise<Phone> {
   return closing(await Phone.open({ address, ...options }));
 }
 
-/** What most tests begin with: a customer, and a telephone behind a carrier that calls the customer's number. */
+/**
+ * What most tests begin with: a customer, and a telephone behind a carrier that calls the customer's number.
+ */
 export interface Stage {
   own: Tenant;
   phone: Phone;
@@ -40,14 +45,19 @@ export interface Stage {
   dial(actions: unknown[], more?: Partial<CallOptions>): Promise<Call>;
 }
 
-/** A new stage, for this test alone. @param how the customer's application and the customer, as for `tenant()` */
+/**
+ * A new stage, for this test alone.
+ * @param how the customer's application and the customer, as for `tenant()`
+ */
 export async function stage(...how: Parameters<typeof tenant>): Promise<Stage> {
   await carrierAt(CARRIER);
   const own = await customer(...how);
   const phone = await phoneAt(CARRIER);
   const place: Stage['place'] = (more) => phone.call({ to: own.number, from: CALLER, via: sip, ...more });
   return {
-    own, phone, place,
+    own,
+    phone,
+    place,
     async dial(actions, more) {
       own.server.answers.set('/answer', actions);
       const call = await place(more);

@@ -15,11 +15,31 @@ describe('the trunks a call was tried on', () => {
     busy.script(() => ['486 Busy Here']);
   });
 
-  const trunks = async (key: string): Promise<string[]> => Promise.all([[digest, 1, 'digest1'], [busy, 2, 'busy2']].map(async ([carrier, priority, name]) => {
-    const { wire } = carrier as SipCarrier;
-    const made = await done('POST', '/v1/trunks', { name, gateway_name: `${String(name)}-${process.pid}-${wire.port}`, proxy: wire.address, port: wire.port, probe: false, priority, username: 'mini', password: 'a wrong one' }, key);
-    return String(made.id);
-  }));
+  const trunks = async (key: string): Promise<string[]> =>
+    Promise.all(
+      [
+        [digest, 1, 'digest1'],
+        [busy, 2, 'busy2'],
+      ].map(async ([carrier, priority, name]) => {
+        const { wire } = carrier as SipCarrier;
+        const made = await done(
+          'POST',
+          '/v1/trunks',
+          {
+            name,
+            gateway_name: `${String(name)}-${process.pid}-${wire.port}`,
+            proxy: wire.address,
+            port: wire.port,
+            probe: false,
+            priority,
+            username: 'mini',
+            password: 'a wrong one',
+          },
+          key,
+        );
+        return String(made.id);
+      }),
+    );
 
   const stories = async (id: string, key: string, last: string): Promise<Json[]> => {
     const lines = await until(async () => {
@@ -37,7 +57,12 @@ describe('the trunks a call was tried on', () => {
         const { id } = await own.place();
         const told = await stories(id, own.key, 'call.failed');
         expect(told.map(({ kind }) => kind)).to.deep.equal(['trunk.tried', 'trunk.tried', 'call.failed']);
-        expect(told[0]).to.include({ trunk_id: first, class: 'credentials', sip_code: 403, phrase: 'Wrong Password' });
+        expect(told[0]).to.include({
+          trunk_id: first,
+          class: 'credentials',
+          sip_code: 403,
+          phrase: 'Wrong Password',
+        });
         expect(told[0]?.message).to.match(/^digest1-.* refused our credentials$/);
         expect(told[1]).to.include({ trunk_id: second, class: '4xx', sip_code: 486, phrase: 'Busy Here' });
       }

@@ -30,16 +30,18 @@ describe('two control processes', function () {
     return { call, id, path: `/v1/calls/${id}` };
   }
 
-  it('show each other\'s calls', async () => {
+  it("show each other's calls", async () => {
     const { call, id, path } = await inProgress();
     expect(await second.done('GET', path, undefined, own.key)).to.include({ id, status: 'in_progress' });
     expect((await second.done('GET', `${path}/events`, undefined, own.key)).data).to.not.have.length(0);
     await call.hangup();
   });
 
-  it('hang up each other\'s calls, once', async () => {
+  it("hang up each other's calls, once", async () => {
     const { call, path } = await inProgress();
-    expect(await second.done('POST', `${path}/hangup`, undefined, own.key)).to.include({ status: 'in_progress' });
+    expect(await second.done('POST', `${path}/hangup`, undefined, own.key)).to.include({
+      status: 'in_progress',
+    });
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     const record = await endedCallTo(own);
     expect(record).to.include({ status: 'completed' });
@@ -48,25 +50,34 @@ describe('two control processes', function () {
     expect([again.status, (again.body.error as Json).code]).to.deep.equal([409, 'call_not_active']);
   });
 
-  it('give each other\'s calls other actions, and refuse what is none', async () => {
+  it("give each other's calls other actions, and refuse what is none", async () => {
     const { call, id, path } = await inProgress();
     const bad = await second.api('POST', `${path}/actions`, { actions: [{ sing: {} }] }, own.key);
     expect([bad.status, (bad.body.error as Json).code]).to.deep.equal([400, 'invalid_request']);
-    await second.done('POST', `${path}/actions`, { actions: [{ say: { text: 'And these words come from the second.' } }] }, own.key);
+    await second.done(
+      'POST',
+      `${path}/actions`,
+      { actions: [{ say: { text: 'And these words come from the second.' } }] },
+      own.key,
+    );
     await call.heard.waitUntilHears(await spoken('And these words come from the second.'));
     await call.ended();
     expect((await endedCallTo(own)).hangup).to.include({ by: 'application' });
     expect((await timeline(id, own.key)).filter(({ kind }) => kind === 'flow.replaced')).to.have.length(1);
   });
 
-  it('record each other\'s calls', async () => {
+  it("record each other's calls", async () => {
     const { call, id, path } = await inProgress();
-    const control = async (action: string): Promise<Json> => (await second.done('POST', `${path}/recordings`, { action }, own.key)).data as Json;
+    const control = async (action: string): Promise<Json> =>
+      (await second.done('POST', `${path}/recordings`, { action }, own.key)).data as Json;
     const started = await control('start');
     expect(started).to.include({ call_id: id, action: 'start' });
     expect(started.recording).to.include({ id: `rec_${id}`, status: 'started' });
     expect((await control('start')).recording).to.include({ id: `rec_${id}` });
-    await until(async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'recording.started'), 'the recording to have started');
+    await until(
+      async () => (await timeline(id, own.key)).some(({ kind }) => kind === 'recording.started'),
+      'the recording to have started',
+    );
     await control('stop');
     const refused = await second.api('POST', `${path}/recordings`, { action: 'stop' }, own.key);
     expect([refused.status, (refused.body.error as Json).code]).to.deep.equal([404, 'recording_not_started']);
@@ -74,10 +85,13 @@ describe('two control processes', function () {
     expect((await own.server.webhook(id, 'recording.completed')).data).to.include({ id: `rec_${id}` });
   });
 
-  it('know nothing of calls of others\' applications, on any process', async () => {
+  it("know nothing of calls of others' applications, on any process", async () => {
     const { call, path } = await inProgress();
     const stranger = await customer();
-    for (const [what, body] of [['hangup', undefined], ['actions', { actions: [] }]] as const) {
+    for (const [what, body] of [
+      ['hangup', undefined],
+      ['actions', { actions: [] }],
+    ] as const) {
       expect((await second.api('POST', `${path}/${what}`, body, stranger.key)).status, what).to.equal(404);
     }
     await call.hangup();
@@ -89,7 +103,9 @@ describe('two control processes', function () {
     try {
       const refused = await second.api('POST', `${path}/actions`, { actions: [{ hangup: {} }] }, own.key);
       expect([refused.status, (refused.body.error as Json).code]).to.deep.equal([503, 'service_unavailable']);
-      expect((refused.body.error as Json).message).to.contain('control process 0').and.to.contain('away');
+      expect((refused.body.error as Json).message)
+        .to.contain('control process 0')
+        .and.to.contain('away');
       expect(refused.headers.get('retry-after')).to.equal('2');
       await second.done('POST', `${path}/hangup`, undefined, own.key);
       expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });

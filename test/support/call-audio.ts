@@ -26,16 +26,28 @@ export class CallAudio {
     rtp.codec = settings.codecs[0] ?? 'PCMU';
   }
 
-  /** SDP of this side: all it can while nothing is known of the far end, then what both can; or this one codec. */
+  /**
+   * SDP of this side: all it can while nothing is known of the far end, then what both can; or this one
+   * codec.
+   */
   describe(direction: Direction, only?: Codec): string {
     const { codecs, eventType } = this.#settings;
     const offered = this.remote?.payloadTypes;
-    const common = offered ? codecs.filter((codec) => offered.some((type) => codecOf(type) === codec)) : codecs;
+    const common = offered
+      ? codecs.filter((codec) => offered.some((type) => codecOf(type) === codec))
+      : codecs;
     const event = offered ? this.remote?.eventType : eventType;
     this.#version++;
-    const sdp = writeSdp({ host: this.#rtp.address, port: this.#rtp.port }, {
-      codecs: only ? [only] : common, eventType: eventType === undefined ? undefined : event, direction, session: 1, version: this.#version,
-    });
+    const sdp = writeSdp(
+      { host: this.#rtp.address, port: this.#rtp.port },
+      {
+        codecs: only ? [only] : common,
+        eventType: eventType === undefined ? undefined : event,
+        direction,
+        session: 1,
+        version: this.#version,
+      },
+    );
     return this.#settings.rewrite?.(sdp) ?? sdp;
   }
 
@@ -48,7 +60,9 @@ export class CallAudio {
   /** Follows the far end's SDP, and starts to send. @throws Error when there is no common codec. */
   take(message: SipMessage): void {
     const audio = readSdp(message.body);
-    const codec = audio.payloadTypes.map(codecOf).find((name) => name !== undefined && this.#settings.codecs.includes(name));
+    const codec = audio.payloadTypes
+      .map(codecOf)
+      .find((name) => name !== undefined && this.#settings.codecs.includes(name));
     if (!codec) throw new Error(`no common codec in ${audio.payloadTypes.join(' ')}`);
     this.remote = audio;
     this.#rtp.codec = codec;

@@ -90,34 +90,62 @@ export class Call extends Watched {
 
   /** All that came, in one text, to be searched for what must not be in it. */
   get receivedText(): string {
-    return this.messages.filter(({ received }) => received).map(({ text }) => text).join('\n');
+    return this.messages
+      .filter(({ received }) => received)
+      .map(({ text }) => text)
+      .join('\n');
   }
 
-  /** Resolves when this provisional response (any but 100, if none is named) has come. @throws Error when the call is decided before. */
+  /**
+   * Resolves when this provisional response (any but 100, if none is named) has come.
+   * @throws Error when the call is decided before.
+   */
   async provisional(code?: number, timeoutMs = 10_000): Promise<Reply> {
-    return this.until(() => {
-      const found = this.provisionals.find((reply) => (code === undefined ? reply.code > 100 : reply.code === code));
-      if (!found && this.#final) throw new Error(`expected ${code ?? 'ringing'}, got ${this.#final.code} ${this.#final.reason}`);
-      return found;
-    }, () => `${code ?? 'a provisional response'}; ${this.story()}`, timeoutMs);
+    return this.until(
+      () => {
+        const found = this.provisionals.find((reply) =>
+          code === undefined ? reply.code > 100 : reply.code === code,
+        );
+        if (!found && this.#final)
+          throw new Error(`expected ${code ?? 'ringing'}, got ${this.#final.code} ${this.#final.reason}`);
+        return found;
+      },
+      () => `${code ?? 'a provisional response'}; ${this.story()}`,
+      timeoutMs,
+    );
   }
 
   /** Resolves with the final response to the INVITE. */
   async final(timeoutMs = 35_000): Promise<Reply> {
-    return this.until(() => this.#final, () => `a final response; ${this.story()}`, timeoutMs);
+    return this.until(
+      () => this.#final,
+      () => `a final response; ${this.story()}`,
+      timeoutMs,
+    );
   }
 
-  /** Resolves when the call is answered, acknowledged and audio runs. @throws Error with the code when it is refused. */
+  /**
+   * Resolves when the call is answered, acknowledged and audio runs.
+   * @throws Error with the code when it is refused.
+   */
   async answered(timeoutMs = 10_000): Promise<Reply> {
     const final = await this.final(timeoutMs);
     if (final.code >= 300) throw new Error(`expected an answer, got ${final.code} ${final.reason}`);
-    await this.until(() => this.invite === undefined || this.#acked || undefined, () => `the ACK; ${this.story()}`, timeoutMs);
+    await this.until(
+      () => this.invite === undefined || this.#acked || undefined,
+      () => `the ACK; ${this.story()}`,
+      timeoutMs,
+    );
     return final;
   }
 
   /** Resolves when the call is over by BYE from either side, or on the called side by CANCEL. */
   async ended(timeoutMs = 15_000): Promise<CallEnd> {
-    return this.until(() => this.#end, () => `the end of the call; ${this.story()}`, timeoutMs);
+    return this.until(
+      () => this.#end,
+      () => `the end of the call; ${this.story()}`,
+      timeoutMs,
+    );
   }
 
   get isOver(): boolean {
@@ -126,24 +154,46 @@ export class Call extends Watched {
 
   /** The first lines of all messages, for people who read a failed test. */
   story(): string {
-    return this.messages.map(({ received, text }) => `${received ? '<' : '>'} ${text.split('\r\n')[0] ?? ''}`).join(' | ');
+    return this.messages
+      .map(({ received, text }) => `${received ? '<' : '>'} ${text.split('\r\n')[0] ?? ''}`)
+      .join(' | ');
   }
 
   // What a caller does
 
   /** Sends the first INVITE. */
-  start(invite: { uri: string; from: string; to: string; hop: HostPort; headers: HeaderLine[]; offer: boolean }): void {
+  start(invite: {
+    uri: string;
+    from: string;
+    to: string;
+    hop: HostPort;
+    headers: HeaderLine[];
+    offer: boolean;
+  }): void {
     this.dialog.call(invite.from, invite.to, invite.uri);
     this.#offered = invite.offer;
     const body = invite.offer ? this.#audio.describe('sendrecv') : '';
     const headers = [...this.dialog.headers('INVITE'), ...invite.headers, ...typeOf(body)];
-    this.#transaction = this.#wire.request(`INVITE ${invite.uri} SIP/2.0`, headers, body, invite.hop, (response) => this.#inviteResponse(response));
+    this.#transaction = this.#wire.request(
+      `INVITE ${invite.uri} SIP/2.0`,
+      headers,
+      body,
+      invite.hop,
+      (response) => this.#inviteResponse(response),
+    );
   }
 
-  /** Gives up before the answer: CANCEL, as soon as the far end has shown life (RFC 3261 §9.1). `final` tells the outcome. */
+  /**
+   * Gives up before the answer: CANCEL, as soon as the far end has shown life (RFC 3261 §9.1). `final` tells
+   * the outcome.
+   */
   async cancel(timeoutMs = 10_000): Promise<void> {
     this.#cancelled = true;
-    await this.until(() => this.provisionals.length > 0 || this.#final !== undefined || undefined, () => `a sign of life; ${this.story()}`, timeoutMs);
+    await this.until(
+      () => this.provisionals.length > 0 || this.#final !== undefined || undefined,
+      () => `a sign of life; ${this.story()}`,
+      timeoutMs,
+    );
     if (!this.#final && this.#transaction) this.#wire.cancel(this.#transaction);
   }
 
@@ -160,11 +210,20 @@ export class Call extends Watched {
     await this.rtp.press(keys, durationMs, manner);
   }
 
-  /** Presses keys by SIP INFO (application/dtmf-relay), one after the other; resolves with the last answer's code. */
+  /**
+   * Presses keys by SIP INFO (application/dtmf-relay), one after the other; resolves with the last answer's
+   * code.
+   */
   async pressInfo(keys: string): Promise<number> {
     let code = 0;
     for (const key of keys) {
-      code = (await this.request('INFO', [['Content-Type', 'application/dtmf-relay']], `Signal=${key}\r\nDuration=120\r\n`)).code;
+      code = (
+        await this.request(
+          'INFO',
+          [['Content-Type', 'application/dtmf-relay']],
+          `Signal=${key}\r\nDuration=120\r\n`,
+        )
+      ).code;
     }
     return code;
   }
@@ -194,7 +253,9 @@ export class Call extends Watched {
     return readSdp(reply.message.body);
   }
 
-  /** Ends the call at once, as the phone's own closing does: BYE, CANCEL or 480, and no waiting for an answer. */
+  /**
+   * Ends the call at once, as the phone's own closing does: BYE, CANCEL or 480, and no waiting for an answer.
+   */
   leave(): void {
     if (this.dropped || this.isOver) return;
     if (this.invite && !this.#final) this.refuse(480, 'Phone Closed');
@@ -229,7 +290,11 @@ export class Call extends Watched {
   progress(headers: HeaderLine[] = []): void {
     if (this.invite?.body) this.#audio.take(this.invite);
     const body = this.#audio.describe('sendrecv');
-    this.#respond('183 Session Progress', [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)], body);
+    this.#respond(
+      '183 Session Progress',
+      [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)],
+      body,
+    );
   }
 
   /** 200 with SDP, repeated until the ACK; audio starts at once. */
@@ -237,7 +302,11 @@ export class Call extends Watched {
     if (!this.invite || this.#final || this.dropped) return;
     if (this.invite.body) this.#audio.take(this.invite);
     const body = this.#audio.describe('sendrecv');
-    const text = this.#respond('200 OK', [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)], body);
+    const text = this.#respond(
+      '200 OK',
+      [['Contact', this.#wire.contact()], ...headers, ...typeOf(body)],
+      body,
+    );
     this.#answer = text;
     this.#finish(200, 'OK', text);
   }
@@ -277,21 +346,37 @@ export class Call extends Watched {
       this.changed();
     });
     try {
-      return await this.until(() => reply, () => `an answer to ${method}; ${this.story()}`, timeoutMs);
+      return await this.until(
+        () => reply,
+        () => `an answer to ${method}; ${this.story()}`,
+        timeoutMs,
+      );
     } finally {
       transaction.stop();
     }
   }
 
-  #send(method: string, headers: HeaderLine[], body: string, onResponse: (response: SipMessage) => void): ClientTransaction {
+  #send(
+    method: string,
+    headers: HeaderLine[],
+    body: string,
+    onResponse: (response: SipMessage) => void,
+  ): ClientTransaction {
     const { target, hop } = this.dialog;
-    return this.#wire.request(`${method} ${target} SIP/2.0`, [...this.dialog.headers(method), ...headers], body, hop, onResponse);
+    return this.#wire.request(
+      `${method} ${target} SIP/2.0`,
+      [...this.dialog.headers(method), ...headers],
+      body,
+      hop,
+      onResponse,
+    );
   }
 
   /** A request of the far end in this dialog, ACK included. */
   handle(request: SipMessage, from: HostPort): void {
     if (this.dropped) return;
-    const ok = (headers: HeaderLine[] = [], body = ''): string => this.#wire.respond(request, from, '200 OK', headers, body, this.dialog.localTag);
+    const ok = (headers: HeaderLine[] = [], body = ''): string =>
+      this.#wire.respond(request, from, '200 OK', headers, body, this.dialog.localTag);
     if (request.method === 'ACK') {
       this.#acked = true;
       if (request.body) this.#audio.take(request);
@@ -304,7 +389,11 @@ export class Call extends Watched {
     } else if (request.method === 'BYE') {
       ok();
       this.#over('remote', 'bye', header(request, 'reason'));
-    } else if (this.refusesOffers !== undefined && request.body && (request.method === 'INVITE' || request.method === 'UPDATE')) {
+    } else if (
+      this.refusesOffers !== undefined &&
+      request.body &&
+      (request.method === 'INVITE' || request.method === 'UPDATE')
+    ) {
       this.#wire.respond(request, from, this.refusesOffers, [], '', this.dialog.localTag);
     } else if (request.method === 'INVITE') {
       this.dialog.refresh(request);
@@ -314,7 +403,8 @@ export class Call extends Watched {
       const text = ok([['Contact', this.#wire.contact()], ...typeOf(body)], body);
       this.#wire.repeatUntil(text, from, () => this.#acked || this.dropped || this.#end !== undefined);
     } else {
-      if (request.method === 'INFO') this.infoKeys += /^Signal\s*=\s*([0-9A-D*#])/im.exec(request.body)?.[1] ?? '';
+      if (request.method === 'INFO')
+        this.infoKeys += /^Signal\s*=\s*([0-9A-D*#])/im.exec(request.body)?.[1] ?? '';
       ok();
     }
     this.changed();
@@ -352,9 +442,16 @@ export class Call extends Watched {
     this.changed();
   }
 
-  /** ACK of a 2xx: a request of its own along the route set, with the number of its INVITE (RFC 3261 §13.2.2.4). */
+  /**
+   * ACK of a 2xx: a request of its own along the route set, with the number of its INVITE (RFC 3261
+   * §13.2.2.4).
+   */
   #acknowledge(answer: SipMessage, body = ''): void {
-    const headers: HeaderLine[] = [['Via', this.#wire.newVia()], ...this.dialog.headers('ACK', answer), ...typeOf(body)];
+    const headers: HeaderLine[] = [
+      ['Via', this.#wire.newVia()],
+      ...this.dialog.headers('ACK', answer),
+      ...typeOf(body),
+    ];
     this.#ack = writeSip(`ACK ${this.dialog.target} SIP/2.0`, headers, body);
     this.#wire.send(this.#ack, this.dialog.hop);
   }

@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import type * as G711 from 'alawmulaw';
 
-// Its CommonJS build has another shape by `import` in each of the ways a test can be loaded; by `require` it has one.
+// Its CommonJS build has another shape by `import` in each of the ways a test can be loaded; by `require` it
+// has one.
 const { alaw, mulaw } = createRequire(import.meta.url)('alawmulaw') as typeof G711;
 
 /** G.711 through an npm package, so that the project's own codec is checked by somebody else's. */

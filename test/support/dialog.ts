@@ -1,6 +1,18 @@
-import { header, headerValues, hostPortOf, tagOf, uriOf, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
+import {
+  header,
+  headerValues,
+  hostPortOf,
+  tagOf,
+  uriOf,
+  type HeaderLine,
+  type HostPort,
+  type SipMessage,
+} from './sip-message.ts';
 
-/** What a phone must know to send a request inside a call (RFC 3261 §12): names, numbers, and the way through the proxies. */
+/**
+ * What a phone must know to send a request inside a call (RFC 3261 §12): names, numbers, and the way through
+ * the proxies.
+ */
 export class Dialog {
   readonly callId: string;
   readonly localTag: string;
@@ -52,11 +64,16 @@ export class Dialog {
   /** The headers of the next request; an ACK has the number of the INVITE it belongs to. */
   headers(method: string, ackOf?: SipMessage): HeaderLine[] {
     if (!ackOf) this.#number++;
-    const number = ackOf ? header(ackOf, 'cseq')?.split(' ')[0] ?? '' : String(this.#number);
+    const number = ackOf ? (header(ackOf, 'cseq')?.split(' ')[0] ?? '') : String(this.#number);
     return [
       ...this.#routes.map((route): HeaderLine => ['Route', route]),
-      ['Max-Forwards', '70'], ['From', this.#local], ['To', this.#remote], ['Call-ID', this.callId],
-      ['CSeq', `${number} ${method}`], ['Contact', this.#contact], ['User-Agent', 'test phone'],
+      ['Max-Forwards', '70'],
+      ['From', this.#local],
+      ['To', this.#remote],
+      ['Call-ID', this.callId],
+      ['CSeq', `${number} ${method}`],
+      ['Contact', this.#contact],
+      ['User-Agent', 'test phone'],
     ];
   }
 

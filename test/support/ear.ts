@@ -1,10 +1,14 @@
 import { Recogniser, recognise, type Match } from './recognise.ts';
 import { Watched } from './wait.ts';
 
-/** A packet further than this from where its arrival puts it begins a new stretch of audio; less is jitter. */
+/**
+ * A packet further than this from where its arrival puts it begins a new stretch of audio; less is jitter.
+ */
 const JITTER_MS = 1000;
 
-/** What a phone has heard: 8 kHz audio on one clock that starts with the first packet, and questions about it. */
+/**
+ * What a phone has heard: 8 kHz audio on one clock that starts with the first packet, and questions about it.
+ */
 export class Heard extends Watched {
   /** Wall clock of the first packet. */
   since: Date | undefined;
@@ -59,7 +63,10 @@ export class Heard extends Watched {
 
   /** A view of the audio between two moments, in ms. */
   pcm(fromMs = 0, toMs = this.durationMs): Int16Array {
-    return this.#pcm.subarray(Math.max(0, Math.round(fromMs * 8)), Math.min(this.#length, Math.round(toMs * 8)));
+    return this.#pcm.subarray(
+      Math.max(0, Math.round(fromMs * 8)),
+      Math.min(this.#length, Math.round(toMs * 8)),
+    );
   }
 
   /** Stretches longer than `minMs` in which no packet came. */
@@ -85,7 +92,9 @@ export class Heard extends Watched {
   /** Share of the time (20 ms frames) in which a tone of this frequency was most of what sounded, 0..1. */
   tone(frequency: number, fromMs = 0, toMs = this.durationMs): number {
     const frames = framesOf(this.pcm(fromMs, toMs));
-    return frames.length === 0 ? 0 : frames.filter((frame) => isTone(frame, frequency)).length / frames.length;
+    return frames.length === 0
+      ? 0
+      : frames.filter((frame) => isTone(frame, frequency)).length / frames.length;
   }
 
   /** Whether nothing sounded: quieter than −50 dBFS in every 20 ms. Packets need not have come. */
@@ -103,7 +112,10 @@ export class Heard extends Watched {
    * @param options.sinceMs what was heard earlier does not count (default 0).
    * @throws Error when the time is up, with how much was heard.
    */
-  async waitUntilHears(reference: Int16Array, options: { fraction?: number; timeoutMs?: number; sinceMs?: number } = {}): Promise<Match> {
+  async waitUntilHears(
+    reference: Int16Array,
+    options: { fraction?: number; timeoutMs?: number; sinceMs?: number } = {},
+  ): Promise<Match> {
     const { fraction = 0.9, timeoutMs = 15_000, sinceMs = 0 } = options;
     const recogniser = new Recogniser(reference);
     let looked = -200;
@@ -116,27 +128,42 @@ export class Heard extends Watched {
     };
     try {
       // Five times a second is enough, and leaves the processor to the call.
-      return await this.until(() => (this.durationMs - sinceMs < looked + 200 ? undefined : listen()), 'it', timeoutMs);
+      return await this.until(
+        () => (this.durationMs - sinceMs < looked + 200 ? undefined : listen()),
+        'it',
+        timeoutMs,
+      );
     } catch (error) {
       const late = listen();
       if (late) return late;
       const wanted = `${fraction} of a prompt of ${Math.round(recogniser.referenceMs)} ms`;
       const got = `${best?.fraction.toFixed(2) ?? 0} of it in ${Math.round(this.durationMs - sinceMs)} ms`;
-      throw new Error(`did not hear ${wanted}, heard ${got}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new Error(
+        `did not hear ${wanted}, heard ${got}: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      );
     }
   }
 
   /** Resolves when the tone has sounded for this long in one piece. */
   async waitUntilTone(frequency: number, forMs = 300, timeoutMs = 10_000): Promise<void> {
-    await this.until(() => {
-      const enough = this.durationMs >= forMs && this.tone(frequency, this.durationMs - forMs) > 0.9;
-      return enough || undefined;
-    }, `a tone of ${frequency} Hz`, timeoutMs);
+    await this.until(
+      () => {
+        const enough = this.durationMs >= forMs && this.tone(frequency, this.durationMs - forMs) > 0.9;
+        return enough || undefined;
+      },
+      `a tone of ${frequency} Hz`,
+      timeoutMs,
+    );
   }
 
   /** Resolves when these keys have come as telephone events. */
   async waitUntilKeys(keys: string, timeoutMs = 10_000): Promise<void> {
-    await this.until(() => this.keys.includes(keys) || undefined, () => `the keys ${keys}; got "${this.keys}"`, timeoutMs);
+    await this.until(
+      () => this.keys.includes(keys) || undefined,
+      () => `the keys ${keys}; got "${this.keys}"`,
+      timeoutMs,
+    );
   }
 }
 
@@ -144,9 +171,12 @@ function framesOf(pcm: Int16Array): Int16Array[] {
   return Array.from({ length: Math.floor(pcm.length / 160) }, (_, i) => pcm.subarray(i * 160, (i + 1) * 160));
 }
 
-const level = (frame: Int16Array): number => Math.sqrt(frame.reduce((sum, sample) => sum + sample * sample, 0) / frame.length);
+const level = (frame: Int16Array): number =>
+  Math.sqrt(frame.reduce((sum, sample) => sum + sample * sample, 0) / frame.length);
 
-/** Goertzel: whether more than half of the frame's energy is at this frequency (within some 50 Hz at 20 ms). */
+/**
+ * Goertzel: whether more than half of the frame's energy is at this frequency (within some 50 Hz at 20 ms).
+ */
 function isTone(frame: Int16Array, frequency: number): boolean {
   const coefficient = 2 * Math.cos((2 * Math.PI * frequency) / 8000);
   let before = 0;
@@ -159,5 +189,5 @@ function isTone(frame: Int16Array, frequency: number): boolean {
     energy += sample * sample;
   }
   const power = last * last + before * before - coefficient * last * before;
-  return energy > frame.length * 100 * 100 && power / (energy * frame.length / 2) > 0.5;
+  return energy > frame.length * 100 * 100 && power / ((energy * frame.length) / 2) > 0.5;
 }

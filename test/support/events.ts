@@ -4,7 +4,13 @@ import { recordingEvents } from '../../control/recordings/event-schemas.ts';
 import { streamEvents } from '../../control/streams/event-schemas.ts';
 
 /** Every event as it is documented, by name. */
-export const EVENTS: Readonly<Record<string, EventDoc>> = { ...callEvents, ...legEvents, ...recordingEvents, ...streamEvents, ...testEvent };
+export const EVENTS: Readonly<Record<string, EventDoc>> = {
+  ...callEvents,
+  ...legEvents,
+  ...recordingEvents,
+  ...streamEvents,
+  ...testEvent,
+};
 
 /**
  * Holds what was really sent against the documentation: every field is documented, and as it says.
@@ -15,5 +21,8 @@ export function checkEvent(body: unknown): void {
   const documented = typeof event === 'string' ? EVENTS[event] : undefined;
   if (!documented) throw new Error(`the event ${String(event)} is not documented`);
   const result = documented.schema.safeParse(body);
-  if (!result.success) throw new Error(`${String(event)} is not as documented: ${result.error.message}\n${JSON.stringify(body)}`);
+  if (!result.success)
+    throw new Error(
+      `${String(event)} is not as documented: ${result.error.message}\n${JSON.stringify(body)}`,
+    );
 }

@@ -15,28 +15,38 @@ export class Line {
       const outside = connect(port, '127.0.0.1');
       for (const socket of [inside, outside]) {
         this.#sockets.add(socket);
-        socket.on('error', () => undefined).on('close', () => {
-          this.#sockets.delete(socket);
-          inside.destroy();
-          outside.destroy();
-        });
+        socket
+          .on('error', () => undefined)
+          .on('close', () => {
+            this.#sockets.delete(socket);
+            inside.destroy();
+            outside.destroy();
+          });
       }
       let sent = '';
-      inside.on('data', (data) => {
-        if (this.#losing) sent += data.toString('latin1');
-        if (this.#losing && data.includes(this.#losing.text) && sent.includes(this.#losing.after)) {
-          this.#losing = undefined;
-          // What it asks for is done, and it never hears of it.
-          outside.unpipe(inside).once('data', () => inside.destroy()).resume();
-        }
-        if (this.#hung) return void this.#hung.push(() => outside.write(data));
-        outside.write(data);
-      }).on('end', () => outside.end());
+      inside
+        .on('data', (data) => {
+          if (this.#losing) sent += data.toString('latin1');
+          if (this.#losing && data.includes(this.#losing.text) && sent.includes(this.#losing.after)) {
+            this.#losing = undefined;
+            // What it asks for is done, and it never hears of it.
+            outside
+              .unpipe(inside)
+              .once('data', () => inside.destroy())
+              .resume();
+          }
+          if (this.#hung) return void this.#hung.push(() => outside.write(data));
+          outside.write(data);
+        })
+        .on('end', () => outside.end());
       outside.pipe(inside);
     });
   }
 
-  listen = (): Promise<number> => new Promise((resolve) => this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as AddressInfo).port)));
+  listen = (): Promise<number> =>
+    new Promise((resolve) =>
+      this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as AddressInfo).port)),
+    );
 
   /** Ends every connection, and lets none through until `cut` is false again. */
   drop(): void {

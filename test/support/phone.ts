@@ -30,11 +30,16 @@ export interface CallOptions {
   tag?: string;
 }
 
-/** What a called phone does: answer, ring for ever, refuse, wait for the test to say, or be deaf (no reply at all). */
-export type Manner = 'answer' | 'ring' | 'manual' | 'deaf' | { refuse: number; reason?: string; headers?: HeaderLine[] };
+/**
+ * What a called phone does: answer, ring for ever, refuse, wait for the test to say, or be deaf (no reply at
+ * all).
+ */
+export type Manner =
+  'answer' | 'ring' | 'manual' | 'deaf' | { refuse: number; reason?: string; headers?: HeaderLine[] };
 
 /**
- * A telephone for tests, apart from all code that is tested: SIP over UDP or TCP on a loopback address of its own,
+ * A telephone for tests, apart from all code that is tested: SIP over UDP or TCP on a loopback address of its
+ * own,
  * G.711 audio and RFC 4733 keys both ways.
  */
 export class Phone {
@@ -85,16 +90,38 @@ export class Phone {
     rtp.quiet = options.quiet === true;
     const callId = options.callId ?? `${random()}@phone`;
     const call = new Call(this.#wire, rtp, {
-      callId, tag: options.tag, rewrite: options.rewrite, codecs: options.codecs ?? this.#codecs, eventType: options.events === false ? undefined : 101,
+      callId,
+      tag: options.tag,
+      rewrite: options.rewrite,
+      codecs: options.codecs ?? this.#codecs,
+      eventType: options.events === false ? undefined : 101,
     });
     this.#calls.set(callId, call);
     const uri = uriFor(options.to, via, this.#wire.transport);
-    call.start({ uri, from: uriFor(options.from, this), to: uri, hop: via, headers: options.headers ?? [], offer: options.offer !== false });
+    call.start({
+      uri,
+      from: uriFor(options.from, this),
+      to: uri,
+      hop: via,
+      headers: options.headers ?? [],
+      offer: options.offer !== false,
+    });
     return call;
   }
 
-  /** From now on, INVITEs are treated like this. `sound` is what an answered caller hears (440 Hz if not given). */
-  listen(manner: Manner, options: { sound?: () => SoundSource; codecs?: Codec[]; quiet?: boolean; rewrite?: (sdp: string) => string } = {}): void {
+  /**
+   * From now on, INVITEs are treated like this. `sound` is what an answered caller hears (440 Hz if not
+   * given).
+   */
+  listen(
+    manner: Manner,
+    options: {
+      sound?: () => SoundSource;
+      codecs?: Codec[];
+      quiet?: boolean;
+      rewrite?: (sdp: string) => string;
+    } = {},
+  ): void {
     this.#manner = manner;
     this.#rewrite = options.rewrite;
     this.#quiet = options.quiet === true;
@@ -115,17 +142,34 @@ export class Phone {
     this.#taken = 0;
   }
 
-  /** Sends a request outside any call (OPTIONS, REGISTER …) and resolves with the final response. @throws Error when none comes. */
-  async request(method: string, options: { to: string; from: string; via: HostPort; headers?: HeaderLine[]; timeoutMs?: number }): Promise<Reply> {
+  /**
+   * Sends a request outside any call (OPTIONS, REGISTER …) and resolves with the final response.
+   * @throws Error when none comes.
+   */
+  async request(
+    method: string,
+    options: { to: string; from: string; via: HostPort; headers?: HeaderLine[]; timeoutMs?: number },
+  ): Promise<Reply> {
     let reply: Reply | undefined;
     const uri = uriFor(options.to, options.via, this.#wire.transport);
-    const transaction = this.#wire.request(`${method} ${uri} SIP/2.0`, [
-      ['Max-Forwards', '70'], ['From', `<${uriFor(options.from, this)}>;tag=${random()}`], ['To', `<${uri}>`],
-      ['Call-ID', `${random()}@phone`], ['CSeq', `1 ${method}`], ['Contact', this.#wire.contact()], ...(options.headers ?? []),
-    ], '', options.via, (response) => {
-      if ((response.code ?? 0) < 200) return;
-      reply = replyOf(response);
-    });
+    const transaction = this.#wire.request(
+      `${method} ${uri} SIP/2.0`,
+      [
+        ['Max-Forwards', '70'],
+        ['From', `<${uriFor(options.from, this)}>;tag=${random()}`],
+        ['To', `<${uri}>`],
+        ['Call-ID', `${random()}@phone`],
+        ['CSeq', `1 ${method}`],
+        ['Contact', this.#wire.contact()],
+        ...(options.headers ?? []),
+      ],
+      '',
+      options.via,
+      (response) => {
+        if ((response.code ?? 0) < 200) return;
+        reply = replyOf(response);
+      },
+    );
     try {
       return await this.#wire.until(() => reply, `an answer to ${method}`, options.timeoutMs ?? 5000);
     } finally {
@@ -145,7 +189,11 @@ export class Phone {
 
   /** Resolves with the first message that `look` likes, among those that have come and that will. */
   async message(look: (text: string) => boolean, timeoutMs = 5000): Promise<LoggedMessage> {
-    return this.#wire.until(() => this.messages.find(({ received, text }) => received && look(text)), 'a message', timeoutMs);
+    return this.#wire.until(
+      () => this.messages.find(({ received, text }) => received && look(text)),
+      'a message',
+      timeoutMs,
+    );
   }
 
   /** Hangs up what is still up, without waiting for replies, and frees all ports. */
@@ -166,7 +214,8 @@ export class Phone {
         this.#wire.respond(request, from, `500 ${error.message.replace(/[\r\n]+/g, ' ')}`, [], '', random());
       });
     } else if (request.method === 'OPTIONS') this.#wire.respond(request, from, '200 OK', [], '', random());
-    else if (request.method !== 'ACK') this.#wire.respond(request, from, '481 No Such Call', [], '', random());
+    else if (request.method !== 'ACK')
+      this.#wire.respond(request, from, '481 No Such Call', [], '', random());
   }
 
   async #ringIn(invite: SipMessage, from: HostPort): Promise<void> {
@@ -177,7 +226,12 @@ export class Phone {
     if (this.#calls.has(callId)) return rtp.close();
     if (this.#sound) rtp.play(this.#sound());
     rtp.quiet = this.#quiet;
-    const call = new Call(this.#wire, rtp, { callId, codecs: this.#codecs, eventType: 101, rewrite: this.#rewrite });
+    const call = new Call(this.#wire, rtp, {
+      callId,
+      codecs: this.#codecs,
+      eventType: 101,
+      rewrite: this.#rewrite,
+    });
     this.#calls.set(callId, call);
     if (manner === 'deaf') call.drop();
     else call.receive(invite, from);

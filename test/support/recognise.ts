@@ -1,11 +1,14 @@
 import { Fourier } from './fourier.ts';
 
 /**
- * Finds a known recording in what was heard, by normalised cross-correlation: indifferent to loudness, G.711, the
- * resampler that made it and the moment it began, but not to the words. Works at 4 kHz after pre-emphasis, so that the
+ * Finds a known recording in what was heard, by normalised cross-correlation: indifferent to loudness, G.711,
+ * the
+ * resampler that made it and the moment it began, but not to the words. Works at 4 kHz after pre-emphasis, so
+ * that the
  * formants decide and not the pitch, which all sentences of one voice share.
  *
- * In two steps: pieces of half a second vote for the moments at which the recording may have begun; then every tenth of
+ * In two steps: pieces of half a second vote for the moments at which the recording may have begun; then
+ * every tenth of
  * a second of the recording is looked for at the moments with most votes.
  */
 export interface Match {
@@ -23,7 +26,10 @@ const SEGMENT = 400;
 const FFT = 8192;
 const LAGS = FFT - PIECE;
 const BUCKET = 40;
-/** Correlation at which a piece casts a vote, a segment counts as heard where it should be, and elsewhere near by. */
+/**
+ * Correlation at which a piece casts a vote, a segment counts as heard where it should be, and elsewhere near
+ * by.
+ */
 const VOTE = 0.4;
 const IN_PLACE = 0.7;
 const SLIPPED = 0.75;
@@ -36,7 +42,9 @@ const fourier = new Fourier(FFT);
 export class Recogniser {
   readonly referenceMs: number;
   #reference: Float32Array;
-  /** The same, 1/8000 s later: at 4 kHz half a sample is enough to spoil the likeness of the higher formants. */
+  /**
+   * The same, 1/8000 s later: at 4 kHz half a sample is enough to spoil the likeness of the higher formants.
+   */
   #between: Float32Array;
   #pieces: { start: number; energy: number; re: Float64Array; im: Float64Array }[] = [];
   #segments: { start: number; energy: number }[] = [];
@@ -66,10 +74,16 @@ export class Recogniser {
 
   #rooms(size: number): { start: number; energy: number }[] {
     const count = Math.floor(this.#reference.length / size);
-    return Array.from({ length: count }, (_, i) => ({ start: i * size, energy: energyOf(this.#reference, i * size, size) }));
+    return Array.from({ length: count }, (_, i) => ({
+      start: i * size,
+      energy: energyOf(this.#reference, i * size, size),
+    }));
   }
 
-  /** Takes what is new in `heard`: the whole of the audio so far, 8 kHz, of which earlier parts no longer change. */
+  /**
+   * Takes what is new in `heard`: the whole of the audio so far, 8 kHz, of which earlier parts no longer
+   * change.
+   */
   listen(heard: Int16Array): void {
     const available = Math.max(0, Math.floor((heard.length - 16) / 2));
     if (available > this.#filled) {
@@ -109,7 +123,12 @@ export class Recogniser {
         const energy = num(energies, lag);
         if (energy < PIECE * FLOOR * FLOOR) continue;
         const likeness = num(pr, lag) / Math.sqrt(energy * piece.energy);
-        if (likeness < VOTE || num(pr, lag) < num(pr, Math.max(0, lag - 1)) || num(pr, lag) < num(pr, lag + 1)) continue;
+        if (
+          likeness < VOTE ||
+          num(pr, lag) < num(pr, Math.max(0, lag - 1)) ||
+          num(pr, lag) < num(pr, lag + 1)
+        )
+          continue;
         const bucket = Math.round((from + lag - piece.start) / BUCKET);
         this.#votes.set(bucket, (this.#votes.get(bucket) ?? 0) + likeness);
       }
@@ -118,7 +137,11 @@ export class Recogniser {
 
   /** The best match so far; fraction 0 when there is none. */
   best(): Match {
-    return this.#candidates(4).reduce((best, match) => (match.fraction > best.fraction ? match : best), { startMs: 0, fraction: 0, heardUntilMs: 0 });
+    return this.#candidates(4).reduce((best, match) => (match.fraction > best.fraction ? match : best), {
+      startMs: 0,
+      fraction: 0,
+      heardUntilMs: 0,
+    });
   }
 
   /** Every time the recording was heard, in order. */
@@ -133,8 +156,11 @@ export class Recogniser {
 
   /** Looks closer at the moments with most votes, none of them within 60 ms of a better one. */
   #candidates(count: number): Match[] {
-    const near = (bucket: number): number => [-1, 0, 1].reduce((sum, d) => sum + (this.#votes.get(bucket + d) ?? 0), 0);
-    const ranked = [...this.#votes.keys()].map((bucket) => ({ bucket, votes: near(bucket) })).sort((a, b) => b.votes - a.votes);
+    const near = (bucket: number): number =>
+      [-1, 0, 1].reduce((sum, d) => sum + (this.#votes.get(bucket + d) ?? 0), 0);
+    const ranked = [...this.#votes.keys()]
+      .map((bucket) => ({ bucket, votes: near(bucket) }))
+      .sort((a, b) => b.votes - a.votes);
     const chosen: number[] = [];
     for (const { bucket } of ranked) {
       if (chosen.length >= count) break;
@@ -144,11 +170,14 @@ export class Recogniser {
   }
 
   /**
-   * Looks for the recording's segments as if it had begun at `lag`, and from the first one found follows it forwards and
+   * Looks for the recording's segments as if it had begun at `lag`, and from the first one found follows it
+   * forwards and
    * backwards: the far end's clock may slip by some packets on the way.
    */
   #follow(lag: number): Match {
-    const origin = this.#segments.findIndex((segment) => this.#find(segment, lag, 24, IN_PLACE) !== undefined);
+    const origin = this.#segments.findIndex(
+      (segment) => this.#find(segment, lag, 24, IN_PLACE) !== undefined,
+    );
     const lags: number[] = [];
     let until = 0;
     const walk = (segments: { start: number; energy: number }[]): void => {
@@ -167,10 +196,19 @@ export class Recogniser {
     }
     // The one in the middle: a vowel alone can be off by a period of the voice.
     const start = lags.sort((a, b) => a - b)[Math.floor(lags.length / 2)] ?? lag;
-    return { startMs: (1000 * start) / RATE, fraction: lags.length / this.#segments.length, heardUntilMs: (1000 * until) / RATE };
+    return {
+      startMs: (1000 * start) / RATE,
+      fraction: lags.length / this.#segments.length,
+      heardUntilMs: (1000 * until) / RATE,
+    };
   }
 
-  #find(segment: { start: number; energy: number }, around: number, reach: number, least: number): number | undefined {
+  #find(
+    segment: { start: number; energy: number },
+    around: number,
+    reach: number,
+    least: number,
+  ): number | undefined {
     let best = least;
     let found: number | undefined;
     for (let lag = around - reach; lag <= around + reach; lag++) {
@@ -238,5 +276,8 @@ function energyOf(samples: Float32Array, start: number, length: number): number 
 function runningEnergy(samples: Float32Array, length: number): Float64Array {
   const sums = new Float64Array(samples.length + 1);
   samples.forEach((sample, i) => (sums[i + 1] = num(sums, i) + sample * sample));
-  return Float64Array.from({ length: samples.length - length + 1 }, (_, i) => num(sums, i + length) - num(sums, i));
+  return Float64Array.from(
+    { length: samples.length - length + 1 },
+    (_, i) => num(sums, i + length) - num(sums, i),
+  );
 }

@@ -11,11 +11,15 @@ const FRAME = 160;
 const FRAME_MS = 20;
 const END_PACKETS = 3;
 
-/** The largest duration that a packet can tell; a longer event goes on in a second segment (RFC 4733 §2.5.1.3). */
+/**
+ * The largest duration that a packet can tell; a longer event goes on in a second segment (RFC 4733
+ * §2.5.1.3).
+ */
 const LONGEST_SEGMENT = 0xffff;
 
 /**
- * How a telephone stamps its keys: right, with one timestamp for all of them, with a later one on each repetition of the
+ * How a telephone stamps its keys: right, with one timestamp for all of them, with a later one on each
+ * repetition of the
  * end, or without any end.
  */
 export type KeyManner = 'right' | 'never-advancing' | 'later-ends' | 'without-ends';
@@ -66,7 +70,9 @@ export class RtpPort {
     this.#socket = socket;
     this.address = address;
     this.port = socket.address().port;
-    socket.on('message', (datagram, from) => this.#receive(datagram, { host: from.address, port: from.port }));
+    socket.on('message', (datagram, from) =>
+      this.#receive(datagram, { host: from.address, port: from.port }),
+    );
     // A refused datagram (the far end has closed its port) is no failure of the phone.
     socket.on('error', () => undefined);
   }
@@ -106,12 +112,28 @@ export class RtpPort {
     this.#sound = sound;
   }
 
-  /** Presses keys by RFC 4733, `durationMs` each, 80 ms apart; resolves when the last one is sent. Needs `start`. */
+  /**
+   * Presses keys by RFC 4733, `durationMs` each, 80 ms apart; resolves when the last one is sent. Needs
+   * `start`.
+   */
   async press(keys: string, durationMs = 120, manner: KeyManner = 'right'): Promise<void> {
     for (const key of keys) writeTelephoneEvent({ key, end: false, duration: 0 });
-    await Promise.all([...keys].map((key) => new Promise<void>((done) => {
-      this.#keys.push({ key, manner, frames: Math.max(2, Math.round(durationMs / FRAME_MS)), sent: 0, startTimestamp: 0, before: 0, done });
-    })));
+    await Promise.all(
+      [...keys].map(
+        (key) =>
+          new Promise<void>((done) => {
+            this.#keys.push({
+              key,
+              manner,
+              frames: Math.max(2, Math.round(durationMs / FRAME_MS)),
+              sent: 0,
+              startTimestamp: 0,
+              before: 0,
+              done,
+            });
+          }),
+      ),
+    );
   }
 
   close(): void {
@@ -128,18 +150,34 @@ export class RtpPort {
     const key = this.#pauseFrames > 0 ? undefined : this.#keys[0];
     if (this.#pauseFrames > 0) this.#pauseFrames--;
     if (key) this.#sendKey(key, to);
-    else this.#send(PAYLOAD_TYPE[this.codec], this.#timestamp, encode(this.codec, this.#sound()), this.#marker, to);
+    else
+      this.#send(
+        PAYLOAD_TYPE[this.codec],
+        this.#timestamp,
+        encode(this.codec, this.#sound()),
+        this.#marker,
+        to,
+      );
     if (!key) this.#marker = false;
     this.#timestamp = (this.#timestamp + FRAME) >>> 0;
   }
 
-  /** One packet of an event every 20 ms, all with its first timestamp; the last three have the end bit (RFC 4733 §2.5.1). */
+  /**
+   * One packet of an event every 20 ms, all with its first timestamp; the last three have the end bit (RFC
+   * 4733 §2.5.1).
+   */
   #sendKey(key: PendingKey, to: HostPort): void {
-    if (key.sent === 0) key.startTimestamp = key.manner === 'never-advancing' ? (this.#frozen ??= this.#timestamp) : this.#timestamp;
+    if (key.sent === 0)
+      key.startTimestamp =
+        key.manner === 'never-advancing' ? (this.#frozen ??= this.#timestamp) : this.#timestamp;
     key.sent++;
     const end = key.sent >= key.frames;
     if (key.sent * FRAME - key.before > LONGEST_SEGMENT) key.before += LONGEST_SEGMENT;
-    const payload = writeTelephoneEvent({ key: key.key, end: end && key.manner !== 'without-ends', duration: key.sent * FRAME - key.before });
+    const payload = writeTelephoneEvent({
+      key: key.key,
+      end: end && key.manner !== 'without-ends',
+      duration: key.sent * FRAME - key.before,
+    });
     for (let i = 0; i < (end ? END_PACKETS : 1); i++) {
       const stamp = key.startTimestamp + key.before + (key.manner === 'later-ends' ? i * FRAME : 0);
       this.#send(this.eventType, stamp, payload, key.sent === 1, to);
@@ -153,7 +191,11 @@ export class RtpPort {
 
   #send(payloadType: number, timestamp: number, payload: Buffer, marker: boolean, to: HostPort): void {
     this.#sequence = (this.#sequence + 1) & 0xffff;
-    this.#socket.send(writeRtp({ payloadType, marker, sequence: this.#sequence, timestamp, ssrc: this.#ssrc, payload }), to.port, to.host);
+    this.#socket.send(
+      writeRtp({ payloadType, marker, sequence: this.#sequence, timestamp, ssrc: this.#ssrc, payload }),
+      to.port,
+      to.host,
+    );
     this.sent++;
   }
 

@@ -54,7 +54,9 @@ export interface TelephoneEvent {
 export function parseTelephoneEvent(payload: Buffer): TelephoneEvent | undefined {
   if (payload.length < 4) return undefined;
   const key = KEYS[payload.readUInt8(0)];
-  return key === undefined ? undefined : { key, end: (payload.readUInt8(1) & 0x80) !== 0, duration: payload.readUInt16BE(2) };
+  return key === undefined
+    ? undefined
+    : { key, end: (payload.readUInt8(1) & 0x80) !== 0, duration: payload.readUInt16BE(2) };
 }
 
 /** @throws Error on a key that a telephone does not have. */

@@ -11,9 +11,21 @@ export interface AudioDescription extends HostPort {
   direction: Direction;
 }
 
-export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; eventType: number | undefined; direction: Direction; session: number; version: number }): string {
+export function writeSdp(
+  at: HostPort,
+  options: {
+    codecs: readonly Codec[];
+    eventType: number | undefined;
+    direction: Direction;
+    session: number;
+    version: number;
+  },
+): string {
   const { codecs, eventType, direction, session, version } = options;
-  const types = [...codecs.map((codec) => PAYLOAD_TYPE[codec]), ...(eventType === undefined ? [] : [eventType])];
+  const types = [
+    ...codecs.map((codec) => PAYLOAD_TYPE[codec]),
+    ...(eventType === undefined ? [] : [eventType]),
+  ];
   return [
     'v=0',
     `o=phone ${session} ${version} IN IP4 ${at.host}`,
@@ -22,7 +34,9 @@ export function writeSdp(at: HostPort, options: { codecs: readonly Codec[]; even
     't=0 0',
     `m=audio ${at.port} RTP/AVP ${types.join(' ')}`,
     ...codecs.map((codec) => `a=rtpmap:${PAYLOAD_TYPE[codec]} ${codec}/8000`),
-    ...(eventType === undefined ? [] : [`a=rtpmap:${eventType} telephone-event/8000`, `a=fmtp:${eventType} 0-16`]),
+    ...(eventType === undefined
+      ? []
+      : [`a=rtpmap:${eventType} telephone-event/8000`, `a=fmtp:${eventType} 0-16`]),
     `a=${direction}`,
     'a=ptime:20',
     '',
@@ -39,10 +53,15 @@ export function readSdp(body: string): AudioDescription {
   const next = lines.findIndex((line, i) => i > start && line.startsWith('m='));
   const media = lines.slice(start, next < 0 ? undefined : next);
   const [, port, , ...types] = (media[0] ?? '').slice(2).split(' ');
-  const session = lines.slice(0, lines.findIndex((line) => line.startsWith('m=')));
+  const session = lines.slice(
+    0,
+    lines.findIndex((line) => line.startsWith('m=')),
+  );
   const connection = [...media, ...session].find((line) => line.startsWith('c='));
   const event = media.map((line) => /^a=rtpmap:(\d+) telephone-event\/8000/i.exec(line)?.[1]).find(Boolean);
-  const direction = [...media, ...session].map((line) => /^a=(sendrecv|sendonly|recvonly|inactive)$/.exec(line)?.[1]).find(Boolean);
+  const direction = [...media, ...session]
+    .map((line) => /^a=(sendrecv|sendonly|recvonly|inactive)$/.exec(line)?.[1])
+    .find(Boolean);
   return {
     host: connection?.split(' ')[2] ?? '',
     port: Number(port),

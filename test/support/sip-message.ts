@@ -18,7 +18,16 @@ export interface SipMessage {
 }
 
 const COMPACT: Record<string, string> = {
-  v: 'via', f: 'from', t: 'to', i: 'call-id', m: 'contact', l: 'content-length', c: 'content-type', k: 'supported', s: 'subject', e: 'content-encoding',
+  v: 'via',
+  f: 'from',
+  t: 'to',
+  i: 'call-id',
+  m: 'contact',
+  l: 'content-length',
+  c: 'content-type',
+  k: 'supported',
+  s: 'subject',
+  e: 'content-encoding',
 };
 const canonical = (name: string): string => {
   const lower = name.trim().toLowerCase();
@@ -46,14 +55,21 @@ export function parseSip(text: string): SipMessage {
 
 /** Writes a message; Content-Length is added here. */
 export function writeSip(startLine: string, headers: readonly HeaderLine[], body = ''): string {
-  const lines = [startLine, ...headers.map(([name, value]) => `${name}: ${value}`), `Content-Length: ${Buffer.byteLength(body)}`];
+  const lines = [
+    startLine,
+    ...headers.map(([name, value]) => `${name}: ${value}`),
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
   return `${lines.join('\r\n')}\r\n\r\n${body}`;
 }
 
 /** First value of a header; its compact form counts too. */
-export const header = (message: SipMessage, name: string): string | undefined => headerValues(message, name)[0];
+export const header = (message: SipMessage, name: string): string | undefined =>
+  headerValues(message, name)[0];
 
-/** All values of a header, in order. Lists in one line (Via, Route, Record-Route, Contact) are taken apart. */
+/**
+ * All values of a header, in order. Lists in one line (Via, Route, Record-Route, Contact) are taken apart.
+ */
 export function headerValues(message: SipMessage, name: string): string[] {
   const wanted = canonical(name);
   const lines = message.headers.filter(([key]) => canonical(key) === wanted).map(([, value]) => value);
@@ -80,9 +96,11 @@ function splitList(value: string): string[] {
 }
 
 /** `sip:a@b` of `"Name" <sip:a@b>;tag=x` or of a bare URI. */
-export const uriOf = (nameAddr: string): string => /<([^>]*)>/.exec(nameAddr)?.[1] ?? nameAddr.split(';')[0]?.trim() ?? '';
+export const uriOf = (nameAddr: string): string =>
+  /<([^>]*)>/.exec(nameAddr)?.[1] ?? nameAddr.split(';')[0]?.trim() ?? '';
 
-export const tagOf = (nameAddr: string | undefined): string => /;\s*tag=([^;\s>]+)/i.exec(nameAddr ?? '')?.[1] ?? '';
+export const tagOf = (nameAddr: string | undefined): string =>
+  /;\s*tag=([^;\s>]+)/i.exec(nameAddr ?? '')?.[1] ?? '';
 
 export interface HostPort {
   host: string;
@@ -106,7 +124,9 @@ export function sipStream(onMessage: (text: string) => void): (chunk: Buffer) =>
       while (buffered[0] === 13 || buffered[0] === 10) buffered = buffered.subarray(1);
       const end = buffered.indexOf('\r\n\r\n');
       if (end < 0) return;
-      const length = Number(/^(?:content-length|l)\s*:\s*(\d+)/im.exec(buffered.toString('latin1', 0, end))?.[1] ?? 0);
+      const length = Number(
+        /^(?:content-length|l)\s*:\s*(\d+)/im.exec(buffered.toString('latin1', 0, end))?.[1] ?? 0,
+      );
       if (buffered.length < end + 4 + length) return;
       onMessage(buffered.toString('utf8', 0, end + 4 + length));
       buffered = buffered.subarray(end + 4 + length);

@@ -42,17 +42,42 @@ export async function sipp(options: SippOptions): Promise<SippResult> {
   const folder = await mkdtemp(join(tmpdir(), 'minivoice-sipp-'));
   const messageFile = join(folder, 'messages');
   const errorFile = join(folder, 'errors');
-  const scenario = options.scenario.includes('/') ? options.scenario : fileURLToPath(new URL(`carrier/${options.scenario}.xml`, import.meta.url));
+  const scenario = options.scenario.includes('/')
+    ? options.scenario
+    : fileURLToPath(new URL(`carrier/${options.scenario}.xml`, import.meta.url));
   const patienceMs = options.patienceMs ?? 30_000;
   const args = [
-    options.remote, '-sf', scenario, '-i', options.localIp, '-m', '1', '-nostdin', '-skip_rlimit',
-    '-recv_timeout', String(patienceMs), '-trace_msg', '-message_file', messageFile, '-trace_err', '-error_file', errorFile,
-    ...Object.entries(options.keys ?? {}).flatMap(([name, value]) => ['-key', name, String(value)]), ...(options.args ?? []),
+    options.remote,
+    '-sf',
+    scenario,
+    '-i',
+    options.localIp,
+    '-m',
+    '1',
+    '-nostdin',
+    '-skip_rlimit',
+    '-recv_timeout',
+    String(patienceMs),
+    '-trace_msg',
+    '-message_file',
+    messageFile,
+    '-trace_err',
+    '-error_file',
+    errorFile,
+    ...Object.entries(options.keys ?? {}).flatMap(([name, value]) => ['-key', name, String(value)]),
+    ...(options.args ?? []),
   ];
   try {
     const { exitCode, printed } = await run(options.command ?? 'sipp', args, folder);
-    const [log, errors] = await Promise.all([messageFile, errorFile].map((file) => readFile(file, 'utf8').catch(() => '')));
-    return { ok: exitCode === 0, exitCode, messages: readMessages(log ?? ''), errors: errors || (exitCode > 1 ? printed : '') };
+    const [log, errors] = await Promise.all(
+      [messageFile, errorFile].map((file) => readFile(file, 'utf8').catch(() => '')),
+    );
+    return {
+      ok: exitCode === 0,
+      exitCode,
+      messages: readMessages(log ?? ''),
+      errors: errors || (exitCode > 1 ? printed : ''),
+    };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -61,10 +86,20 @@ export async function sipp(options: SippOptions): Promise<SippResult> {
 function run(command: string, args: string[], cwd: string): Promise<{ exitCode: number; printed: string }> {
   return new Promise((resolve, reject) => {
     // SIPp's log has local time without a zone.
-    execFile(command, args, { cwd, env: { ...process.env, TZ: 'UTC', TERM: 'dumb' }, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      if (error && typeof error.code !== 'number') reject(new Error(`SIPp (${command}) could not be run: ${error.message}`));
-      else resolve({ exitCode: typeof error?.code === 'number' ? error.code : 0, printed: `${stderr}${stdout}`.slice(-4000) });
-    });
+    execFile(
+      command,
+      args,
+      { cwd, env: { ...process.env, TZ: 'UTC', TERM: 'dumb' }, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        if (error && typeof error.code !== 'number')
+          reject(new Error(`SIPp (${command}) could not be run: ${error.message}`));
+        else
+          resolve({
+            exitCode: typeof error?.code === 'number' ? error.code : 0,
+            printed: `${stderr}${stdout}`.slice(-4000),
+          });
+      },
+    );
   });
 }
 
@@ -75,7 +110,12 @@ function readMessages(log: string): SippMessage[] {
     const found = /^\s*\w+ message (sent|received) .*?:\s*\n\s*\n([\s\S]*)$/.exec(parts[i + 2] ?? '');
     if (!found) continue;
     const text = (found[2] ?? '').trimEnd();
-    messages.push({ at: new Date(`${parts[i]}T${parts[i + 1]?.slice(0, 12)}Z`), sent: found[1] === 'sent', text, startLine: text.split(/\r?\n/)[0] ?? '' });
+    messages.push({
+      at: new Date(`${parts[i]}T${parts[i + 1]?.slice(0, 12)}Z`),
+      sent: found[1] === 'sent',
+      text,
+      startLine: text.split(/\r?\n/)[0] ?? '',
+    });
   }
   return messages;
 }

@@ -6,11 +6,20 @@ export const silence = (): SoundSource => () => new Int16Array(160);
 /** A sine; `amplitude` in 16-bit units. */
 export function tone(frequency: number, amplitude = 8000): SoundSource {
   let n = 0;
-  return () => Int16Array.from({ length: 160 }, () => Math.round(amplitude * Math.sin((2 * Math.PI * frequency * n++) / 8000)));
+  return () =>
+    Int16Array.from({ length: 160 }, () =>
+      Math.round(amplitude * Math.sin((2 * Math.PI * frequency * n++) / 8000)),
+    );
 }
 
-/** A recording at 8 kHz, once or again and again; silence after it. `onEnd` is told when the last of it is taken. */
-export function recording(samples: Int16Array, options: { loop?: boolean; onEnd?: () => void } = {}): SoundSource {
+/**
+ * A recording at 8 kHz, once or again and again; silence after it. `onEnd` is told when the last of it is
+ * taken.
+ */
+export function recording(
+  samples: Int16Array,
+  options: { loop?: boolean; onEnd?: () => void } = {},
+): SoundSource {
   let at = 0;
   return () => {
     const frame = new Int16Array(160);

@@ -7,7 +7,12 @@ import { Heard } from './ear.ts';
 import { Watched } from './wait.ts';
 
 type Frame = { event: string; sequenceNumber?: string; streamSid?: string } & Record<string, unknown>;
-interface Media { track: string; chunk: string; timestamp: string; payload: string }
+interface Media {
+  track: string;
+  chunk: string;
+  timestamp: string;
+  payload: string;
+}
 
 /** One connection of a stream, as its receiver sees it. */
 export class StreamConnection extends Watched {
@@ -32,7 +37,11 @@ export class StreamConnection extends Watched {
 
   /** Resolves with the first frame of this kind. */
   async frame(event: string, timeoutMs = 10_000): Promise<Frame> {
-    return this.until(() => this.frames.find((frame) => frame.event === event), `a frame ${event}; got ${this.frames.map((frame) => frame.event).join(' ')}`, timeoutMs);
+    return this.until(
+      () => this.frames.find((frame) => frame.event === event),
+      `a frame ${event}; got ${this.frames.map((frame) => frame.event).join(' ')}`,
+      timeoutMs,
+    );
   }
 
   send(message: Record<string, unknown>): void {
@@ -42,7 +51,11 @@ export class StreamConnection extends Watched {
   /** Sends audio for the caller, 20 ms a message, all at once. */
   say(samples: Int16Array): void {
     for (let at = 0; at < samples.length; at += 160) {
-      this.send({ event: 'media', streamSid: this.sid, media: { payload: encode('PCMU', samples.subarray(at, at + 160)).toString('base64') } });
+      this.send({
+        event: 'media',
+        streamSid: this.sid,
+        media: { payload: encode('PCMU', samples.subarray(at, at + 160)).toString('base64') },
+      });
     }
   }
 
@@ -56,7 +69,11 @@ export class StreamConnection extends Watched {
       const media = frame.media as Media;
       this.media[media.track]?.push(media);
       const samples = decode('PCMU', Buffer.from(media.payload, 'base64'));
-      this.heard[media.track as 'inbound'].add(samples, { ssrc: 1, timestamp: Number(media.timestamp) * 8 }, Number(media.timestamp));
+      this.heard[media.track as 'inbound'].add(
+        samples,
+        { ssrc: 1, timestamp: Number(media.timestamp) * 8 },
+        Number(media.timestamp),
+      );
     }
     this.changed();
   }

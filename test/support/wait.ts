@@ -24,7 +24,8 @@ export class Watched {
         this.#waits.delete(check);
         act();
       };
-      const fail = (why: unknown): void => settle(() => reject(why instanceof Error ? why : new Error(String(why))));
+      const fail = (why: unknown): void =>
+        settle(() => reject(why instanceof Error ? why : new Error(String(why))));
       const check = (): void => {
         try {
           const value = look();
@@ -33,7 +34,11 @@ export class Watched {
           fail(error);
         }
       };
-      const timer = setTimeout(() => fail(new Error(`waited ${timeoutMs} ms in vain for ${typeof what === 'string' ? what : what()}`)), timeoutMs);
+      const timer = setTimeout(
+        () =>
+          fail(new Error(`waited ${timeoutMs} ms in vain for ${typeof what === 'string' ? what : what()}`)),
+        timeoutMs,
+      );
       this.#waits.set(check, fail);
       check();
     });

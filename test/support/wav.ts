@@ -1,15 +1,21 @@
-/** WAV files with 16-bit samples, and a resampler of the tests' own: what is tested must not vouch for itself. */
+/**
+ * WAV files with 16-bit samples, and a resampler of the tests' own: what is tested must not vouch for itself.
+ */
 export interface Sound {
   rate: number;
   samples: Int16Array;
 }
 
-/** First channel of a 16-bit WAV. A stream's header names no true length, so the data ends with the file. @throws Error on anything else. */
+/**
+ * First channel of a 16-bit WAV. A stream's header names no true length, so the data ends with the file.
+ * @throws Error on anything else.
+ */
 export function readWav(file: Buffer): Sound {
-  if (file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 8, 12) !== 'WAVE') throw new Error('not a WAV file');
+  if (file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 8, 12) !== 'WAVE')
+    throw new Error('not a WAV file');
   let rate = 0;
   let channels = 1;
-  for (let at = 12; at + 8 <= file.length; ) {
+  for (let at = 12; at + 8 <= file.length;) {
     const id = file.toString('latin1', at, at + 4);
     const size = file.readUInt32LE(at + 4);
     const body = file.subarray(at + 8, Math.min(file.length, at + 8 + size));
@@ -56,7 +62,11 @@ export function toTelephone({ rate, samples }: Sound): Int16Array {
   for (let n = 0; n < output.length; n++) {
     const centre = (n * rate) / 8000;
     let sum = 0;
-    for (let i = Math.max(0, Math.ceil(centre - reach)); i <= Math.min(samples.length - 1, centre + reach); i++) {
+    for (
+      let i = Math.max(0, Math.ceil(centre - reach));
+      i <= Math.min(samples.length - 1, centre + reach);
+      i++
+    ) {
       const x = i - centre;
       const angle = 2 * Math.PI * cutoff * x;
       const sinc = x === 0 ? 1 : Math.sin(angle) / angle;

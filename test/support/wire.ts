@@ -2,7 +2,16 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket as TcpSocket } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { header, headerValues, parseSip, sipStream, writeSip, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
+import {
+  header,
+  headerValues,
+  parseSip,
+  sipStream,
+  writeSip,
+  type HeaderLine,
+  type HostPort,
+  type SipMessage,
+} from './sip-message.ts';
 import { Watched } from './wait.ts';
 
 /** A message as it went over the wire. */
@@ -32,7 +41,10 @@ interface PendingRequest extends ClientTransaction {
 
 export const random = (bytes = 8): string => randomBytes(bytes).toString('hex');
 
-/** A phone's connection to the network: one address, UDP or TCP, with the transactions of RFC 3261 §17 that a phone needs. */
+/**
+ * A phone's connection to the network: one address, UDP or TCP, with the transactions of RFC 3261 §17 that a
+ * phone needs.
+ */
 export class Wire extends Watched {
   readonly address: string;
   readonly port: number;
@@ -56,7 +68,9 @@ export class Wire extends Watched {
     if ('send' in socket) {
       this.transport = 'udp';
       this.#udp = socket;
-      socket.on('message', (datagram, from) => this.#receive(datagram.toString('utf8'), { host: from.address, port: from.port }));
+      socket.on('message', (datagram, from) =>
+        this.#receive(datagram.toString('utf8'), { host: from.address, port: from.port }),
+      );
       socket.on('error', () => undefined);
     } else {
       this.transport = 'tcp';
@@ -83,7 +97,9 @@ export class Wire extends Watched {
     if (this.#closed) return;
     this.#closed = true;
     // A TCP peer that reads no more must not keep the phone open.
-    await this.until(() => this.#unsent === 0 || undefined, 'the last message to go out', 1000).catch(() => undefined);
+    await this.until(() => this.#unsent === 0 || undefined, 'the last message to go out', 1000).catch(
+      () => undefined,
+    );
     this.abandon('the phone is closed');
     for (const timer of this.#timers) clearTimeout(timer);
     this.#pending.clear();
@@ -116,57 +132,109 @@ export class Wire extends Watched {
   }
 
   /**
-   * Sends a request with a Via of its own, repeats it until there is a response (UDP), and hands over every response.
-   * A final refusal of an INVITE is acknowledged here. Without any response there is a 408 made here after 32 s.
+   * Sends a request with a Via of its own, repeats it until there is a response (UDP), and hands over every
+   * response.
+   * A final refusal of an INVITE is acknowledged here. Without any response there is a 408 made here after 32
+   * s.
    */
-  request(startLine: string, headers: HeaderLine[], body: string, hop: HostPort, onResponse: (response: SipMessage) => void, via = this.newVia()): ClientTransaction {
+  request(
+    startLine: string,
+    headers: HeaderLine[],
+    body: string,
+    hop: HostPort,
+    onResponse: (response: SipMessage) => void,
+    via = this.newVia(),
+  ): ClientTransaction {
     const text = writeSip(startLine, [['Via', via], ...headers], body);
     const method = startLine.split(' ')[0] ?? '';
     const key = `${branchOf(via)} ${method}`;
     let stopped = false;
-    const transaction: PendingRequest = { via, hop, request: { startLine, headers }, onResponse, stop: () => (stopped = true) };
+    const transaction: PendingRequest = {
+      via,
+      hop,
+      request: { startLine, headers },
+      onResponse,
+      stop: () => (stopped = true),
+    };
     this.#pending.set(key, transaction);
     this.send(text, hop);
-    this.#repeat(T1_MS, method === 'INVITE' ? TIMEOUT_MS : T2_MS, () => {
-      if (stopped) return false;
-      if (this.transport === 'udp') this.send(text, hop);
-      return true;
-    }, () => {
-      this.#pending.delete(key);
-      onResponse(parseSip(writeSip('SIP/2.0 408 No Response At All', headers)));
-    });
+    this.#repeat(
+      T1_MS,
+      method === 'INVITE' ? TIMEOUT_MS : T2_MS,
+      () => {
+        if (stopped) return false;
+        if (this.transport === 'udp') this.send(text, hop);
+        return true;
+      },
+      () => {
+        this.#pending.delete(key);
+        onResponse(parseSip(writeSip('SIP/2.0 408 No Response At All', headers)));
+      },
+    );
     return transaction;
   }
 
   /** CANCEL of a pending INVITE (RFC 3261 §9.1). */
   cancel(invite: ClientTransaction): void {
     const { startLine, headers } = invite.request;
-    const kept = headers.filter(([name]) => ['from', 'to', 'call-id', 'route', 'max-forwards'].includes(name.toLowerCase()));
+    const kept = headers.filter(([name]) =>
+      ['from', 'to', 'call-id', 'route', 'max-forwards'].includes(name.toLowerCase()),
+    );
     const number = headers.find(([name]) => name === 'CSeq')?.[1].split(' ')[0] ?? '1';
-    this.request(startLine.replace('INVITE', 'CANCEL'), [...kept, ['CSeq', `${number} CANCEL`]], '', invite.hop, () => undefined, invite.via);
+    this.request(
+      startLine.replace('INVITE', 'CANCEL'),
+      [...kept, ['CSeq', `${number} CANCEL`]],
+      '',
+      invite.hop,
+      () => undefined,
+      invite.via,
+    );
   }
 
   /** Answers a request where it came from; a repeated request gets the same again. */
-  respond(request: SipMessage, from: HostPort, status: string, headers: HeaderLine[] = [], body = '', toTag = ''): string {
+  respond(
+    request: SipMessage,
+    from: HostPort,
+    status: string,
+    headers: HeaderLine[] = [],
+    body = '',
+    toTag = '',
+  ): string {
     const copied = (name: string): HeaderLine[] => headerValues(request, name).map((value) => [name, value]);
     const to = header(request, 'to') ?? '';
-    const text = writeSip(`SIP/2.0 ${status}`, [
-      ...copied('Via'), ...copied('Record-Route'), ...copied('From'),
-      ['To', toTag && !/;\s*tag=/i.test(to) ? `${to};tag=${toTag}` : to], ...copied('Call-ID'), ...copied('CSeq'), ...headers,
-    ], body);
+    const text = writeSip(
+      `SIP/2.0 ${status}`,
+      [
+        ...copied('Via'),
+        ...copied('Record-Route'),
+        ...copied('From'),
+        ['To', toTag && !/;\s*tag=/i.test(to) ? `${to};tag=${toTag}` : to],
+        ...copied('Call-ID'),
+        ...copied('CSeq'),
+        ...headers,
+      ],
+      body,
+    );
     this.#responses.set(serverKey(request), text);
     this.send(text, from);
     return text;
   }
 
-  /** Sends a response again and again, as an answer to an INVITE must be until its ACK (RFC 3261 §13.3.1.4). */
+  /**
+   * Sends a response again and again, as an answer to an INVITE must be until its ACK (RFC 3261 §13.3.1.4).
+   */
   repeatUntil(text: string, to: HostPort, done: () => boolean): void {
     if (this.transport === 'tcp') return;
-    this.#repeat(T1_MS, T2_MS, () => {
-      if (done()) return false;
-      this.send(text, to);
-      return true;
-    }, () => undefined);
+    this.#repeat(
+      T1_MS,
+      T2_MS,
+      () => {
+        if (done()) return false;
+        this.send(text, to);
+        return true;
+      },
+      () => undefined,
+    );
   }
 
   #repeat(firstMs: number, longestMs: number, again: () => boolean, tooLong: () => void): void {
@@ -213,11 +281,19 @@ export class Wire extends Watched {
     if (!pending || response.code === undefined) return;
     if (method === 'INVITE' || response.code >= 200) pending.stop();
     if (method === 'INVITE' && response.code >= 300) {
-      const kept = pending.request.headers.filter(([name]) => ['From', 'Call-ID', 'Route', 'Max-Forwards'].includes(name));
+      const kept = pending.request.headers.filter(([name]) =>
+        ['From', 'Call-ID', 'Route', 'Max-Forwards'].includes(name),
+      );
       const number = header(response, 'cseq')?.split(' ')[0] ?? '1';
-      this.send(writeSip(pending.request.startLine.replace('INVITE', 'ACK'), [
-        ['Via', pending.via], ...kept, ['To', header(response, 'to') ?? ''], ['CSeq', `${number} ACK`],
-      ]), pending.hop);
+      this.send(
+        writeSip(pending.request.startLine.replace('INVITE', 'ACK'), [
+          ['Via', pending.via],
+          ...kept,
+          ['To', header(response, 'to') ?? ''],
+          ['CSeq', `${number} ACK`],
+        ]),
+        pending.hop,
+      );
     }
     pending.onResponse(response);
   }
@@ -228,9 +304,15 @@ export class Wire extends Watched {
     return this.#adopt(connect({ host: to.host, port: to.port, localAddress: this.address }), to);
   }
 
-  #adopt(connection: TcpSocket, peer: HostPort = { host: connection.remoteAddress ?? '', port: connection.remotePort ?? 0 }): TcpSocket {
+  #adopt(
+    connection: TcpSocket,
+    peer: HostPort = { host: connection.remoteAddress ?? '', port: connection.remotePort ?? 0 },
+  ): TcpSocket {
     this.#connections.set(`${peer.host}:${peer.port}`, connection);
-    connection.on('data', sipStream((text) => this.#receive(text, peer)));
+    connection.on(
+      'data',
+      sipStream((text) => this.#receive(text, peer)),
+    );
     connection.on('error', () => undefined);
     return connection;
   }

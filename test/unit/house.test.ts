@@ -7,12 +7,22 @@ const TOP = join(import.meta.dirname, '../..');
 
 /** Every source file under a folder, and the files of ours that it imports, types included. */
 function importsUnder(folder: string): Map<string, string[]> {
-  const files = readdirSync(join(TOP, folder), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-  return new Map(files.map((file) => {
-    const path = join(folder, file);
-    const { importedFiles } = ts.preProcessFile(readFileSync(join(TOP, path), 'utf8'), true, true);
-    return [path, importedFiles.map(({ fileName }) => fileName).filter((name) => name.startsWith('.')).map((name) => relative(TOP, join(TOP, dirname(path), name)))];
-  }));
+  const files = readdirSync(join(TOP, folder), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  return new Map(
+    files.map((file) => {
+      const path = join(folder, file);
+      const { importedFiles } = ts.preProcessFile(readFileSync(join(TOP, path), 'utf8'), true, true);
+      return [
+        path,
+        importedFiles
+          .map(({ fileName }) => fileName)
+          .filter((name) => name.startsWith('.'))
+          .map((name) => relative(TOP, join(TOP, dirname(path), name))),
+      ];
+    }),
+  );
 }
 
 const roomOf = (file: string): string => {
@@ -44,48 +54,86 @@ describe('the house', () => {
   const control = importsUnder('control');
   const edges = [...control].flatMap(([from, tos]) => tos.map((to) => ({ from, to })));
   const show = ({ from, to }: { from: string; to: string }) => `${from} imports ${to}`;
-  const offending = (rule: (from: string, to: string) => boolean) => edges.filter(({ from, to }) => rule(from, to)).map(show);
+  const offending = (rule: (from: string, to: string) => boolean) =>
+    edges.filter(({ from, to }) => rule(from, to)).map(show);
 
   it('has imports to check', () => expect(edges.length).to.be.greaterThan(100));
 
   it('lib imports no room; of the rest it knows the migrations alone', () => {
-    expect(offending((from, to) => roomOf(from) === 'lib' && roomOf(to) !== 'lib' && !to.startsWith('db/migrations'))).to.deep.equal([]);
+    expect(
+      offending(
+        (from, to) => roomOf(from) === 'lib' && roomOf(to) !== 'lib' && !to.startsWith('db/migrations'),
+      ),
+    ).to.deep.equal([]);
   });
 
   it('nothing below imports the composition root or the configuration as values', () => {
-    expect(offending((from, to) => roomOf(from) !== 'app' && ['control/app.ts', 'control/main.ts', 'control/config.ts'].includes(to))).to.deep.equal([]);
+    expect(
+      offending(
+        (from, to) =>
+          roomOf(from) !== 'app' && ['control/app.ts', 'control/main.ts', 'control/config.ts'].includes(to),
+      ),
+    ).to.deep.equal([]);
   });
 
   it("a room's store is its own; only the composition root builds it", () => {
-    expect(offending((from, to) => /[/-]store\.ts$/.test(to) && roomOf(from) !== roomOf(to) && from !== 'control/app.ts')).to.deep.equal([]);
+    expect(
+      offending(
+        (from, to) => /[/-]store\.ts$/.test(to) && roomOf(from) !== roomOf(to) && from !== 'control/app.ts',
+      ),
+    ).to.deep.equal([]);
   });
 
   it('the flow and the calls know media nodes by their interface alone', () => {
-    expect(offending((from, to) => ['flow', 'calls', 'edge'].includes(roomOf(from)) && roomOf(to) === 'media' && to !== 'control/media/media.ts')).to.deep.equal([]);
+    expect(
+      offending(
+        (from, to) =>
+          ['flow', 'calls', 'edge'].includes(roomOf(from)) &&
+          roomOf(to) === 'media' &&
+          to !== 'control/media/media.ts',
+      ),
+    ).to.deep.equal([]);
   });
 
   it('the event socket protocol is known to media alone and knows nothing of it', () => {
-    expect(offending((from, to) => to.startsWith('control/media/esl/') && roomOf(from) !== 'media')).to.deep.equal([]);
-    expect(offending((from, to) => from.startsWith('control/media/esl/') && !to.startsWith('control/media/esl/') && roomOf(to) !== 'lib')).to.deep.equal([]);
+    expect(
+      offending((from, to) => to.startsWith('control/media/esl/') && roomOf(from) !== 'media'),
+    ).to.deep.equal([]);
+    expect(
+      offending(
+        (from, to) =>
+          from.startsWith('control/media/esl/') &&
+          !to.startsWith('control/media/esl/') &&
+          roomOf(to) !== 'lib',
+      ),
+    ).to.deep.equal([]);
   });
 
   it('SQL is in stores, the outbox and the parts of http that keep state, nowhere else', () => {
-    const allowed = /\/((?:[a-z]+-)?store|outbox|idempotency)\.ts$|^control\/(app|calls\/journal)\.ts$|^control\/lib\//;
-    expect(offending((from, to) => to === 'control/lib/database.ts' && !allowed.test(from))).to.deep.equal([]);
+    const allowed =
+      /\/((?:[a-z]+-)?store|outbox|idempotency)\.ts$|^control\/(app|calls\/journal)\.ts$|^control\/lib\//;
+    expect(offending((from, to) => to === 'control/lib/database.ts' && !allowed.test(from))).to.deep.equal(
+      [],
+    );
   });
 
   it('no files import each other in a circle, and no rooms do', () => {
     expect(circle(control)).to.equal(undefined);
     const rooms = new Map<string, Set<string>>();
     for (const { from, to } of edges) {
-      if (roomOf(from) !== roomOf(to)) rooms.set(roomOf(from), (rooms.get(roomOf(from)) ?? new Set()).add(roomOf(to)));
+      if (roomOf(from) !== roomOf(to))
+        rooms.set(roomOf(from), (rooms.get(roomOf(from)) ?? new Set()).add(roomOf(to)));
     }
     expect(circle(rooms)).to.equal(undefined);
   });
 
   it('the embedded media node shares only the logger with the control plane, and the examples share nothing', () => {
     const outside = (folder: string, allowed: string[]) =>
-      [...importsUnder(folder)].flatMap(([from, tos]) => tos.filter((to) => !to.startsWith(`${folder}/`) && !allowed.includes(to)).map((to) => show({ from, to })));
+      [...importsUnder(folder)].flatMap(([from, tos]) =>
+        tos
+          .filter((to) => !to.startsWith(`${folder}/`) && !allowed.includes(to))
+          .map((to) => show({ from, to })),
+      );
     expect(outside('freeswitch/embedded', ['control/lib/logger.ts'])).to.deep.equal([]);
     expect(outside('examples', [])).to.deep.equal([]);
   });

@@ -9,7 +9,11 @@ describe('the README', () => {
   it("has the control plane's environment as its configuration reads it, word for word", () => {
     for (const [name, schema] of Object.entries(environment.shape)) {
       const parsed = schema.safeParse(undefined);
-      const standard = !parsed.success ? 'required' : parsed.data === undefined ? '–' : `\`${String(parsed.data)}\``;
+      const standard = !parsed.success
+        ? 'required'
+        : parsed.data === undefined
+          ? '–'
+          : `\`${String(parsed.data)}\``;
       expect(README).to.contain(`| \`${name}\` | ${standard} | ${schema.description ?? 'NO DESCRIPTION'} |`);
     }
   });
@@ -17,6 +21,8 @@ describe('the README', () => {
 
 describe('the configuration', () => {
   it('names every variable that is missing or wrong at once', () => {
-    expect(() => readConfig({ HTTP_PORT: 'eighty', FREESWITCH_NODES: 'here' })).to.throw(/HTTP_PORT[^]*ADMIN_TOKEN|ADMIN_TOKEN[^]*HTTP_PORT/).and.to.match(/FREESWITCH_NODES/);
+    expect(() => readConfig({ HTTP_PORT: 'eighty', FREESWITCH_NODES: 'here' }))
+      .to.throw(/HTTP_PORT[^]*ADMIN_TOKEN|ADMIN_TOKEN[^]*HTTP_PORT/)
+      .and.to.match(/FREESWITCH_NODES/);
   });
 });

@@ -21,13 +21,17 @@ export interface Hold extends LegKey {
   /** How long a call is paid for by what is held. */
   coveredSeconds: number;
   answeredAt: Date | undefined;
-  /** Of an open hold: until when the leg is looked after, as far as is stored. Of a resolved one: until when it was charged. */
+  /**
+   * Of an open hold: until when the leg is looked after, as far as is stored. Of a resolved one: until when
+   * it was charged.
+   */
   until: Date | undefined;
   resolved: boolean;
 }
 
 /**
- * A hold whose leg is not paid for by time (not answered yet, or its time costs nothing) is its process's for so long, in
+ * A hold whose leg is not paid for by time (not answered yet, or its time costs nothing) is its process's for
+ * so long, in
  * ms, and renewed when half of that has passed.
  */
 export const KEPT_MS = 40_000;

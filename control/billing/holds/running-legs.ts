@@ -24,7 +24,8 @@ interface Options {
   logger: Logger;
 }
 
-interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency' | 'tariff' | 'coveredSeconds'> {
+interface Leg
+  extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency' | 'tariff' | 'coveredSeconds'> {
   answeredAt: Date | undefined;
   /** In ms: since when it is looked after here, or known to be answered. */
   since: number;
@@ -32,7 +33,9 @@ interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency'
   looked: boolean;
   /** Whether the database knows when it was answered. */
   answerStored: boolean;
-  /** In ms: until when the database knows that it is looked after. Of no interest once it is paid for by time. */
+  /**
+   * In ms: until when the database knows that it is looked after. Of no interest once it is paid for by time.
+   */
   keptUntil: number;
   nextTryAt: number;
   /** Set while it cannot be extended. */
@@ -40,14 +43,22 @@ interface Leg extends LegKey, Pick<Hold, 'customerId' | 'direction' | 'currency'
   ran: boolean;
 }
 
-/** A hold is extended so long before it runs out, which is how long a database may be away without a call noticing. */
+/**
+ * A hold is extended so long before it runs out, which is how long a database may be away without a call
+ * noticing.
+ */
 const AHEAD_MS = 20_000;
-/** The end is told so much early: hanging up takes a moment, and a begun second would cost more than is held. */
+/**
+ * The end is told so much early: hanging up takes a moment, and a begun second would cost more than is held.
+ */
 const CUT_AHEAD_MS = 600;
 const RETRY_MS = 1000;
 /** A leg that ran out while nobody looked after it is ended unless it can be paid for within so long. */
 const CATCH_UP_MS = 7000;
-/** What has been answered for a while is held no more for at first: it may have ended unseen, which is about to be found out. */
+/**
+ * What has been answered for a while is held no more for at first: it may have ended unseen, which is about
+ * to be found out.
+ */
 const FOUND_MS = 2000;
 /** Extensions under way at once: they share the database with everything else. */
 const PARALLEL = 4;
@@ -60,11 +71,17 @@ const MESSAGES: Record<Exhaustion, string> = {
   service_unavailable: 'more of this call cannot be paid for at the moment',
 };
 
-/** The legs in the care of this process that money is held for: keeps each paid for while it runs, and says when it cannot. */
+/**
+ * The legs in the care of this process that money is held for: keeps each paid for while it runs, and says
+ * when it cannot.
+ */
 export class RunningLegs {
   readonly #options: Options;
   readonly #legs = new Map<string, Leg>();
-  /** Legs that were taken over with their hold resolved, and when they are to end unless they have by then, in ms. */
+  /**
+   * Legs that were taken over with their hold resolved, and when they are to end unless they have by then, in
+   * ms.
+   */
   readonly #unpaid = new Map<string, { key: LegKey; endsAt: number }>();
   #working: Promise<void> | undefined;
   /** Whether the last attempt failed: one line in the log for many calls. */
@@ -97,14 +114,30 @@ export class RunningLegs {
     const { callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, until } = hold;
     const now = this.#options.now().getTime();
     this.#legs.set(nameOf(hold), {
-      callId, leg, customerId, direction, currency, tariff, coveredSeconds, answeredAt, since: now, looked: false, answerStored: answeredAt !== undefined,
-      keptUntil: until?.getTime() ?? now, nextTryAt: answeredAt ? now + FOUND_MS : 0, short: undefined, ran: false,
+      callId,
+      leg,
+      customerId,
+      direction,
+      currency,
+      tariff,
+      coveredSeconds,
+      answeredAt,
+      since: now,
+      looked: false,
+      answerStored: answeredAt !== undefined,
+      keptUntil: until?.getTime() ?? now,
+      nextTryAt: answeredAt ? now + FOUND_MS : 0,
+      short: undefined,
+      ran: false,
     });
   }
 
   /** The call of a leg whose hold is resolved was taken over: it ends when it turns out to go on. */
   addUnpaid({ callId, leg }: LegKey): void {
-    this.#unpaid.set(nameOf({ callId, leg }), { key: { callId, leg }, endsAt: this.#options.now().getTime() + CATCH_UP_MS });
+    this.#unpaid.set(nameOf({ callId, leg }), {
+      key: { callId, leg },
+      endsAt: this.#options.now().getTime() + CATCH_UP_MS,
+    });
   }
 
   answered(key: LegKey, at: Date): void {
@@ -144,20 +177,27 @@ export class RunningLegs {
       this.#exhaust(key, 'service_unavailable');
     }
     // The database may take its time: what has run out does not wait for it.
-    this.#working ??= this.#work(now).finally(() => { this.#working = undefined; });
+    this.#working ??= this.#work(now).finally(() => {
+      this.#working = undefined;
+    });
     await this.#working;
   }
 
   async #work(now: number): Promise<void> {
-    const due = [...this.#legs.values()].filter((leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now)));
+    const due = [...this.#legs.values()].filter(
+      (leg) => leg.answeredAt && leg.nextTryAt <= now && (!leg.answerStored || this.#isDue(leg, now)),
+    );
     const untold = due.filter((leg) => !leg.answerStored);
-    for (let i = 0; i < untold.length; i += LEGS_AT_ONCE) await this.#storeAnswers(untold.slice(i, i + LEGS_AT_ONCE));
+    for (let i = 0; i < untold.length; i += LEGS_AT_ONCE)
+      await this.#storeAnswers(untold.slice(i, i + LEGS_AT_ONCE));
     const kept = [...this.#legs.values()].filter((leg) => this.#isToBeKept(leg, now));
     for (let i = 0; i < kept.length; i += LEGS_AT_ONCE) await this.#keep(kept.slice(i, i + LEGS_AT_ONCE));
     const running = due.filter((leg) => leg.answerStored).values();
-    await Promise.all(Array.from({ length: PARALLEL }, async () => {
-      for (const leg of running) await this.#look(leg);
-    }));
+    await Promise.all(
+      Array.from({ length: PARALLEL }, async () => {
+        for (const leg of running) await this.#look(leg);
+      }),
+    );
   }
 
   #isDue(leg: Leg, now: number): boolean {
@@ -187,9 +227,20 @@ export class RunningLegs {
   async #storeAnswers(legs: readonly Leg[]): Promise<void> {
     await this.#trying(legs, async () => {
       const keptUntil = this.#options.now().getTime() + KEPT_MS;
-      await this.#options.store.answered(legs.flatMap((leg) => (
-        leg.answeredAt ? [{ callId: leg.callId, leg: leg.leg, answeredAt: leg.answeredAt, coveredUntil: coveredUntil(leg) ?? new Date(keptUntil) }] : []
-      )));
+      await this.#options.store.answered(
+        legs.flatMap((leg) =>
+          leg.answeredAt
+            ? [
+                {
+                  callId: leg.callId,
+                  leg: leg.leg,
+                  answeredAt: leg.answeredAt,
+                  coveredUntil: coveredUntil(leg) ?? new Date(keptUntil),
+                },
+              ]
+            : [],
+        ),
+      );
       for (const leg of legs) Object.assign(leg, { answerStored: true, keptUntil });
     });
   }
@@ -209,7 +260,11 @@ export class RunningLegs {
       if (this.#failing) this.#options.logger.info('holds are brought up to date again');
       this.#failing = false;
     } catch (error) {
-      if (!this.#failing) this.#options.logger.warn({ err: error, call: legs[0]?.callId, leg: legs[0]?.leg }, 'holds cannot be brought up to date; trying on');
+      if (!this.#failing)
+        this.#options.logger.warn(
+          { err: error, call: legs[0]?.callId, leg: legs[0]?.leg },
+          'holds cannot be brought up to date; trying on',
+        );
       this.#failing = true;
       for (const leg of legs) {
         leg.nextTryAt = now + RETRY_MS;
@@ -230,11 +285,13 @@ export class RunningLegs {
       why = outcome.shortage === 'insufficient_balance' ? 'insufficient_balance' : 'spend_control_exceeded';
       // As far as the money goes.
       const possible = affordableSeconds(leg.tariff, leg.coveredSeconds, wanted, outcome.roomMicros);
-      if (possible > leg.coveredSeconds) outcome = await this.#extendTo(leg, possible, capsOf(leg.customerId));
+      if (possible > leg.coveredSeconds)
+        outcome = await this.#extendTo(leg, possible, capsOf(leg.customerId));
     }
     if (this.#legs.get(nameOf(leg)) !== leg) return; // It has ended meanwhile.
     if (outcome === 'resolved') {
-      // Nobody else extends a leg of ours: either the reply to an extension was lost, or the hold has been swept.
+      // Nobody else extends a leg of ours: either the reply to an extension was lost, or the hold has been
+      // swept.
       const hold = (await store.ofCall(leg.callId)).find((one) => one.leg === leg.leg);
       if (hold && !hold.resolved) leg.coveredSeconds = hold.coveredSeconds;
       else if (this.#legs.get(nameOf(leg)) === leg) this.#swept(leg);
@@ -251,7 +308,15 @@ export class RunningLegs {
   async #extendTo(leg: Leg, toSeconds: number, caps: Caps): ReturnType<HoldStore['extend']> {
     const amountMicros = chargeOf(leg.tariff, toSeconds) - chargeOf(leg.tariff, leg.coveredSeconds);
     const until = new Date((leg.answeredAt?.getTime() ?? 0) + toSeconds * 1000);
-    const outcome = await this.#options.store.extend({ hold: leg, fromSeconds: leg.coveredSeconds, toSeconds, coveredUntil: until, amountMicros, caps, at: this.#options.now() });
+    const outcome = await this.#options.store.extend({
+      hold: leg,
+      fromSeconds: leg.coveredSeconds,
+      toSeconds,
+      coveredUntil: until,
+      amountMicros,
+      caps,
+      at: this.#options.now(),
+    });
     if (outcome === 'done') leg.coveredSeconds = toSeconds;
     return outcome;
   }
@@ -265,11 +330,17 @@ export class RunningLegs {
     if (leg.short === code) return;
     leg.short = code;
     const until = coveredUntil(leg) ?? this.#options.now();
-    for (const listener of this.#warned) listener({ callId: leg.callId, leg: leg.leg }, { code, message: MESSAGES[code], ends_at: rfc3339(until) });
+    for (const listener of this.#warned)
+      listener(
+        { callId: leg.callId, leg: leg.leg },
+        { code, message: MESSAGES[code], ends_at: rfc3339(until) },
+      );
   }
 }
 
 /** Until when an answered leg is paid for; undefined where time costs nothing. */
 function coveredUntil({ answeredAt, coveredSeconds, tariff }: Leg): Date | undefined {
-  return answeredAt && tariff.priceMicros > 0n ? new Date(answeredAt.getTime() + coveredSeconds * 1000) : undefined;
+  return answeredAt && tariff.priceMicros > 0n
+    ? new Date(answeredAt.getTime() + coveredSeconds * 1000)
+    : undefined;
 }

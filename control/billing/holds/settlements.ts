@@ -56,7 +56,16 @@ export class Settlements {
   end(key: LegKey, times: LegTimes, { atMostHeld = false, known = false } = {}): void {
     const name = nameOf(key);
     if (this.#ending.has(name)) return;
-    const ending: Ending = { callId: key.callId, leg: key.leg, times, atMostHeld, known, since: this.#options.now().getTime(), failures: 0, nextTryAt: 0 };
+    const ending: Ending = {
+      callId: key.callId,
+      leg: key.leg,
+      times,
+      atMostHeld,
+      known,
+      since: this.#options.now().getTime(),
+      failures: 0,
+      nextTryAt: 0,
+    };
     this.#ending.set(name, ending);
     this.#queue.push(ending);
     this.#work();
@@ -88,10 +97,17 @@ export class Settlements {
   async sweep(spare: (key: LegKey) => boolean): Promise<number> {
     const { store, now, logger } = this.#options;
     const ago = (ms: number): Date => new Date(now().getTime() - ms);
-    const orphans = await store.orphans({ ended: ago(SWEEP.endedMs), unknown: ago(SWEEP.unknownMs), uncovered: ago(SWEEP.uncoveredMs) });
+    const orphans = await store.orphans({
+      ended: ago(SWEEP.endedMs),
+      unknown: ago(SWEEP.unknownMs),
+      uncovered: ago(SWEEP.uncoveredMs),
+    });
     const left = orphans.filter((orphan) => orphan.why === 'call ended' || !spare(orphan));
     for (const orphan of left) {
-      logger.warn({ call: orphan.callId, leg: orphan.leg, why: orphan.why }, 'a hold was left and is resolved now');
+      logger.warn(
+        { call: orphan.callId, leg: orphan.leg, why: orphan.why },
+        'a hold was left and is resolved now',
+      );
       this.end(orphan, orphan.times, { atMostHeld: orphan.atMostHeld, known: true });
     }
     await this.idle();
@@ -117,14 +133,20 @@ export class Settlements {
     try {
       await store.resolve(key, ending.times, now(), ending, async (trx, cost) => {
         const stored = await costs.settled(trx, key, cost);
-        // A call that cost nothing gives its money back at once; one that did waits for its row, but not for ever.
-        if (!stored && cost.amountMicros > 0n && now().getTime() - ending.since < CALL_MISSING_MS) throw new Error('the call is not stored yet');
+        // A call that cost nothing gives its money back at once; one that did waits for its row, but not for
+        // ever.
+        if (!stored && cost.amountMicros > 0n && now().getTime() - ending.since < CALL_MISSING_MS)
+          throw new Error('the call is not stored yet');
       });
       this.#ending.delete(nameOf(key));
     } catch (error) {
       ending.failures++;
       ending.nextTryAt = now().getTime() + Math.min(100 * 2 ** ending.failures, LONGEST_PAUSE_MS);
-      if (ending.failures % 10 === 0) logger.error({ err: error, ...key, failures: ending.failures }, 'a hold cannot be settled; trying on');
+      if (ending.failures % 10 === 0)
+        logger.error(
+          { err: error, ...key, failures: ending.failures },
+          'a hold cannot be settled; trying on',
+        );
     }
   }
 }

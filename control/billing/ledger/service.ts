@@ -48,20 +48,35 @@ export class LedgerService {
     const id = ids.next('txn');
     try {
       const transfer = await store.credit({
-        id, customerId, createdAt: this.#now(), kind: back ? 'adjustment' : 'top_up', debit: back ? 'available' : 'top_up', credit: back ? 'top_up' : 'available',
-        amountMicros: back ? -amountMicros : amountMicros, currency, reference: reference ?? id, reason,
+        id,
+        customerId,
+        createdAt: this.#now(),
+        kind: back ? 'adjustment' : 'top_up',
+        debit: back ? 'available' : 'top_up',
+        credit: back ? 'top_up' : 'available',
+        amountMicros: back ? -amountMicros : amountMicros,
+        currency,
+        reference: reference ?? id,
+        reason,
       });
-      if (signed(transfer) !== amountMicros) throw invalid('reference', 'was used before, with another amount');
+      if (signed(transfer) !== amountMicros)
+        throw invalid('reference', 'was used before, with another amount');
       return transfer;
     } catch (error) {
-      if (error instanceof Short) throw new ApiError('insufficient_balance', 'the available balance is lower than that');
+      if (error instanceof Short)
+        throw new ApiError('insufficient_balance', 'the available balance is lower than that');
       if (outOfRange(error)) throw invalid('amount', 'would take the balance beyond 9223372036854.775807');
       throw error;
     }
   }
 
   /** Newest first. @throws ApiError not_found */
-  async transfers(customerId: string, filter: { callId?: string }, limit: number, before?: string): Promise<Transfer[]> {
+  async transfers(
+    customerId: string,
+    filter: { callId?: string },
+    limit: number,
+    before?: string,
+  ): Promise<Transfer[]> {
     await this.#customer(customerId);
     return this.#deps.store.transfers({ customerId, ...filter }, limit, before);
   }
@@ -72,8 +87,14 @@ export class LedgerService {
     return { customer, ...(await this.#deps.store.balance(customerId, this.#now())) };
   }
 
-  /** Settled totals of an application's calls that ended in the window; without one, this calendar month in UTC. */
-  async usage(caller: { applicationId: string; customerId: string }, window: { from?: Date; to?: Date }): Promise<Totals & { from: Date; to: Date; currency: string }> {
+  /**
+   * Settled totals of an application's calls that ended in the window; without one, this calendar month in
+   * UTC.
+   */
+  async usage(
+    caller: { applicationId: string; customerId: string },
+    window: { from?: Date; to?: Date },
+  ): Promise<Totals & { from: Date; to: Date; currency: string }> {
     const { currency } = await this.#customer(caller.customerId);
     const from = window.from ?? monthOf(window.to ? new Date(window.to.getTime() - 1) : this.#now());
     const to = window.to ?? monthOf(from, 1);
@@ -89,7 +110,9 @@ export class LedgerService {
 }
 
 /** What a transfer did to the available money. */
-const signed = ({ debit, amountMicros }: Transfer): bigint => (debit === 'available' ? -amountMicros : amountMicros);
+const signed = ({ debit, amountMicros }: Transfer): bigint =>
+  debit === 'available' ? -amountMicros : amountMicros;
 
 /** The first instant of a time's month, or of a month some months later, in UTC. */
-const monthOf = (at: Date, later = 0): Date => new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + later, 1));
+const monthOf = (at: Date, later = 0): Date =>
+  new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + later, 1));

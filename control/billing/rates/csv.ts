@@ -16,7 +16,8 @@ export class CsvError extends Error {
 }
 
 /**
- * The records of a comma-separated text (RFC 4180): quoted values may hold commas, doubled quotes and line breaks. Blanks
+ * The records of a comma-separated text (RFC 4180): quoted values may hold commas, doubled quotes and line
+ * breaks. Blanks
  * around values and empty lines are passed over. They are read as they are asked for.
  * @throws CsvError
  */

@@ -52,26 +52,38 @@ export async function readRates(text: string, owner: Owner): Promise<ReadLine[]>
       const result = readLine(head.values, record);
       if (Array.isArray(result)) problems.add(result);
       else if (isForeign(result.currency, owner)) {
-        problems.add([{ path: `line ${record.line}: currency`, message: `must be ${owner.currency}, the currency of the customer` }]);
+        problems.add([
+          {
+            path: `line ${record.line}: currency`,
+            message: `must be ${owner.currency}, the currency of the customer`,
+          },
+        ]);
       } else {
         const terms = toTerms(result, owner.currency);
         const key = keyOf(terms);
         const earlier = seen.get(key);
         if (earlier === undefined) seen.set(key, record.line);
-        else problems.add([{ path: `line ${record.line}: prefix`, message: `is the same rate as line ${earlier}` }]);
+        else
+          problems.add([
+            { path: `line ${record.line}: prefix`, message: `is the same rate as line ${earlier}` },
+          ]);
         read.push({ line: record.line, terms });
       }
     }
   }
   if (!head) problems.add([{ path: 'line 1', message: 'must name the columns' }]);
-  else if (read.length === 0 && problems.none) problems.add([{ path: `line ${head.line + 1}`, message: 'must be a rate: there is none' }]);
+  else if (read.length === 0 && problems.none)
+    problems.add([{ path: `line ${head.line + 1}`, message: 'must be a rate: there is none' }]);
   problems.refuse();
   return read;
 }
 
 /** What an import would make of the stored rates of one owner: those with the prefixes that were read. */
 export async function planImport(
-  read: readonly ReadLine[], stored: readonly Rate[], owner: Owner, make: { id: () => string; now: Date },
+  read: readonly ReadLine[],
+  stored: readonly Rate[],
+  owner: Owner,
+  make: { id: () => string; now: Date },
 ): Promise<{ write: Rate[]; report: Omit<ImportReport, 'dry_run'> }> {
   const known = new Map<string, Rate>();
   for await (const rates of inPieces(stored)) for (const rate of rates) known.set(keyOf(rate), rate);
@@ -80,7 +92,13 @@ export async function planImport(
   for await (const lines of inPieces(read)) {
     for (const { line, terms } of lines) {
       const old = known.get(keyOf(terms));
-      const rate: Rate = { id: old?.id ?? make.id(), customerId: owner.customerId, ...terms, createdAt: old?.createdAt ?? make.now, updatedAt: make.now };
+      const rate: Rate = {
+        id: old?.id ?? make.id(),
+        customerId: owner.customerId,
+        ...terms,
+        createdAt: old?.createdAt ?? make.now,
+        updatedAt: make.now,
+      };
       const changes = old && differences(old, rate);
       if (changes?.length === 0) {
         report.unchanged++;
@@ -90,7 +108,13 @@ export async function planImport(
       else report.created++;
       write.push(rate);
       if (report.lines.length < MOST_LINES) {
-        report.lines.push({ line, action: changes ? 'update' : 'create', direction: rate.direction, prefix: rate.prefix, changes });
+        report.lines.push({
+          line,
+          action: changes ? 'update' : 'create',
+          direction: rate.direction,
+          prefix: rate.prefix,
+          changes,
+        });
       }
     }
   }
@@ -122,9 +146,14 @@ function* recordsOf(text: string): Generator<CsvRecord, void> {
 }
 
 function headProblems({ line, values }: CsvRecord): ErrorDetail[] {
-  const problem = (field: string, message: string): ErrorDetail => ({ path: `line ${line}: ${field}`, message });
+  const problem = (field: string, message: string): ErrorDetail => ({
+    path: `line ${line}: ${field}`,
+    message,
+  });
   return [
-    ...values.filter((name) => !(COLUMNS as string[]).includes(name)).map((name) => problem(name, 'is not a known column')),
+    ...values
+      .filter((name) => !(COLUMNS as string[]).includes(name))
+      .map((name) => problem(name, 'is not a known column')),
     ...values.filter((name, n) => values.indexOf(name) !== n).map((name) => problem(name, 'is there twice')),
     ...NEEDED.filter((name) => !values.includes(name)).map((name) => problem(name, 'is required')),
   ];
@@ -132,10 +161,17 @@ function headProblems({ line, values }: CsvRecord): ErrorDetail[] {
 
 /** An empty value is one that is left out. */
 function readLine(columns: readonly string[], { line, values }: CsvRecord): RateLine | ErrorDetail[] {
-  if (values.length > columns.length) return [{ path: `line ${line}`, message: `has ${values.length} values for ${columns.length} columns` }];
-  const given = Object.fromEntries(columns.map((name, n) => [name, typed(name, values[n] ?? '')] as const).filter(([, value]) => value !== undefined));
+  if (values.length > columns.length)
+    return [{ path: `line ${line}`, message: `has ${values.length} values for ${columns.length} columns` }];
+  const given = Object.fromEntries(
+    columns
+      .map((name, n) => [name, typed(name, values[n] ?? '')] as const)
+      .filter(([, value]) => value !== undefined),
+  );
   const result: z.ZodSafeParseResult<RateLine> = rateLine.safeParse(given, { error: plainWords });
-  return result.success ? result.data : detailsOf(result.error.issues).map(({ path, message }) => ({ path: `line ${line}: ${path}`, message }));
+  return result.success
+    ? result.data
+    : detailsOf(result.error.issues).map(({ path, message }) => ({ path: `line ${line}: ${path}`, message }));
 }
 
 function typed(column: string, text: string): unknown {
@@ -155,10 +191,12 @@ function differences(old: Rate, rate: Rate): { field: string; from: string; to: 
   });
 }
 
-const keyOf = ({ direction, prefix, currency, validFrom }: Terms): string => `${direction} ${prefix} ${currency} ${validFrom?.getTime() ?? ''}`;
+const keyOf = ({ direction, prefix, currency, validFrom }: Terms): string =>
+  `${direction} ${prefix} ${currency} ${validFrom?.getTime() ?? ''}`;
 
 /** Such a rate would match no call. */
-export const isForeign = (currency: string | undefined, { customerId, currency: own }: Owner): boolean => customerId !== undefined && currency !== undefined && currency !== own;
+export const isForeign = (currency: string | undefined, { customerId, currency: own }: Owner): boolean =>
+  customerId !== undefined && currency !== undefined && currency !== own;
 
 /** What is wrong with an import: the first of it, and how much more there is. */
 class Problems {

@@ -37,9 +37,16 @@ export class RateService {
   async create({ customer_id: customerId, ...terms }: z.output<typeof rateCreate>): Promise<Rate> {
     const { store, ids, onChange } = this.#deps;
     const owner = await this.#owner(customerId);
-    if (isForeign(terms.currency, owner)) throw invalid('currency', `must be ${owner.currency}, the currency of the customer`);
+    if (isForeign(terms.currency, owner))
+      throw invalid('currency', `must be ${owner.currency}, the currency of the customer`);
     const now = this.#now();
-    const rate: Rate = { id: ids.next('rate'), customerId, ...toTerms(terms, owner.currency), createdAt: now, updatedAt: now };
+    const rate: Rate = {
+      id: ids.next('rate'),
+      customerId,
+      ...toTerms(terms, owner.currency),
+      createdAt: now,
+      updatedAt: now,
+    };
     await store.insert(rate).catch(explainDuplicate);
     await onChange({ room: 'rates', id: rate.id });
     return rate;
@@ -51,18 +58,24 @@ export class RateService {
 
   /** @throws ApiError `not_found`, `rate_exists` */
   async update(id: string, body: z.output<typeof ratePatch>): Promise<Rate> {
-    const changed = await this.#deps.store.update(id, (stored) => ({
-      ...stored,
-      direction: body.direction ?? stored.direction,
-      prefix: body.prefix ?? stored.prefix,
-      priceMicros: body.price_per_minute === undefined ? stored.priceMicros : parseMicros(body.price_per_minute),
-      feeMicros: body.connection_fee === undefined ? stored.feeMicros : parseMicros(body.connection_fee),
-      minimumSeconds: body.minimum_seconds ?? stored.minimumSeconds,
-      incrementSeconds: body.increment_seconds ?? stored.incrementSeconds,
-      validFrom: patched(typeof body.valid_from === 'string' ? new Date(body.valid_from) : body.valid_from, stored.validFrom),
-      isActive: body.is_active ?? stored.isActive,
-      updatedAt: this.#now(),
-    })).catch(explainDuplicate);
+    const changed = await this.#deps.store
+      .update(id, (stored) => ({
+        ...stored,
+        direction: body.direction ?? stored.direction,
+        prefix: body.prefix ?? stored.prefix,
+        priceMicros:
+          body.price_per_minute === undefined ? stored.priceMicros : parseMicros(body.price_per_minute),
+        feeMicros: body.connection_fee === undefined ? stored.feeMicros : parseMicros(body.connection_fee),
+        minimumSeconds: body.minimum_seconds ?? stored.minimumSeconds,
+        incrementSeconds: body.increment_seconds ?? stored.incrementSeconds,
+        validFrom: patched(
+          typeof body.valid_from === 'string' ? new Date(body.valid_from) : body.valid_from,
+          stored.validFrom,
+        ),
+        isActive: body.is_active ?? stored.isActive,
+        updatedAt: this.#now(),
+      }))
+      .catch(explainDuplicate);
     if (!changed) return notFound();
     await this.#deps.onChange({ room: 'rates', id });
     return changed;
@@ -78,13 +91,19 @@ export class RateService {
    * Brings the rates of a CSV text into the default table or a customer's own rates, all or nothing.
    * @throws ApiError `invalid_request` that names the line and the field of everything that is wrong
    */
-  async import(text: string, { customerId, dryRun }: { customerId?: string; dryRun: boolean }): Promise<ImportReport> {
+  async import(
+    text: string,
+    { customerId, dryRun }: { customerId?: string; dryRun: boolean },
+  ): Promise<ImportReport> {
     const { store, ids, onChange } = this.#deps;
     const owner = await this.#owner(customerId);
     const read = await readRates(text, owner);
     const prefixes = [...new Set(read.map(({ terms }) => terms.prefix))];
     const report = await store.rewrite(customerId ?? '', prefixes, async (stored) => {
-      const { write, report } = await planImport(read, stored, owner, { id: () => ids.next('rate'), now: this.#now() });
+      const { write, report } = await planImport(read, stored, owner, {
+        id: () => ids.next('rate'),
+        now: this.#now(),
+      });
       return { write: dryRun ? [] : write, result: report };
     });
     if (!dryRun && report.lines.length > 0) await onChange({ room: 'rates', id: ALL_RATES });

@@ -73,13 +73,19 @@ export class RateStore {
     this.#db = db;
   }
 
-  /** The rates changed at `since` or later, without it all; a batch at a time, those that changed last at the end. */
+  /**
+   * The rates changed at `since` or later, without it all; a batch at a time, those that changed last at the
+   * end.
+   */
   async *load(since: Date = ALWAYS): AsyncGenerator<Rate[], void> {
     // The time where the next batch begins comes back as text: a Date would lose its microseconds.
     for (let from: Date | string = since, after = ''; ;) {
-      const rows: (Row & { changed: string })[] = await rowsOf(this.#db,
+      const rows: (Row & { changed: string })[] = await rowsOf(
+        this.#db,
         `SELECT rates.*, CAST(updated_at AS CHAR) AS changed FROM rates WHERE updated_at >= ? AND (updated_at > ? OR id > ?)
-         ORDER BY updated_at, id LIMIT ?`, [from, from, after, BATCH]);
+         ORDER BY updated_at, id LIMIT ?`,
+        [from, from, after, BATCH],
+      );
       yield rows.map(toRate);
       const last = rows.at(-1);
       if (!last || rows.length < BATCH) return;
@@ -90,7 +96,11 @@ export class RateStore {
 
   /** How many rates there are, and when the last change was: together they differ after every change. */
   async mark(): Promise<{ count: number; latest: Date | undefined }> {
-    const [row] = await rowsOf<{ n: number; latest: Date | null }>(this.#db, 'SELECT COUNT(*) AS n, MAX(updated_at) AS latest FROM rates', []);
+    const [row] = await rowsOf<{ n: number; latest: Date | null }>(
+      this.#db,
+      'SELECT COUNT(*) AS n, MAX(updated_at) AS latest FROM rates',
+      [],
+    );
     return { count: Number(row?.n ?? 0), latest: row?.latest ?? undefined };
   }
 
@@ -116,7 +126,8 @@ export class RateStore {
   }
 
   /**
-   * Applies `change` to the stored rate, with the row locked in between; what `change` throws leaves it as it was.
+   * Applies `change` to the stored rate, with the row locked in between; what `change` throws leaves it as it
+   * was.
    * @throws as insert
    */
   async update(id: string, change: (rate: Rate) => Rate): Promise<Rate | undefined> {
@@ -134,28 +145,39 @@ export class RateStore {
   }
 
   /**
-   * Reads the rates of one owner with these prefixes, lets `plan` say which to write, and writes them, all or nothing.
+   * Reads the rates of one owner with these prefixes, lets `plan` say which to write, and writes them, all or
+   * nothing.
    * Two of these that meet are carried out one after the other: `plan` may run again.
    * @param customerId the empty string for the default table
    */
   async rewrite<T>(
-    customerId: string, prefixes: readonly string[], plan: (stored: Rate[]) => Promise<{ write: Rate[]; result: T }>,
+    customerId: string,
+    prefixes: readonly string[],
+    plan: (stored: Rate[]) => Promise<{ write: Rate[]; result: T }>,
   ): Promise<T> {
-    return withRetries(() => this.#db.transaction(async (tx) => {
-      const stored: Rate[] = [];
-      for await (const some of inPieces(prefixes, BATCH)) {
-        // With the directions, the unique index leads to the prefixes.
-        const rows = await tx<Row>('rates').where({ customer_id: customerId }).whereIn('direction', DIRECTIONS).whereIn('prefix', some).forUpdate();
-        for (const row of rows) stored.push(toRate(row));
-      }
-      const { write, result } = await plan(stored);
-      for await (const some of inPieces(write, BATCH)) await upsert(tx, some);
-      return result;
-    }));
+    return withRetries(() =>
+      this.#db.transaction(async (tx) => {
+        const stored: Rate[] = [];
+        for await (const some of inPieces(prefixes, BATCH)) {
+          // With the directions, the unique index leads to the prefixes.
+          const rows = await tx<Row>('rates')
+            .where({ customer_id: customerId })
+            .whereIn('direction', DIRECTIONS)
+            .whereIn('prefix', some)
+            .forUpdate();
+          for (const row of rows) stored.push(toRate(row));
+        }
+        const { write, result } = await plan(stored);
+        for await (const some of inPieces(write, BATCH)) await upsert(tx, some);
+        return result;
+      }),
+    );
   }
 }
 
 async function upsert(tx: Knex.Transaction, rates: readonly Rate[]): Promise<void> {
-  await tx<Row>('rates').insert(rates.map(toRow)).onConflict('id')
+  await tx<Row>('rates')
+    .insert(rates.map(toRow))
+    .onConflict('id')
     .merge(['price_micros', 'fee_micros', 'minimum_seconds', 'increment_seconds', 'is_active', 'updated_at']);
 }

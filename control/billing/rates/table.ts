@@ -3,9 +3,12 @@ import type { Direction, Rate } from './rate.ts';
 const LONGEST_PREFIX = 16;
 
 /**
- * The active rates in memory, so that no call waits for SQL to learn its price. A customer's own rates are looked at
- * first, the default table only where none of them matches; within each the longest prefix wins, and among rates of the
- * same prefix the one that has become valid last. Rates of another currency than the customer's do not exist for it.
+ * The active rates in memory, so that no call waits for SQL to learn its price. A customer's own rates are
+ * looked at
+ * first, the default table only where none of them matches; within each the longest prefix wins, and among
+ * rates of the
+ * same prefix the one that has become valid last. Rates of another currency than the customer's do not exist
+ * for it.
  */
 export class RateTable {
   readonly #rates = new Map<string, Rate>();
@@ -36,10 +39,18 @@ export class RateTable {
     const key = tableOf(rate.customerId, rate.direction, rate.currency);
     const table = this.#tables.get(key) ?? new Map<string, Rate[]>();
     this.#tables.set(key, table);
-    table.set(rate.prefix, [...(table.get(rate.prefix) ?? []), rate].sort((a, b) => validity(b) - validity(a)));
+    table.set(
+      rate.prefix,
+      [...(table.get(rate.prefix) ?? []), rate].sort((a, b) => validity(b) - validity(a)),
+    );
   }
 
-  find(customer: { id: string; currency: string }, direction: Direction, number: string, now: Date): Rate | undefined {
+  find(
+    customer: { id: string; currency: string },
+    direction: Direction,
+    number: string,
+    now: Date,
+  ): Rate | undefined {
     for (const owner of [customer.id, undefined]) {
       const table = this.#tables.get(tableOf(owner, direction, customer.currency));
       if (!table) continue;
@@ -52,5 +63,6 @@ export class RateTable {
   }
 }
 
-const tableOf = (customerId: string | undefined, direction: Direction, currency: string): string => `${customerId ?? ''} ${direction} ${currency}`;
+const tableOf = (customerId: string | undefined, direction: Direction, currency: string): string =>
+  `${customerId ?? ''} ${direction} ${currency}`;
 const validity = (rate: Rate): number => rate.validFrom?.getTime() ?? 0;

@@ -13,13 +13,19 @@ const schema = z
     max_digits: digitCount.optional(),
     min_digits: z.int().min(0).max(64).optional(),
     timeout_seconds: z.number().min(1).max(30).default(5),
-    finish_on_key: z.string().regex(/^[0-9*#A-D]?$/, 'must be one DTMF key, or empty for none').default('#'),
+    finish_on_key: z
+      .string()
+      .regex(/^[0-9*#A-D]?$/, 'must be one DTMF key, or empty for none')
+      .default('#'),
   })
   .refine((f) => f.num_digits === undefined || (f.max_digits === undefined && f.min_digits === undefined), {
     path: ['num_digits'],
     message: 'means exactly that many digits: leave out max_digits and min_digits, or num_digits',
   })
-  .refine((f) => (f.min_digits ?? 0) <= (f.max_digits ?? 64), { path: ['min_digits'], message: 'must not be larger than max_digits' });
+  .refine((f) => (f.min_digits ?? 0) <= (f.max_digits ?? 64), {
+    path: ['min_digits'],
+    message: 'must not be larger than max_digits',
+  });
 
 type Fields = z.infer<typeof schema>;
 interface Result {
@@ -29,13 +35,16 @@ interface Result {
 
 /** `num_digits` means exactly that many, one by default; `max_digits` and `min_digits` make it a range. */
 function range({ num_digits, min_digits, max_digits }: Fields): { least: number; most: number } {
-  if (max_digits === undefined && min_digits === undefined) return { least: num_digits ?? 1, most: num_digits ?? 1 };
+  if (max_digits === undefined && min_digits === undefined)
+    return { least: num_digits ?? 1, most: num_digits ?? 1 };
   return { least: min_digits ?? 1, most: max_digits ?? 64 };
 }
 
 /**
- * Collects DTMF. The keys are collected here and not on the media node, so that one rule holds on every node: a key
- * during the prompt stops it and counts; the timeout runs from the prompt's end to the first key, then between keys.
+ * Collects DTMF. The keys are collected here and not on the media node, so that one rule holds on every node:
+ * a key
+ * during the prompt stops it and counts; the timeout runs from the prompt's end to the first key, then
+ * between keys.
  */
 export const gather = action<Fields>({
   name: 'gather',
@@ -100,7 +109,9 @@ async function collect(fields: Fields, context: FlowContext, resumed?: Resumed):
   /** The end of the prompt, however it comes; a node that cannot play it fails the gather. */
   const prompted = async (playing: Promise<unknown>): Promise<void> => {
     prompting = true;
-    const over = playing.catch((error: unknown) => (error instanceof ChannelGone ? gone() : done.reject(error)));
+    const over = playing.catch((error: unknown) =>
+      error instanceof ChannelGone ? gone() : done.reject(error),
+    );
     await Promise.race([over, done.promise]);
   };
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { action, CONTINUE } from '../action.ts';
 
-/** Silence, then the next action. It is played, not slept, so that RTP keeps flowing and a media node ends it. */
+/**
+ * Silence, then the next action. It is played, not slept, so that RTP keeps flowing and a media node ends it.
+ */
 export const pause = action({
   name: 'pause',
   schema: z.strictObject({ seconds: z.number().min(1).max(60).default(1) }),

@@ -11,7 +11,8 @@ export const redirect = action({
     max_redirects: z.int().min(0).max(20).default(10),
   }),
   async run({ url, method, max_redirects }, { state, fetchActions, save }) {
-    if (state.depth >= max_redirects) throw new FlowFailure('answer_url_error', `more than ${max_redirects} redirects in one flow`);
+    if (state.depth >= max_redirects)
+      throw new FlowFailure('answer_url_error', `more than ${max_redirects} redirects in one flow`);
     state.depth++;
     save();
     return { next: 'replace', steps: await fetchActions(url, method) };

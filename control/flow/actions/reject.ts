@@ -7,5 +7,7 @@ export const reject = action({
   name: 'reject',
   schema: z.strictObject({ sip_code: refusalCode.default(480) }),
   run: ({ sip_code }, { channel }) =>
-    Promise.resolve(channel.answered ? { next: 'hangup', cause: 'CALL_REJECTED' } : { next: 'refuse', sipCode: sip_code }),
+    Promise.resolve(
+      channel.answered ? { next: 'hangup', cause: 'CALL_REJECTED' } : { next: 'refuse', sipCode: sip_code },
+    ),
 });

@@ -10,7 +10,11 @@ export const say = action({
   schema: z.strictObject({
     text: speech,
     voice: voice.optional(),
-    language: z.string().max(64).regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a language tag such as en-GB').optional(),
+    language: z
+      .string()
+      .max(64)
+      .regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a language tag such as en-GB')
+      .optional(),
     loop: z.int().min(1).max(10).default(1),
   }),
   prompts: (fields) => [fields],

@@ -5,13 +5,18 @@ import { action, CONTINUE } from '../action.ts';
 const PARTS = /[wW,]|[^wW,]{1,8}/g;
 
 /**
- * Keys to the far end, then the next action. What has been handed over is saved before, so that a process that takes
+ * Keys to the far end, then the next action. What has been handed over is saved before, so that a process
+ * that takes
  * over sends the rest: a key too few is more easily made up for than one too many.
  */
 export const sendDigits = action({
   name: 'send_digits',
   schema: z.strictObject({
-    digits: z.string().min(1).max(128).regex(/^[0-9*#A-DwW,]+$/, 'must hold 0-9 * # A-D and the pauses w W , only'),
+    digits: z
+      .string()
+      .min(1)
+      .max(128)
+      .regex(/^[0-9*#A-DwW,]+$/, 'must hold 0-9 * # A-D and the pauses w W , only'),
     pause_before_ms: z.int().min(0).max(60_000).default(0),
   }),
   async run({ digits, pause_before_ms }, { channel, state, save, signal }, resumed) {
@@ -19,7 +24,8 @@ export const sendDigits = action({
     if (state.begun < 0) {
       state.begun = 0;
       save();
-      if (pause_before_ms > 0 && (await channel.play(`silence_stream://${pause_before_ms}`)) === 'stopped') return CONTINUE;
+      if (pause_before_ms > 0 && (await channel.play(`silence_stream://${pause_before_ms}`)) === 'stopped')
+        return CONTINUE;
     }
     for (const [part] of digits.slice(state.begun).matchAll(PARTS)) {
       if (signal.aborted) break;

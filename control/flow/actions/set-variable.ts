@@ -5,7 +5,10 @@ import { variableValue } from '../fields.ts';
 /** At most so many variables per call (contract §4). */
 const MOST = 100;
 
-export const variableName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, 'must start with a letter or _ and hold letters, digits, _ . - only');
+export const variableName = z
+  .string()
+  .max(128)
+  .regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, 'must start with a letter or _ and hold letters, digits, _ . - only');
 
 /** Sets a variable that travels with the call into every later request and webhook. */
 export const setVariable = action({

@@ -2,15 +2,24 @@ import { z } from 'zod';
 import { ChannelGone } from '../../media/media.ts';
 import { action } from '../action.ts';
 
-/** `ws` is for development and goes to loopback only; what a stream may really reach is checked when it is connected. */
-const streamUrl = z.string().max(2048).refine((value) => {
-  if (!URL.canParse(value)) return false;
-  const { protocol, hostname } = new URL(value);
-  return protocol === 'wss:' || (protocol === 'ws:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname));
-}, 'must be a wss URL');
+/**
+ * `ws` is for development and goes to loopback only; what a stream may really reach is checked when it is
+ * connected.
+ */
+const streamUrl = z
+  .string()
+  .max(2048)
+  .refine((value) => {
+    if (!URL.canParse(value)) return false;
+    const { protocol, hostname } = new URL(value);
+    return protocol === 'wss:' || (protocol === 'ws:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname));
+  }, 'must be a wss URL');
 const track = z.enum(['inbound', 'outbound', 'both']);
 
-/** The call's audio to a WebSocket from now on, and what that says to the caller, across whatever follows. One that cannot be begun is told of by `stream.stopped`; the call goes on. */
+/**
+ * The call's audio to a WebSocket from now on, and what that says to the caller, across whatever follows. One
+ * that cannot be begun is told of by `stream.stopped`; the call goes on.
+ */
 export const startStream = action({
   name: 'start_stream',
   schema: z.strictObject({ stream_url: streamUrl, track: track.default('inbound') }),
@@ -20,7 +29,12 @@ export const startStream = action({
     try {
       state.begun = 0;
       save();
-      return { next: 'continue', result: { stream_sid: await streamer.start(call, channel, dialog, { url: stream_url, track: wanted }) } };
+      return {
+        next: 'continue',
+        result: {
+          stream_sid: await streamer.start(call, channel, dialog, { url: stream_url, track: wanted }),
+        },
+      };
     } catch (error) {
       if (error instanceof ChannelGone || !(error instanceof Error)) throw error;
       return { next: 'continue', result: { result: 'failed', message: error.message } };
@@ -32,5 +46,8 @@ export const startStream = action({
 export const stopStream = action({
   name: 'stop_stream',
   schema: z.strictObject({ stream_url: streamUrl.optional(), track: track.optional() }),
-  run: async ({ stream_url, track: wanted }, { call, streamer }) => ({ next: 'continue', result: { stopped: await streamer.stop(call, { url: stream_url, track: wanted }) } }),
+  run: async ({ stream_url, track: wanted }, { call, streamer }) => ({
+    next: 'continue',
+    result: { stopped: await streamer.stop(call, { url: stream_url, track: wanted }) },
+  }),
 });

@@ -9,7 +9,11 @@ export const transfer = action({
     const leg = await secondLeg(fields, context, resumed);
     if (leg.failed) throw leg.failed;
     if (leg.refused) throw new FlowFailure(leg.refused.code, leg.refused.message);
-    if (!leg.reached) throw new FlowFailure('transfer_unreachable', `destination did not answer (${leg.sipCode ?? leg.cause})`);
+    if (!leg.reached)
+      throw new FlowFailure(
+        'transfer_unreachable',
+        `destination did not answer (${leg.sipCode ?? leg.cause})`,
+      );
     return { next: 'hangup', cause: 'NORMAL_CLEARING', by: leg.endedBy };
   },
 });

@@ -23,7 +23,10 @@ export const ESL_TIMINGS: EslTimings = {
   keepAliveMs: 5000,
 };
 
-export interface EslClientOptions extends Pick<EslConnectionOptions, 'host' | 'port' | 'password' | 'events' | 'unheard' | 'onEvent' | 'maxPending'> {
+export interface EslClientOptions extends Pick<
+  EslConnectionOptions,
+  'host' | 'port' | 'password' | 'events' | 'unheard' | 'onEvent' | 'maxPending'
+> {
   timings: EslTimings;
   logger: Logger;
   /** Called with every new connection, subscribed and ready. */
@@ -34,7 +37,10 @@ export interface EslClientOptions extends Pick<EslConnectionOptions, 'host' | 'p
   random?: () => number;
 }
 
-/** Keeps one connection to one node, and makes a new one whenever it ends. What was said on the old one is not said again. */
+/**
+ * Keeps one connection to one node, and makes a new one whenever it ends. What was said on the old one is not
+ * said again.
+ */
 export class EslClient {
   readonly #options: EslClientOptions;
   #connection: EslConnection | undefined;
@@ -72,7 +78,13 @@ export class EslClient {
     const { host, port, password, events, unheard, onEvent, maxPending, timings, logger } = this.#options;
     try {
       const connection = await EslConnection.open({
-        host, port, password, events, unheard, onEvent, maxPending,
+        host,
+        port,
+        password,
+        events,
+        unheard,
+        onEvent,
+        maxPending,
         openMs: timings.openMs,
         commandMs: timings.commandMs,
         keepAliveMs: timings.keepAliveMs,
@@ -103,18 +115,30 @@ export class EslClient {
     const { timings, logger, random = Math.random } = this.#options;
     if (this.#told !== reason.kind) {
       this.#told = reason.kind;
-      if (reason.kind === 'denied') logger.error({ reason: reason.message }, 'the media node does not let us in: check FREESWITCH_ESL_PASSWORD and its access list');
-      else logger.warn({ reason: reason.message }, 'no connection to the media node; trying until there is one');
+      if (reason.kind === 'denied')
+        logger.error(
+          { reason: reason.message },
+          'the media node does not let us in: check FREESWITCH_ESL_PASSWORD and its access list',
+        );
+      else
+        logger.warn({ reason: reason.message }, 'no connection to the media node; trying until there is one');
     }
-    this.#retry = setTimeout(() => void this.#connect(), retryDelay(reason.kind, this.#failures++, timings, random()));
+    this.#retry = setTimeout(
+      () => void this.#connect(),
+      retryDelay(reason.kind, this.#failures++, timings, random()),
+    );
   }
 }
 
 /**
- * How long to wait before the next attempt, in ms: doubled by every failure, and between half of that and all of it,
+ * How long to wait before the next attempt, in ms: doubled by every failure, and between half of that and all
+ * of it,
  * so that many processes do not knock at once.
  */
 export function retryDelay(kind: EslFailure, failures: number, timings: EslTimings, random: number): number {
-  const longest = kind === 'denied' ? timings.deniedRetryMs : Math.min(timings.maxRetryMs, timings.firstRetryMs * 2 ** Math.min(failures, 16));
+  const longest =
+    kind === 'denied'
+      ? timings.deniedRetryMs
+      : Math.min(timings.maxRetryMs, timings.firstRetryMs * 2 ** Math.min(failures, 16));
   return longest * (0.5 + random / 2);
 }

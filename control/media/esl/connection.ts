@@ -37,7 +37,8 @@ interface Job {
 }
 
 /**
- * One inbound connection to the event socket of one node. FreeSWITCH answers commands in the order they came, so
+ * One inbound connection to the event socket of one node. FreeSWITCH answers commands in the order they came,
+ * so
  * replies are matched first in, first out. A connection that fails is finished: nothing is sent twice.
  */
 export class EslConnection {
@@ -53,16 +54,24 @@ export class EslConnection {
   #heardAt = performance.now();
   #keepAlive: NodeJS.Timeout | undefined;
 
-  private constructor(options: EslConnectionOptions, opening: { resolve: () => void; reject: (error: EslError) => void }) {
+  private constructor(
+    options: EslConnectionOptions,
+    opening: { resolve: () => void; reject: (error: EslError) => void },
+  ) {
     this.#options = options;
     this.#opening = opening;
     this.#socket = connect({ host: options.host, port: options.port, noDelay: true });
     this.#socket.on('data', (chunk) => this.#read(chunk));
     this.#socket.on('error', (error) => this.#fail(new EslError('lost', error.message)));
-    this.#socket.on('close', () => this.#fail(this.#notice ?? new EslError('lost', 'the node closed the connection')));
+    this.#socket.on('close', () =>
+      this.#fail(this.#notice ?? new EslError('lost', 'the node closed the connection')),
+    );
   }
 
-  /** @throws EslError `denied` when the node refuses us by address or password, `lost` when it cannot be reached. */
+  /**
+   * @throws EslError `denied` when the node refuses us by address or password, `lost` when it cannot be
+   *   reached.
+   */
   static async open(options: EslConnectionOptions): Promise<EslConnection> {
     let timer: NodeJS.Timeout | undefined;
     const opened: { connection?: EslConnection } = {};
@@ -70,7 +79,10 @@ export class EslConnection {
       await new Promise<void>((resolve, reject) => {
         const connection = new EslConnection(options, { resolve, reject });
         opened.connection = connection;
-        timer = setTimeout(() => connection.#fail(new EslError('lost', `no login within ${options.openMs} ms`)), options.openMs);
+        timer = setTimeout(
+          () => connection.#fail(new EslError('lost', `no login within ${options.openMs} ms`)),
+          options.openMs,
+        );
       });
     } finally {
       clearTimeout(timer);
@@ -87,7 +99,8 @@ export class EslConnection {
   /** @throws EslError `refused` when the answer starts with -ERR or -USAGE. */
   async api(command: string): Promise<string> {
     const frame = await this.#send(`api ${oneLine(command)}`);
-    if (frame.headers.get('content-type') !== 'api/response') throw new EslError('refused', frame.headers.get('reply-text') ?? 'no reply');
+    if (frame.headers.get('content-type') !== 'api/response')
+      throw new EslError('refused', frame.headers.get('reply-text') ?? 'no reply');
     return accepted(frame.body);
   }
 
@@ -135,10 +148,17 @@ export class EslConnection {
 
   #send(command: string): Promise<Frame> {
     if (this.#closed) return Promise.reject(new EslError('lost', this.#closed.message));
-    if (this.#pending.length >= this.#options.maxPending) return Promise.reject(new EslError('busy', `${this.#pending.length} commands are waiting already`));
+    if (this.#pending.length >= this.#options.maxPending)
+      return Promise.reject(new EslError('busy', `${this.#pending.length} commands are waiting already`));
     return new Promise((resolve, reject) => {
-      const name = command.split(/\s/, 2).slice(0, command.startsWith('auth') ? 1 : 2).join(' ');
-      const timer = setTimeout(() => this.#fail(new EslError('lost', `no reply to ${name} within ${this.#options.commandMs} ms`)), this.#options.commandMs);
+      const name = command
+        .split(/\s/, 2)
+        .slice(0, command.startsWith('auth') ? 1 : 2)
+        .join(' ');
+      const timer = setTimeout(
+        () => this.#fail(new EslError('lost', `no reply to ${name} within ${this.#options.commandMs} ms`)),
+        this.#options.commandMs,
+      );
       this.#pending.push({ resolve, reject, timer });
       this.#socket.write(`${command}\n\n`);
     });
@@ -152,7 +172,12 @@ export class EslConnection {
         this.#take(frame);
       }
     } catch (error) {
-      this.#fail(new EslError('lost', `the node does not speak the event socket protocol: ${error instanceof Error ? error.message : String(error)}`));
+      this.#fail(
+        new EslError(
+          'lost',
+          `the node does not speak the event socket protocol: ${error instanceof Error ? error.message : String(error)}`,
+        ),
+      );
     }
   }
 
@@ -173,13 +198,18 @@ export class EslConnection {
         return;
       }
       case 'auth/request':
-        this.#logIn().then(this.#opened, (error: unknown) => this.#fail(error instanceof EslError ? error : new EslError('lost', String(error))));
+        this.#logIn().then(this.#opened, (error: unknown) =>
+          this.#fail(error instanceof EslError ? error : new EslError('lost', String(error))),
+        );
         return;
       case 'text/rude-rejection':
         this.#fail(new EslError('denied', `refused by its access list: ${frame.body.trim()}`));
         return;
       case 'text/disconnect-notice':
-        this.#notice = new EslError('lost', `disconnected by the node: ${frame.body.trim().split('\n', 1)[0]}`);
+        this.#notice = new EslError(
+          'lost',
+          `disconnected by the node: ${frame.body.trim().split('\n', 1)[0]}`,
+        );
         return;
       default:
         return;
@@ -203,10 +233,16 @@ export class EslConnection {
   async #logIn(): Promise<void> {
     const { password, events, unheard = [] } = this.#options;
     const reply = await this.#send(`auth ${oneLine(password)}`);
-    if (!reply.headers.get('reply-text')?.startsWith('+OK')) throw new EslError('denied', `wrong password: ${reply.headers.get('reply-text') ?? ''}`);
-    // With any filter set only what matches one passes, until one says no: all events but those of some applications.
-    const filters = unheard.length > 0 ? ['Event-Name /./', ...unheard.map((application) => `Application -${application}`)] : [];
-    for (const reply of await Promise.all(filters.map((filter) => this.#send(`filter ${filter}`)))) replied(reply);
+    if (!reply.headers.get('reply-text')?.startsWith('+OK'))
+      throw new EslError('denied', `wrong password: ${reply.headers.get('reply-text') ?? ''}`);
+    // With any filter set only what matches one passes, until one says no: all events but those of some
+    // applications.
+    const filters =
+      unheard.length > 0
+        ? ['Event-Name /./', ...unheard.map((application) => `Application -${application}`)]
+        : [];
+    for (const reply of await Promise.all(filters.map((filter) => this.#send(`filter ${filter}`))))
+      replied(reply);
     replied(await this.#send(`event json ${[...new Set(['BACKGROUND_JOB', ...events])].join(' ')}`));
   }
 

@@ -18,10 +18,14 @@ export function readEvent(frame: Frame): EslEvent | undefined {
   return undefined;
 }
 
-/** Reads the headers of a channel or event out of FreeSWITCH's JSON, in which every value is a text as it is, or a list of texts. */
+/**
+ * Reads the headers of a channel or event out of FreeSWITCH's JSON, in which every value is a text as it is,
+ * or a list of texts.
+ */
 export function readJsonHeaders(text: string): Record<string, string> {
   const parsed: unknown = JSON.parse(text);
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new Error('the JSON of an event is not an object');
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw new Error('the JSON of an event is not an object');
   // In place: an event has some 200 headers, nearly all of them texts, and a call has half a dozen events.
   const headers = parsed as Record<string, unknown>;
   for (const name in headers) {
@@ -50,7 +54,12 @@ function fromPlain(text: string): EslEvent {
     if (colon > 0) headers[line.slice(0, colon)] = decode(line.slice(colon + 1).trim());
   }
   const length = Number(headers['Content-Length'] ?? 0);
-  const body = end === -1 || !(length > 0) ? '' : Buffer.from(text.slice(end + 2)).subarray(0, length).toString();
+  const body =
+    end === -1 || !(length > 0)
+      ? ''
+      : Buffer.from(text.slice(end + 2))
+          .subarray(0, length)
+          .toString();
   return { name: headers['Event-Name'] ?? '', headers, body };
 }
 

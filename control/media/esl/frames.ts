@@ -35,7 +35,8 @@ export class FrameReader {
       }
       const headers = readHeaders(rest.toString('utf8', 0, end.at));
       const length = Number(headers.get('content-length') ?? 0);
-      if (!Number.isSafeInteger(length) || length < 0 || length > MAX_BODY_BYTES) throw new Error(`a frame with Content-Length ${headers.get('content-length')}`);
+      if (!Number.isSafeInteger(length) || length < 0 || length > MAX_BODY_BYTES)
+        throw new Error(`a frame with Content-Length ${headers.get('content-length')}`);
       const total = end.next + length;
       if (rest.length < total) {
         this.#needed = total;
@@ -54,7 +55,9 @@ function endOfHeaders(data: Buffer): { at: number; next: number } | undefined {
   const bare = data.indexOf('\n\n');
   const crlf = data.indexOf('\r\n\r\n');
   if (bare === -1 && crlf === -1) return undefined;
-  return bare !== -1 && (crlf === -1 || bare < crlf) ? { at: bare, next: bare + 2 } : { at: crlf, next: crlf + 4 };
+  return bare !== -1 && (crlf === -1 || bare < crlf)
+    ? { at: bare, next: bare + 2 }
+    : { at: crlf, next: crlf + 4 };
 }
 
 function readHeaders(block: string): Map<string, string> {

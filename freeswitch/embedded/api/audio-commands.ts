@@ -23,7 +23,13 @@ export const AUDIO_COMMANDS: Readonly<Record<string, Command>> = {
     }
     const side = direction?.toLowerCase();
     // Mute only: changing the volume is a thing nobody asks this node for.
-    if (action.toLowerCase() !== 'start' || (side !== 'read' && side !== 'write') || what?.toLowerCase() !== 'mute' || level === undefined) return AUDIO_USAGE;
+    if (
+      action.toLowerCase() !== 'start' ||
+      (side !== 'read' && side !== 'write') ||
+      what?.toLowerCase() !== 'mute' ||
+      level === undefined
+    )
+      return AUDIO_USAGE;
     if (await channel.preAnswer()) channel.audio.mute(side, (parseInt(level, 10) || 0) !== 0);
     return '+OK\n';
   },
@@ -34,7 +40,9 @@ export const AUDIO_COMMANDS: Readonly<Record<string, Command>> = {
     if (!channel) return NO_SESSION;
     switch (action.toLowerCase()) {
       case 'start':
-        return (await displace(channel, path, parseInt(limit ?? '', 10) || 0, flags)) ? '+OK Success\n' : '-ERR Cannot displace session!\n';
+        return (await displace(channel, path, parseInt(limit ?? '', 10) || 0, flags))
+          ? '+OK Success\n'
+          : '-ERR Cannot displace session!\n';
       case 'stop':
         return stopDisplacing(channel, path) ? '+OK Success\n' : '-ERR Cannot stop displace session!\n';
       default:
@@ -50,7 +58,10 @@ export const AUDIO_COMMANDS: Readonly<Record<string, Command>> = {
       case 'start':
         return (await channel.recordings.start(path)) ? '+OK Success\n' : '-ERR Cannot record session!\n';
       case 'stop': {
-        const stopped = path.toLowerCase() === 'all' ? await channel.recordings.stopAll() : await channel.recordings.stop(path);
+        const stopped =
+          path.toLowerCase() === 'all'
+            ? await channel.recordings.stopAll()
+            : await channel.recordings.stop(path);
         return stopped ? '+OK Success\n' : '-ERR Cannot stop record session!\n';
       }
       default:
@@ -95,7 +106,13 @@ function bugEvent(channel: Channel, name: string, path: string): void {
   channel.emit(name, origin, { 'Media-Bug-Function': 'displace', 'Media-Bug-Target': path });
 }
 
-const XML: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
+const XML: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&apos;',
+};
 
 /** What listens to a channel's audio or changes it, as `uuid_buglist` shows it. */
 export function bugList(channel: Channel): string {

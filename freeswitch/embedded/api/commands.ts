@@ -18,7 +18,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   create_uuid: () => randomUUID(),
   strepoch: () => String(Math.floor(Date.now() / 1000)),
   global_getvar: (node, argument) => node.globals.get(argument.trim()) ?? '',
-  module_exists: (_, argument) => String(/^(mod_sofia|mod_event_socket|mod_commands|mod_dptools|mod_tone_stream|mod_local_stream|mod_sndfile|mod_conference)$/.test(argument.trim())),
+  module_exists: (_, argument) =>
+    String(
+      /^(mod_sofia|mod_event_socket|mod_commands|mod_dptools|mod_tone_stream|mod_local_stream|mod_sndfile|mod_conference)$/.test(
+        argument.trim(),
+      ),
+    ),
   fsctl,
   hupall(node, argument) {
     const [cause, ...pairs] = words(argument, 100);
@@ -26,7 +31,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const wanted: [string, string][] = [];
     for (let i = 0; i + 1 < pairs.length; i += 2) wanted.push([pairs[i] ?? '', pairs[i + 1] ?? '']);
     for (const channel of [...node.channels.values()]) {
-      if (wanted.every(([variable, value]) => channel.variables.get(variable) === value)) channel.hangup(name);
+      if (wanted.every(([variable, value]) => channel.variables.get(variable) === value))
+        channel.hangup(name);
     }
     const [first] = wanted;
     if (!first) return `+OK hangup all channels with cause ${name}\n`;
@@ -160,10 +166,15 @@ function fsctl(node: MediaNode, argument: string): string {
     case 'pause':
     case 'resume':
       // "inbound", "outbound", or nothing for both.
-      for (const direction of DIRECTIONS) if (value === undefined || value === direction) node.paused[direction] = command === 'pause';
+      for (const direction of DIRECTIONS)
+        if (value === undefined || value === direction) node.paused[direction] = command === 'pause';
       return '+OK\n';
     case 'pause_check':
-      return String(DIRECTIONS.every((direction) => node.paused[direction] || (value !== undefined && value !== direction)));
+      return String(
+        DIRECTIONS.every(
+          (direction) => node.paused[direction] || (value !== undefined && value !== direction),
+        ),
+      );
     case 'hupall':
       return COMMANDS.hupall?.(node, value ?? '') as string;
     case 'shutdown':

@@ -11,7 +11,12 @@ const list = (room: Room): string => room.members.map(line).join('');
 
 /** Takes one member out, or all. */
 function putOut(room: Room, who: string, done: string): string {
-  const targets = who.toLowerCase() === 'all' ? room.members : who.toLowerCase() === 'last' ? room.members.slice(0, 1) : undefined;
+  const targets =
+    who.toLowerCase() === 'all'
+      ? room.members
+      : who.toLowerCase() === 'last'
+        ? room.members.slice(0, 1)
+        : undefined;
   if (targets) {
     for (const member of targets) room.leave(member);
     return targets.map((member) => `+OK ${done} ${member.id}\n`).join('');
@@ -29,7 +34,12 @@ export const conferenceCommand: Command = (node, argument) => {
   if (name.toLowerCase() === 'list' && !command) {
     const rooms = [...node.rooms.all];
     if (rooms.length === 0) return '+OK No active conferences.\n';
-    return rooms.map((room) => `+OK Conference ${room.name} (${room.size} member${room.size === 1 ? '' : 's'} rate: 8000 flags: running|answered|dynamic)\n${list(room)}`).join('');
+    return rooms
+      .map(
+        (room) =>
+          `+OK Conference ${room.name} (${room.size} member${room.size === 1 ? '' : 's'} rate: 8000 flags: running|answered|dynamic)\n${list(room)}`,
+      )
+      .join('');
   }
   const room = node.rooms.get(name);
   if (!room) return `-ERR Conference ${name} not found\n`;
@@ -37,9 +47,13 @@ export const conferenceCommand: Command = (node, argument) => {
     case 'list':
       return list(room);
     case 'hup':
-      return who === undefined ? '-USAGE: conference <confname> hup <[member_id|all|last|non_moderator]>\n' : putOut(room, who, 'hup');
+      return who === undefined
+        ? '-USAGE: conference <confname> hup <[member_id|all|last|non_moderator]>\n'
+        : putOut(room, who, 'hup');
     case 'kick':
-      return who === undefined ? '-USAGE: conference <confname> kick <[member_id|all|last|non_moderator]> [<optional sound file>]\n' : putOut(room, who, 'kicked');
+      return who === undefined
+        ? '-USAGE: conference <confname> kick <[member_id|all|last|non_moderator]> [<optional sound file>]\n'
+        : putOut(room, who, 'kicked');
     default:
       return `-ERR Conference command '${command}' not found.\n`;
   }

@@ -2,12 +2,15 @@ import { parseDialString } from '../channel/dial-string.ts';
 import { park } from '../channel/park.ts';
 import type { Command } from './command.ts';
 
-const USAGE = '-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] [<cid_num>] [<timeout_sec>]\n';
+const USAGE =
+  '-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] [<cid_num>] [<timeout_sec>]\n';
 const DEFAULT_TIMEOUT = 60;
 
 /**
- * Calls somebody, and parks the call when it is answered; the output comes then, or when it has ended before. Early
- * media is heard by nobody (`ignore_early_media`), and `&park()` is the one thing there is to do with an answered call.
+ * Calls somebody, and parks the call when it is answered; the output comes then, or when it has ended before.
+ * Early
+ * media is heard by nobody (`ignore_early_media`), and `&park()` is the one thing there is to do with an
+ * answered call.
  */
 export const originate: Command = async (node, argument) => {
   const [call, application] = splitQuoted(argument);
@@ -20,7 +23,8 @@ export const originate: Command = async (node, argument) => {
 
   const { channel, calling } = placed;
   const seconds = parseInt(dial.variables.get('originate_timeout') ?? '', 10) || DEFAULT_TIMEOUT;
-  // FreeSWITCH looks at a clock of whole seconds, so that it gives up a part of one early; half of it, on average.
+  // FreeSWITCH looks at a clock of whole seconds, so that it gives up a part of one early; half of it, on
+  // average.
   const timer = setTimeout(() => channel.hangup('NO_ANSWER'), (Math.min(seconds, 86_400) - 0.5) * 1000);
   const answered = new Promise<boolean>((resolve) => {
     calling.onConnected = () => resolve(true);
@@ -38,5 +42,7 @@ export const originate: Command = async (node, argument) => {
   return `-ERR ${channel.hangupCause}\n`;
 };
 
-/** Splits at spaces that are not in single quotes. The quotes stay: they belong to what is taken apart next. */
+/**
+ * Splits at spaces that are not in single quotes. The quotes stay: they belong to what is taken apart next.
+ */
 const splitQuoted = (text: string): string[] => text.match(/(?:'[^']*'|[^ '])+/g) ?? [];

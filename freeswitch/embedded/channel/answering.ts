@@ -20,14 +20,19 @@ export class Answering {
   }
 
   /**
-   * What the dialplan does with a call: one for a room of this node enters it, one that belongs to the control plane rings
+   * What the dialplan does with a call: one for a room of this node enters it, one that belongs to the
+   * control plane rings
    * and parks, any other is refused.
    */
   async start(): Promise<void> {
     const channel = this.#channel;
     const { variables, executor } = channel;
     channel.move('CS_INIT');
-    channel.emit('CHANNEL_CREATE', { file: 'switch_core_state_machine.c', fn: 'switch_core_session_run', line: 626 });
+    channel.emit('CHANNEL_CREATE', {
+      file: 'switch_core_state_machine.c',
+      fn: 'switch_core_session_run',
+      line: 626,
+    });
     channel.setCallState('RINGING');
     channel.move('CS_ROUTING');
     channel.move('CS_EXECUTE');
@@ -56,7 +61,11 @@ export class Answering {
     if (channel.down || channel.answered || channel.times.progress > 0) return;
     channel.times.progress = nowMicros();
     this.#leg.ringing();
-    channel.emit('CHANNEL_PROGRESS', { file: 'switch_channel.c', fn: 'switch_channel_perform_mark_ring_ready_value', line: 3505 });
+    channel.emit('CHANNEL_PROGRESS', {
+      file: 'switch_channel.c',
+      fn: 'switch_channel_perform_mark_ring_ready_value',
+      line: 3505,
+    });
   }
 
   preAnswer(): Promise<boolean> {
@@ -70,7 +79,11 @@ export class Answering {
       times.progressMedia = nowMicros();
       channel.variables.set('endpoint_disposition', 'EARLY MEDIA');
       channel.setCallState('EARLY');
-      channel.emit('CHANNEL_PROGRESS_MEDIA', { file: 'switch_channel.c', fn: 'switch_channel_perform_mark_pre_answered', line: 3586 });
+      channel.emit('CHANNEL_PROGRESS_MEDIA', {
+        file: 'switch_channel.c',
+        fn: 'switch_channel_perform_mark_pre_answered',
+        line: 3586,
+      });
       return true;
     });
     return this.#preAnswering;
@@ -89,7 +102,11 @@ export class Answering {
     channel.guard.release();
     channel.variables.set('endpoint_disposition', 'ANSWER');
     channel.callState = 'EARLY';
-    channel.emit('CHANNEL_ANSWER', { file: 'switch_channel.c', fn: 'switch_channel_perform_mark_answered', line: 3850 });
+    channel.emit('CHANNEL_ANSWER', {
+      file: 'switch_channel.c',
+      fn: 'switch_channel_perform_mark_answered',
+      line: 3850,
+    });
     channel.setCallState('ACTIVE');
     return true;
   }
@@ -99,8 +116,11 @@ export class Answering {
     try {
       await open();
     } catch (error) {
-      if (!(error instanceof NoCommonCodec)) channel.log.error({ err: error, uuid: channel.uuid }, 'no audio');
-      channel.hangup(error instanceof NoCommonCodec ? 'INCOMPATIBLE_DESTINATION' : 'NORMAL_TEMPORARY_FAILURE');
+      if (!(error instanceof NoCommonCodec))
+        channel.log.error({ err: error, uuid: channel.uuid }, 'no audio');
+      channel.hangup(
+        error instanceof NoCommonCodec ? 'INCOMPATIBLE_DESTINATION' : 'NORMAL_TEMPORARY_FAILURE',
+      );
       return false;
     }
     if (channel.down || !this.#leg.rtp) return false;

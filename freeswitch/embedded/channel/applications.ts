@@ -16,7 +16,12 @@ async function playback(channel: Channel, argument: string): Promise<void> {
   const { variables } = channel;
   variables.set('playback_terminator_used', undefined);
   const status = await play(channel, argument);
-  const responses = { done: 'FILE PLAYED', break: 'FILE PLAYED', notfound: 'FILE NOT FOUND', error: 'PLAYBACK ERROR' } as const;
+  const responses = {
+    done: 'FILE PLAYED',
+    break: 'FILE PLAYED',
+    notfound: 'FILE NOT FOUND',
+    error: 'PLAYBACK ERROR',
+  } as const;
   variables.set('current_application_response', responses[status]);
 }
 
@@ -35,7 +40,10 @@ async function play(channel: Channel, name: string): Promise<'done' | 'break' | 
   if (channel.down) return 'error';
 
   const kind = /^(local_stream|tone_stream):/.exec(name)?.[1];
-  const extra: Record<string, string> = { ...(kind ? { 'Playback-File-Type': kind } : {}), 'Playback-File-Path': name };
+  const extra: Record<string, string> = {
+    ...(kind ? { 'Playback-File-Type': kind } : {}),
+    'Playback-File-Path': name,
+  };
   const origin = { file: 'switch_ivr_play_say.c', fn: 'switch_ivr_play_file', line: 1681 };
   channel.emit('PLAYBACK_START', origin, extra);
   const wait = new Wait((digit) => {
@@ -52,7 +60,11 @@ async function play(channel: Channel, name: string): Promise<'done' | 'break' | 
   variables.set('playback_seconds', Math.floor(source.samples / 8000));
   variables.set('playback_ms', Math.floor(source.samples / 8));
   variables.set('playback_samples', source.samples);
-  channel.emit('PLAYBACK_STOP', { ...origin, line: 2039 }, { ...extra, 'Playback-Status': end === 'break' ? 'break' : 'done' });
+  channel.emit(
+    'PLAYBACK_STOP',
+    { ...origin, line: 2039 },
+    { ...extra, 'Playback-Status': end === 'break' ? 'break' : 'done' },
+  );
   if (end === 'hangup') return channel.hungUpByUs ? 'done' : 'error';
   return end === 'break' ? 'break' : 'done';
 }
@@ -67,7 +79,9 @@ async function sleep(channel: Channel, argument: string): Promise<void> {
   const ms = parseInt(argument, 10);
   if (!(ms > 0)) return;
   // With media FreeSWITCH stops at a pending key and leaves it queued, unless it is told to eat keys.
-  const wait = new Wait(channel.variables.isTrue('sleep_eat_digits') ? (digit) => isTerminator(channel, digit) : undefined);
+  const wait = new Wait(
+    channel.variables.isTrue('sleep_eat_digits') ? (digit) => isTerminator(channel, digit) : undefined,
+  );
   const timer = setTimeout(() => wait.settle('end'), Math.min(ms, 86_400_000));
   await channel.executor.wait(wait);
   clearTimeout(timer);
@@ -82,7 +96,8 @@ function set(channel: Channel, argument: string): void {
 /** `^^;a=1;b=2`, or pairs separated by spaces. */
 function multiset(channel: Channel, argument: string): void {
   const custom = /^\^\^(.)/s.exec(argument)?.[1];
-  for (const pair of custom ? argument.slice(3).split(custom) : argument.split(' ')) if (pair) set(channel, pair);
+  for (const pair of custom ? argument.slice(3).split(custom) : argument.split(' '))
+    if (pair) set(channel, pair);
 }
 
 async function respond(channel: Channel, argument: string): Promise<void> {
@@ -120,4 +135,6 @@ const LIST: Application[] = [
   { name: 'eval', run: () => {} },
 ];
 
-export const APPLICATIONS: ReadonlyMap<string, Application> = new Map(LIST.map((application) => [application.name, application]));
+export const APPLICATIONS: ReadonlyMap<string, Application> = new Map(
+  LIST.map((application) => [application.name, application]),
+);

@@ -9,11 +9,15 @@ interface Displacement {
   onEnd: () => void;
 }
 
-/** Frames that were skipped are made up for in a recording up to this; a longer stop of the machine is no part of the call. */
+/**
+ * Frames that were skipped are made up for in a recording up to this; a longer stop of the machine is no part
+ * of the call.
+ */
 const MAX_SKIPPED = 500;
 
 /**
- * All the audio of a channel: what plays, and what is done to either direction on its way. `read` is what the caller
+ * All the audio of a channel: what plays, and what is done to either direction on its way. `read` is what the
+ * caller
  * says, `write` what he hears.
  */
 export class ChannelAudio implements FrameFilter {
@@ -85,7 +89,10 @@ export class ChannelAudio implements FrameFilter {
     this.#arm();
   }
 
-  /** What the caller says in this frame of the clock, as others get to hear it; undefined for silence. Valid until the next. */
+  /**
+   * What the caller says in this frame of the clock, as others get to hear it; undefined for silence. Valid
+   * until the next.
+   */
   said(frame: number): Buffer | undefined {
     if (this.#muted.read || this.#displacements.size > 0) return undefined;
     return this.#rtp?.received(frame);
@@ -131,6 +138,7 @@ export class ChannelAudio implements FrameFilter {
   /** Without anything to do the frame goes out as it is. */
   #arm(): void {
     if (!this.#rtp) return;
-    this.#rtp.filter = this.#muted.write || this.#displacements.size > 0 || this.#recordings.size > 0 ? this : undefined;
+    this.#rtp.filter =
+      this.#muted.write || this.#displacements.size > 0 || this.#recordings.size > 0 ? this : undefined;
   }
 }

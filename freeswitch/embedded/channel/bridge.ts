@@ -9,8 +9,10 @@ const DEFAULT_TIMEOUT = 60;
 /** The application `bridge`: calls a second leg and connects it to the channel, until one of them ends. */
 export async function bridge(channel: Channel, argument: string): Promise<void> {
   const { variables } = channel;
-  for (const name of ['originate_failed_cause', 'bridge_hangup_cause', 'last_bridge_hangup_cause']) variables.set(name, undefined);
-  if (!(await channel.preAnswer()) || !(await channel.mediaCodec())) return failed(channel, 'INCOMPATIBLE_DESTINATION');
+  for (const name of ['originate_failed_cause', 'bridge_hangup_cause', 'last_bridge_hangup_cause'])
+    variables.set(name, undefined);
+  if (!(await channel.preAnswer()) || !(await channel.mediaCodec()))
+    return failed(channel, 'INCOMPATIBLE_DESTINATION');
   const dial = parseDialString(argument);
   if ('cause' in dial) return failed(channel, dial.cause);
   const placed = channel.place(dial);
@@ -27,7 +29,8 @@ export async function bridge(channel: Channel, argument: string): Promise<void> 
   calling.onConnected = () => answered.settle('end');
   leg.onDown(() => answered.settle('end'));
   const seconds = parseInt(dial.variables.get('originate_timeout') ?? '', 10) || DEFAULT_TIMEOUT;
-  // FreeSWITCH looks at a clock of whole seconds, so that it gives up a part of one early; half of it, on average.
+  // FreeSWITCH looks at a clock of whole seconds, so that it gives up a part of one early; half of it, on
+  // average.
   const timer = setTimeout(() => leg.hangup('NO_ANSWER'), (Math.min(seconds, 86_400) - 0.5) * 1000);
   void calling.start();
   const end = await channel.executor.wait(answered);
@@ -55,7 +58,10 @@ async function connect(channel: Channel, leg: Channel): Promise<void> {
   const { variables } = channel;
   leg.move('CS_EXCHANGE_MEDIA');
   channel.times.bridged = leg.times.bridged = Math.max(leg.times.answered, 1);
-  for (const [one, other] of [[channel, leg], [leg, channel]] as const) {
+  for (const [one, other] of [
+    [channel, leg],
+    [leg, channel],
+  ] as const) {
     one.variables.set('signal_bond', other.uuid);
     one.variables.set('last_bridge_to', other.uuid);
     one.variables.set('bridge_channel', other.profile.channelName);
@@ -81,7 +87,10 @@ async function connect(channel: Channel, leg: Channel): Promise<void> {
   variables.set('signal_bond', undefined);
 }
 
-const bridgeHeaders = (channel: Channel, leg: Channel): Record<string, string> => ({ 'Bridge-A-Unique-ID': channel.uuid, 'Bridge-B-Unique-ID': leg.uuid });
+const bridgeHeaders = (channel: Channel, leg: Channel): Record<string, string> => ({
+  'Bridge-A-Unique-ID': channel.uuid,
+  'Bridge-B-Unique-ID': leg.uuid,
+});
 
 function lastBridge(channel: Channel, leg: Channel): void {
   channel.variables.set('last_bridge_hangup_cause', leg.hangupCause);
@@ -90,7 +99,11 @@ function lastBridge(channel: Channel, leg: Channel): void {
   if (code) channel.variables.set('last_bridge_proto_specific_hangup_cause', code);
 }
 
-const DIAL_STATUS: Readonly<Record<string, string>> = { USER_BUSY: 'BUSY', NO_ANSWER: 'NOANSWER', ORIGINATOR_CANCEL: 'CANCEL' };
+const DIAL_STATUS: Readonly<Record<string, string>> = {
+  USER_BUSY: 'BUSY',
+  NO_ANSWER: 'NOANSWER',
+  ORIGINATOR_CANCEL: 'CANCEL',
+};
 
 function failed(channel: Channel, cause: string): void {
   const { variables } = channel;
@@ -116,11 +129,14 @@ class Ringback {
     const { codec } = channel;
     if (!tones || !codec) return;
     const name = /^[\w]+:\/\/|^\//.test(tones) ? tones : `tone_stream://${tones};loops=-1`;
-    channel.library.open(name, codec).then((source) => {
-      if (this.#over) return;
-      channel.player.start(source, () => {});
-      this.#stop = () => channel.player.stop(source);
-    }, (error: unknown) => channel.log.warn({ err: error, uuid: channel.uuid }, 'no ringback'));
+    channel.library.open(name, codec).then(
+      (source) => {
+        if (this.#over) return;
+        channel.player.start(source, () => {});
+        this.#stop = () => channel.player.stop(source);
+      },
+      (error: unknown) => channel.log.warn({ err: error, uuid: channel.uuid }, 'no ringback'),
+    );
   }
 
   stop(): void {

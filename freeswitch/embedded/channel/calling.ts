@@ -16,7 +16,13 @@ const CHANNEL = 'switch_channel.c';
 export function calledProfile(leg: OutboundLeg): CallerProfile {
   const { uri, peer, from } = leg.destination;
   const called = uri.replace(/^sips?:/i, '');
-  return { name: from.name, number: from.number, destination: called.split('@')[0] ?? '', address: peer.address, channelName: `sofia/minivoice/${called}` };
+  return {
+    name: from.name,
+    number: from.number,
+    destination: called.split('@')[0] ?? '',
+    address: peer.address,
+    channelName: `sofia/minivoice/${called}`,
+  };
 }
 
 /** The calling side of a channel: what becomes of its INVITE. */
@@ -36,10 +42,22 @@ export class Calling implements CallingListener {
   async start(): Promise<void> {
     const channel = this.#channel;
     channel.state = 'CS_NONE';
-    channel.emit('CHANNEL_OUTGOING', { file: CHANNEL, fn: 'switch_core_session_outgoing_channel', line: 584 });
+    channel.emit('CHANNEL_OUTGOING', {
+      file: CHANNEL,
+      fn: 'switch_core_session_outgoing_channel',
+      line: 584,
+    });
     channel.move('CS_INIT');
-    channel.emit('CHANNEL_CREATE', { file: 'switch_core_state_machine.c', fn: 'switch_core_session_run', line: 626 });
-    channel.emit('CHANNEL_ORIGINATE', { file: 'switch_core_state_machine.c', fn: 'switch_core_session_run', line: 630 });
+    channel.emit('CHANNEL_CREATE', {
+      file: 'switch_core_state_machine.c',
+      fn: 'switch_core_session_run',
+      line: 626,
+    });
+    channel.emit('CHANNEL_ORIGINATE', {
+      file: 'switch_core_state_machine.c',
+      fn: 'switch_core_session_run',
+      line: 630,
+    });
     channel.move('CS_ROUTING');
     channel.move('CS_CONSUME_MEDIA');
     try {
@@ -65,11 +83,19 @@ export class Calling implements CallingListener {
     if (early && times.progressMedia === 0) {
       times.progressMedia = nowMicros();
       channel.variables.set('endpoint_disposition', 'EARLY MEDIA');
-      channel.emit('CHANNEL_PROGRESS_MEDIA', { file: CHANNEL, fn: 'switch_channel_perform_mark_pre_answered', line: 3586 });
+      channel.emit('CHANNEL_PROGRESS_MEDIA', {
+        file: CHANNEL,
+        fn: 'switch_channel_perform_mark_pre_answered',
+        line: 3586,
+      });
       channel.setCallState('EARLY');
     } else if (!early && times.progress === 0) {
       times.progress = nowMicros();
-      channel.emit('CHANNEL_PROGRESS', { file: CHANNEL, fn: 'switch_channel_perform_mark_ring_ready_value', line: 3505 });
+      channel.emit('CHANNEL_PROGRESS', {
+        file: CHANNEL,
+        fn: 'switch_channel_perform_mark_ring_ready_value',
+        line: 3505,
+      });
       if (first) channel.setCallState('RINGING');
     }
     if (first) this.onRinging();

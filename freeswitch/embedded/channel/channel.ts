@@ -14,7 +14,15 @@ import { ChannelAudio } from './audio.ts';
 import type { Calling } from './calling.ts';
 import type { DialString } from './dial-string.ts';
 import { DigitQueue, type DigitSource } from './digits.ts';
-import { addChannelHeaders, addOtherLegHeaders, addVariables, STATE_NUMBERS, VERBOSE_EVENTS, type CallState, type ChannelState } from './event-headers.ts';
+import {
+  addChannelHeaders,
+  addOtherLegHeaders,
+  addVariables,
+  STATE_NUMBERS,
+  VERBOSE_EVENTS,
+  type CallState,
+  type ChannelState,
+} from './event-headers.ts';
 import { Executor } from './executor.ts';
 import { Guard } from './guard.ts';
 import type { CallerProfile } from './invite-variables.ts';
@@ -54,7 +62,14 @@ export class Channel implements LegListener {
   readonly direction: 'inbound' | 'outbound';
   readonly variables: Variables = new Variables();
   readonly profile: CallerProfile;
-  readonly times: ChannelTimes = { created: nowMicros(), answered: 0, progress: 0, progressMedia: 0, bridged: 0, hungup: 0 };
+  readonly times: ChannelTimes = {
+    created: nowMicros(),
+    answered: 0,
+    progress: 0,
+    progressMedia: 0,
+    bridged: 0,
+    hungup: 0,
+  };
   readonly executor: Executor = new Executor(this);
   readonly audio: ChannelAudio = new ChannelAudio();
   readonly recordings: Recordings = new Recordings(this);
@@ -89,7 +104,13 @@ export class Channel implements LegListener {
   hungUpByUs = false;
   lastApplication: { name: string; data: string } = { name: '', data: '' };
 
-  constructor(leg: Leg, profile: CallerProfile, direction: 'inbound' | 'outbound', context: ChannelContext, uuid: string = randomUUID()) {
+  constructor(
+    leg: Leg,
+    profile: CallerProfile,
+    direction: 'inbound' | 'outbound',
+    context: ChannelContext,
+    uuid: string = randomUUID(),
+  ) {
     this.uuid = uuid;
     this.leg = leg;
     this.direction = direction;
@@ -155,7 +176,11 @@ export class Channel implements LegListener {
   move(state: ChannelState): void {
     this.state = state;
     this.stateNumber = STATE_NUMBERS[state];
-    this.emit('CHANNEL_STATE', { file: 'switch_channel.c', fn: 'switch_channel_perform_set_running_state', line: 2512 });
+    this.emit('CHANNEL_STATE', {
+      file: 'switch_channel.c',
+      fn: 'switch_channel_perform_set_running_state',
+      line: 2512,
+    });
   }
 
   setCallState(callState: CallState): void {
@@ -170,7 +195,10 @@ export class Channel implements LegListener {
     this.answering?.ringReady();
   }
 
-  /** Early media, unless there is media already. @returns false when it cannot be had; the channel is then over */
+  /**
+   * Early media, unless there is media already.
+   * @returns false when it cannot be had; the channel is then over
+   */
   async preAnswer(): Promise<boolean> {
     return this.answering ? this.answering.preAnswer() : !this.down && this.leg.rtp?.agreement !== undefined;
   }
@@ -184,7 +212,12 @@ export class Channel implements LegListener {
   async mediaCodec(): Promise<G711 | undefined> {
     if (!this.codec && !this.down) {
       let forget = (): void => undefined;
-      await Promise.race([this.leg.mediaSettled, new Promise<void>((resolve) => { forget = this.onDown(resolve); })]);
+      await Promise.race([
+        this.leg.mediaSettled,
+        new Promise<void>((resolve) => {
+          forget = this.onDown(resolve);
+        }),
+      ]);
       forget();
     }
     return this.down ? undefined : this.codec;
@@ -258,9 +291,15 @@ export class Channel implements LegListener {
     this.hungUpByUs = byUs;
     this.stateNumber = STATE_NUMBERS.CS_HANGUP;
     this.guard.release();
-    this.emit('CHANNEL_HANGUP', { file: 'switch_channel.c', fn: 'switch_channel_perform_hangup', line: 3397 });
+    this.emit('CHANNEL_HANGUP', {
+      file: 'switch_channel.c',
+      fn: 'switch_channel_perform_hangup',
+      line: 3397,
+    });
     for (const listener of this.#ended.splice(0)) listener();
-    void this.#finish().catch((error: unknown) => this.log.error({ err: error, uuid: this.uuid }, 'channel did not end cleanly'));
+    void this.#finish().catch((error: unknown) =>
+      this.log.error({ err: error, uuid: this.uuid }, 'channel did not end cleanly'),
+    );
   }
 
   async #finish(): Promise<void> {
@@ -280,8 +319,16 @@ export class Channel implements LegListener {
       this.setCallState('HANGUP');
       if (rtp) setStatsVariables(variables, rtp.stats);
       this.move('CS_REPORTING');
-      this.emit('CHANNEL_HANGUP_COMPLETE', { file: 'switch_core_state_machine.c', fn: 'switch_core_session_reporting_state', line: 947 });
-      this.emit('CHANNEL_DESTROY', { file: 'switch_core_session.c', fn: 'switch_core_session_perform_destroy', line: 1613 });
+      this.emit('CHANNEL_HANGUP_COMPLETE', {
+        file: 'switch_core_state_machine.c',
+        fn: 'switch_core_session_reporting_state',
+        line: 947,
+      });
+      this.emit('CHANNEL_DESTROY', {
+        file: 'switch_core_session.c',
+        fn: 'switch_core_session_perform_destroy',
+        line: 1613,
+      });
     } finally {
       this.#context.onGone(this);
       this.#setFinished();

@@ -3,7 +3,10 @@ import type { AudioSource } from '../rtp/session.ts';
 import type { Channel } from './channel.ts';
 import { Wait } from './wait.ts';
 
-/** The application `conference`, `ROOM@default+flags{mute|endconf}`: keeps the channel in a room until it is put out of it. */
+/**
+ * The application `conference`, `ROOM@default+flags{mute|endconf}`: keeps the channel in a room until it is
+ * put out of it.
+ */
 export async function conference(channel: Channel, argument: string): Promise<void> {
   const [, name, list = ''] = /^([^@+\s]+)(?:@[\w-]+)?(?:\+flags\{([^{}]*)\})?$/.exec(argument) ?? [];
   if (name === undefined) {
@@ -17,7 +20,12 @@ export async function conference(channel: Channel, argument: string): Promise<vo
   if (channel.down) return;
   const out = new Wait('leave');
   const room = channel.rooms.open(name);
-  const member = room.enter(channel, { mute: flags.includes('mute'), endsRoom: flags.includes('endconf'), music, onOut: () => out.settle('end') });
+  const member = room.enter(channel, {
+    mute: flags.includes('mute'),
+    endsRoom: flags.includes('endconf'),
+    music,
+    onOut: () => out.settle('end'),
+  });
   variables.set('conference_name', name);
   variables.set('conference_member_id', member.id);
   variables.set('conference_moderator', 'false');

@@ -32,17 +32,22 @@ export function parseDialString(text: string): DialString | { cause: string } {
   if (profile !== 'minivoice') return { cause: 'INVALID_PROFILE' };
   const uri = /^sips?:/i.test(target) ? target : `sip:${target}`;
   const parsed = parseUri(uri);
-  if (!parsed || !(net.isIPv4(parsed.host) || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(parsed.host))) return { cause: 'INVALID_URL' };
+  if (!parsed || !(net.isIPv4(parsed.host) || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(parsed.host)))
+    return { cause: 'INVALID_URL' };
   const transport = parsed.params.transport?.toLowerCase() === 'tcp' ? 'tcp' : 'udp';
   return { variables, uri, peer: { transport, address: parsed.host, port: parsed.port ?? 5060 } };
 }
 
-/** The header fields a leg is to have: `sip_h_X` is the header X. What could break out of its line is left out. */
+/**
+ * The header fields a leg is to have: `sip_h_X` is the header X. What could break out of its line is left
+ * out.
+ */
 export function headersOf(variables: ReadonlyMap<string, string>): [string, string][] {
   const headers: [string, string][] = [];
   for (const [name, value] of variables) {
     const header = /^sip_h_([A-Za-z0-9!%*_+`'~.-]+)$/.exec(name)?.[1];
-    if (header && value && !/[\r\n\0]/.test(value)) headers.push([header, Buffer.from(value).toString('latin1')]);
+    if (header && value && !/[\r\n\0]/.test(value))
+      headers.push([header, Buffer.from(value).toString('latin1')]);
   }
   return headers;
 }

@@ -61,9 +61,15 @@ export class DigitQueue {
       const next = this.#waiting.shift();
       if (!next) return;
       this.#taken = (this.#taken + next.digit.digit).slice(-MAX_DIGITS);
-      channel.emit('DTMF', { file: 'switch_channel.c', fn: 'switch_channel_dequeue_dtmf', line: 677 }, {
-        'DTMF-Digit': next.digit.digit, 'DTMF-Duration': String(next.digit.duration), 'DTMF-Source': next.source,
-      });
+      channel.emit(
+        'DTMF',
+        { file: 'switch_channel.c', fn: 'switch_channel_dequeue_dtmf', line: 677 },
+        {
+          'DTMF-Digit': next.digit.digit,
+          'DTMF-Duration': String(next.digit.duration),
+          'DTMF-Source': next.source,
+        },
+      );
       pass?.(next.digit);
       if (wait?.onDigit?.(next.digit.digit)) {
         wait.settle('break');

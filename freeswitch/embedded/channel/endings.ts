@@ -3,7 +3,11 @@ import type { SipRequest } from '../sip/message.ts';
 import type { Variables } from './variables.ts';
 
 /** Sets what is told of a call the far end has ended. @returns the hangup cause */
-export function setRemoteEnd(variables: Variables, how: 'bye' | 'cancel', request: SipRequest | undefined): string {
+export function setRemoteEnd(
+  variables: Variables,
+  how: 'bye' | 'cancel',
+  request: SipRequest | undefined,
+): string {
   const bye = how === 'bye';
   const status = bye ? 200 : 487;
   const reason = request?.headers.get('reason');

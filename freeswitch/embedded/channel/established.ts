@@ -2,7 +2,13 @@ import { parseCSeq } from '../sip/fields.ts';
 import type { Dialog } from '../sip/dialog.ts';
 import { digitOfInfo } from '../sip/info-dtmf.ts';
 import type { Headers, SipRequest, SipResponse } from '../sip/message.ts';
-import { answeredTimer, asksTooShort, MIN_SESSION_EXPIRES, sessionExpires, supportsTimer } from '../sip/session-expires.ts';
+import {
+  answeredTimer,
+  asksTooShort,
+  MIN_SESSION_EXPIRES,
+  sessionExpires,
+  supportsTimer,
+} from '../sip/session-expires.ts';
 import type { ServerTransaction } from '../sip/server-transaction.ts';
 import { unsupportedOf, type UserAgent } from '../sip/user-agent.ts';
 import type { LegListener, RemoteEnd } from './leg.ts';
@@ -39,18 +45,30 @@ export class Established {
     this.#options = options;
     const expired = (): void => this.#tellEnd('expired');
     this.#timer = new SessionTimer((seconds) => this.#refresher.refresh(seconds), expired);
-    this.#refresher = new Refresher({
-      ...options, onRefreshed: (response) => this.#refreshed(response), onRefused: (retryMs) => this.#timer.again(retryMs), onGone: expired,
-    }, /\bUPDATE\b/i.test(options.peer.all('allow').join(',')));
+    this.#refresher = new Refresher(
+      {
+        ...options,
+        onRefreshed: (response) => this.#refreshed(response),
+        onRefused: (retryMs) => this.#timer.again(retryMs),
+        onGone: expired,
+      },
+      /\bUPDATE\b/i.test(options.peer.all('allow').join(',')),
+    );
   }
 
-  /** The far end's 200 to an INVITE or a refresh of ours: it says how long the session lasts (RFC 4028 section 7.2). */
+  /**
+   * The far end's 200 to an INVITE or a refresh of ours: it says how long the session lasts (RFC 4028 section
+   * 7.2).
+   */
   answered(headers: Headers): void {
     const agreed = sessionExpires(headers);
     this.#timer.start(agreed && { seconds: agreed.seconds, ours: agreed.refresher !== 'uas' });
   }
 
-  /** 200 with our description, repeated until its ACK; `offered` when it is an offer, whose answer the ACK brings. */
+  /**
+   * 200 with our description, repeated until its ACK; `offered` when it is an offer, whose answer the ACK
+   * brings.
+   */
   accept(transaction: ServerTransaction, sdp: string, offered: boolean): void {
     const { ua, dialog, contact } = this.#options;
     this.#lastInvite = transaction;
@@ -62,7 +80,12 @@ export class Established {
       if (this.#byeWaits) this.#sendBye();
       else this.#tellEnd('no-ack');
     };
-    ua.reply(transaction, 200, { toTag: dialog.localTag, contact, sdp, headers: this.#sessionTimer(transaction.request) });
+    ua.reply(transaction, 200, {
+      toTag: dialog.localTag,
+      contact,
+      sdp,
+      headers: this.#sessionTimer(transaction.request),
+    });
   }
 
   /** Ends the call, once the ACK of our 200 is in. */
@@ -169,7 +192,10 @@ export class Established {
     else ua.reply(transaction, 200, { contact, sdp, headers: this.#sessionTimer(request) });
   }
 
-  /** Takes the session timer that a request asks for, and turns it off where it asks for none. @returns the headers that say so */
+  /**
+   * Takes the session timer that a request asks for, and turns it off where it asks for none.
+   * @returns the headers that say so
+   */
   #sessionTimer(request: SipRequest): [string, string][] {
     const timer = answeredTimer(request, this.#timer.ours);
     this.#timer.start(timer && { seconds: timer.seconds, ours: timer.refresher === 'uas' });
@@ -181,7 +207,8 @@ export class Established {
   #refreshed(response: SipResponse): void {
     if (this.#over) return;
     this.answered(response.headers);
-    if (response.body.length > 0 && this.#options.media.accept(response.body)) this.#options.listener()?.onMediaChanged();
+    if (response.body.length > 0 && this.#options.media.accept(response.body))
+      this.#options.listener()?.onMediaChanged();
   }
 
   #sendBye(): void {
@@ -190,7 +217,12 @@ export class Established {
     const { request, peer } = dialog.makeRequest('BYE');
     request.headers.add('User-Agent', 'MiniVoice');
     this.#end();
-    ua.transactions.request(request, peer, () => {}, () => {});
+    ua.transactions.request(
+      request,
+      peer,
+      () => {},
+      () => {},
+    );
   }
 
   #end(): void {

@@ -3,8 +3,17 @@ import type { Channel } from './channel.ts';
 
 /** Running and call states by FreeSWITCH's names and numbers. */
 export const STATE_NUMBERS = {
-  CS_NEW: 0, CS_INIT: 1, CS_ROUTING: 2, CS_EXECUTE: 4, CS_EXCHANGE_MEDIA: 5, CS_PARK: 6, CS_CONSUME_MEDIA: 7, CS_HANGUP: 10,
-  CS_REPORTING: 11, CS_DESTROY: 12, CS_NONE: 13,
+  CS_NEW: 0,
+  CS_INIT: 1,
+  CS_ROUTING: 2,
+  CS_EXECUTE: 4,
+  CS_EXCHANGE_MEDIA: 5,
+  CS_PARK: 6,
+  CS_CONSUME_MEDIA: 7,
+  CS_HANGUP: 10,
+  CS_REPORTING: 11,
+  CS_DESTROY: 12,
+  CS_NONE: 13,
 } as const;
 
 export type ChannelState = keyof typeof STATE_NUMBERS;
@@ -12,9 +21,26 @@ export type CallState = 'DOWN' | 'RINGING' | 'EARLY' | 'ACTIVE' | 'RING_WAIT' | 
 
 /** Events that carry the channel's variables; the others have only who and when. */
 export const VERBOSE_EVENTS: ReadonlySet<string> = new Set([
-  'CHANNEL_CREATE', 'CHANNEL_ANSWER', 'CHANNEL_PARK', 'CHANNEL_UNPARK', 'CHANNEL_PROGRESS', 'CHANNEL_PROGRESS_MEDIA', 'CHANNEL_HANGUP',
-  'CHANNEL_HANGUP_COMPLETE', 'CHANNEL_DATA', 'CHANNEL_EXECUTE', 'CHANNEL_EXECUTE_COMPLETE', 'CHANNEL_DESTROY', 'PLAYBACK_START', 'PLAYBACK_STOP',
-  'RECORD_START', 'RECORD_STOP', 'CHANNEL_OUTGOING', 'CHANNEL_ORIGINATE', 'CHANNEL_BRIDGE', 'CHANNEL_UNBRIDGE',
+  'CHANNEL_CREATE',
+  'CHANNEL_ANSWER',
+  'CHANNEL_PARK',
+  'CHANNEL_UNPARK',
+  'CHANNEL_PROGRESS',
+  'CHANNEL_PROGRESS_MEDIA',
+  'CHANNEL_HANGUP',
+  'CHANNEL_HANGUP_COMPLETE',
+  'CHANNEL_DATA',
+  'CHANNEL_EXECUTE',
+  'CHANNEL_EXECUTE_COMPLETE',
+  'CHANNEL_DESTROY',
+  'PLAYBACK_START',
+  'PLAYBACK_STOP',
+  'RECORD_START',
+  'RECORD_STOP',
+  'CHANNEL_OUTGOING',
+  'CHANNEL_ORIGINATE',
+  'CHANNEL_BRIDGE',
+  'CHANNEL_UNBRIDGE',
 ]);
 
 /** Adds who and when. */
@@ -42,7 +68,11 @@ export function addChannelHeaders(headers: EventHeaders, channel: Channel): void
 }
 
 /** Adds who is at the other end of a bridge. */
-export function addOtherLegHeaders(headers: EventHeaders, other: Channel, type: 'originator' | 'originatee'): void {
+export function addOtherLegHeaders(
+  headers: EventHeaders,
+  other: Channel,
+  type: 'originator' | 'originatee',
+): void {
   headers['Other-Type'] = type;
   addProfile(headers, 'Other-Leg', other);
 }

@@ -18,7 +18,8 @@ interface Frame {
 }
 
 /**
- * Runs applications on a channel the way FreeSWITCH's session thread does: messages one after the other; one that came
+ * Runs applications on a channel the way FreeSWITCH's session thread does: messages one after the other; one
+ * that came
  * without event-lock lets the next run inside it.
  */
 export class Executor {
@@ -120,19 +121,27 @@ export class Executor {
 
   async #run(message: EslCommand): Promise<void> {
     const { headers } = message;
-    const frame: Frame = { locked: /^(true|yes|on|1)$/i.test(headers.get('event-lock') ?? ''), polling: false };
+    const frame: Frame = {
+      locked: /^(true|yes|on|1)$/i.test(headers.get('event-lock') ?? ''),
+      polling: false,
+    };
     this.#frames.push(frame);
     try {
       const command = headers.get('call-command');
       if (command === 'execute') await this.#execute(message);
-      else if (command === 'hangup') this.#channel.hangup(parseCause(headers.get('hangup-cause') ?? 'NORMAL_CLEARING'));
+      else if (command === 'hangup')
+        this.#channel.hangup(parseCause(headers.get('hangup-cause') ?? 'NORMAL_CLEARING'));
       else if (!command) this.#channel.log.info({ uuid: this.#channel.uuid }, 'message without call-command');
     } catch (error) {
       this.#channel.log.error({ err: error, uuid: this.#channel.uuid }, 'application failed');
     } finally {
       this.#frames.splice(this.#frames.indexOf(frame), 1);
     }
-    this.#channel.emit('PRIVATE_COMMAND', { file: 'switch_ivr.c', fn: 'switch_ivr_parse_next_event', line: 804 });
+    this.#channel.emit('PRIVATE_COMMAND', {
+      file: 'switch_ivr.c',
+      fn: 'switch_ivr_parse_next_event',
+      line: 804,
+    });
     if (this.#frames.length === 0) this.#idle?.();
     this.#channel.digits.take();
     // One after the other in the same turn: a queue of prompts has no gaps.
@@ -166,7 +175,10 @@ export class Executor {
     if (channel.down) return false;
     const application = APPLICATIONS.get(name.toLowerCase());
     if (!application) {
-      channel.log.warn({ uuid: channel.uuid, application: name }, 'invalid application: the channel is hung up, as FreeSWITCH does');
+      channel.log.warn(
+        { uuid: channel.uuid, application: name },
+        'invalid application: the channel is hung up, as FreeSWITCH does',
+      );
       channel.hangup('DESTINATION_OUT_OF_ORDER');
       return false;
     }
@@ -184,7 +196,11 @@ export class Executor {
     this.#break = false;
     await application.run(channel, data ?? '');
     extra['Application-Response'] = variables.get('current_application_response') ?? '_none_';
-    channel.emit('CHANNEL_EXECUTE_COMPLETE', { ...origin, line: 2967 }, { ...extra, 'Application-UUID': uuid });
+    channel.emit(
+      'CHANNEL_EXECUTE_COMPLETE',
+      { ...origin, line: 2967 },
+      { ...extra, 'Application-UUID': uuid },
+    );
     return true;
   }
 }

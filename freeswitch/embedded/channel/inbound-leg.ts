@@ -27,7 +27,13 @@ export class InboundLeg implements CalledLeg, Leg {
     this.#contact = ua.contactFor(invite.request, invite.source.transport);
     this.#media = new LegMedia(resources, (digit) => this.#listener?.onDigit(digit, 'RTP'));
     this.#established = new Established({
-      ua, dialog: this.dialog, media: this.#media, contact: this.#contact, peer: invite.request.headers, listener: () => this.#listener, onOver: () => this.#end(),
+      ua,
+      dialog: this.dialog,
+      media: this.#media,
+      contact: this.#contact,
+      peer: invite.request.headers,
+      listener: () => this.#listener,
+      onOver: () => this.#end(),
     });
     ua.add(this);
     ua.pending(this);
@@ -81,8 +87,12 @@ export class InboundLeg implements CalledLeg, Leg {
   /** Ends the answered call, once its ACK is in, and refuses one that is not answered yet. */
   end({ cause, status, reason }: Farewell): string {
     if (this.#state === 'early') {
-      // Without a Reason header: its text would be FreeSWITCH's own vocabulary, and the configuration keeps it in.
-      this.#ua.reply(this.invite, status ?? causeToSip(cause), { toTag: this.dialog.localTag, reason: reason || undefined });
+      // Without a Reason header: its text would be FreeSWITCH's own vocabulary, and the configuration keeps
+      // it in.
+      this.#ua.reply(this.invite, status ?? causeToSip(cause), {
+        toTag: this.dialog.localTag,
+        reason: reason || undefined,
+      });
       this.#end();
       return 'send_refuse';
     }

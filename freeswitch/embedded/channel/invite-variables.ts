@@ -34,20 +34,30 @@ export function callerProfile(invite: ServerTransaction): CallerProfile {
 
 /** Sets the header fields that FreeSWITCH does not know itself. */
 export function setExtraHeaders(variables: Variables, prefix: string, headers: Headers): void {
-  for (const { key, name, value } of headers.list) if (/^(x-|p-|user-to-user$)/.test(key)) variables.set(prefix + name, text(value));
+  for (const { key, name, value } of headers.list)
+    if (/^(x-|p-|user-to-user$)/.test(key)) variables.set(prefix + name, text(value));
 }
 
 /** Sets what FreeSWITCH's SIP module tells of an INVITE. */
-export function setInviteVariables(variables: Variables, invite: ServerTransaction, local: { ip: string; port: number }, toTag: string): void {
+export function setInviteVariables(
+  variables: Variables,
+  invite: ServerTransaction,
+  local: { ip: string; port: number },
+  toTag: string,
+): void {
   const { request, source } = invite;
   const { headers } = request;
-  const set = (name: string, value: string | number | undefined): void => variables.set(name, typeof value === 'string' ? text(value) : value);
+  const set = (name: string, value: string | number | undefined): void =>
+    variables.set(name, typeof value === 'string' ? text(value) : value);
   const uriParts = (prefix: string, uri: string): void => {
     const parsed = parseUri(uri);
     if (!parsed) return;
     set(`sip_${prefix}_user`, parsed.user);
     set(`sip_${prefix}_port`, parsed.port);
-    set(`sip_${prefix}_uri`, `${parsed.user ? `${parsed.user}@` : ''}${parsed.host}${parsed.port === undefined ? '' : `:${parsed.port}`}`);
+    set(
+      `sip_${prefix}_uri`,
+      `${parsed.user ? `${parsed.user}@` : ''}${parsed.host}${parsed.port === undefined ? '' : `:${parsed.port}`}`,
+    );
     set(`sip_${prefix}_host`, parsed.host);
   };
 

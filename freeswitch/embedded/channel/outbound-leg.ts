@@ -91,7 +91,12 @@ export class OutboundLeg implements CallLeg, Leg {
     this.#state = 'calling';
     const { peer } = this.destination;
     this.#request = this.#invite();
-    this.#transaction = this.#ua.transactions.invite(this.#request, peer, (response) => this.#response(response), () => this.#refused(408, 'Request Timeout'));
+    this.#transaction = this.#ua.transactions.invite(
+      this.#request,
+      peer,
+      (response) => this.#response(response),
+      () => this.#refused(408, 'Request Timeout'),
+    );
   }
 
   end(_farewell: Farewell): string {
@@ -129,10 +134,20 @@ export class OutboundLeg implements CallLeg, Leg {
     list.add('Max-Forwards', '69');
     list.add('From', `"${name}" <sip:${user}@${ip}>;tag=${this.localTag}`).add('To', `<${uri}>`);
     list.add('Call-ID', this.callId).add('CSeq', `${Math.floor(Math.random() * 100_000_000) + 1} INVITE`);
-    list.add('Contact', this.#contact).add('User-Agent', 'MiniVoice').add('Allow', ALLOW).add('Supported', 'timer');
+    list
+      .add('Contact', this.#contact)
+      .add('User-Agent', 'MiniVoice')
+      .add('Allow', ALLOW)
+      .add('Supported', 'timer');
     list.add('Content-Type', 'application/sdp').add('Content-Disposition', 'session');
     for (const [header, value] of headers) list.add(header, value);
-    return { kind: 'request', method: 'INVITE', uri, headers: list, body: Buffer.from(this.#media.offer(this.destination.prefer), 'latin1') };
+    return {
+      kind: 'request',
+      method: 'INVITE',
+      uri,
+      headers: list,
+      body: Buffer.from(this.#media.offer(this.destination.prefer), 'latin1'),
+    };
   }
 
   get #contact(): string {
@@ -155,7 +170,10 @@ export class OutboundLeg implements CallLeg, Leg {
   #accepted(response: SipResponse): void {
     if (!this.#request) return;
     const tag = parseNameAddr(response.headers.get('to') ?? '')?.params.tag ?? '';
-    const dialog = this.#dialog && tag === this.remoteTag ? this.#dialog : Dialog.calling(this.#request, response, this.destination.peer);
+    const dialog =
+      this.#dialog && tag === this.remoteTag
+        ? this.#dialog
+        : Dialog.calling(this.#request, response, this.destination.peer);
     const { request, peer } = dialog.makeAck(this.cseq);
     this.#ua.transactions.acknowledge(request, peer);
     if (dialog === this.#dialog) return;
@@ -168,7 +186,13 @@ export class OutboundLeg implements CallLeg, Leg {
     this.#dialog = dialog;
     this.remoteTag = tag;
     this.#established = new Established({
-      ua: this.#ua, dialog, media: this.#media, contact: this.#contact, peer: response.headers, listener: () => this.#listener, onOver: () => this.#over(),
+      ua: this.#ua,
+      dialog,
+      media: this.#media,
+      contact: this.#contact,
+      peer: response.headers,
+      listener: () => this.#listener,
+      onOver: () => this.#over(),
     });
     this.#ua.add(this);
     const agreed = this.#media.rtp?.agreement !== undefined;
@@ -183,7 +207,12 @@ export class OutboundLeg implements CallLeg, Leg {
 
   #sendBye(dialog: Dialog): void {
     const { request, peer } = dialog.makeRequest('BYE');
-    this.#ua.transactions.request(request, peer, () => {}, () => {});
+    this.#ua.transactions.request(
+      request,
+      peer,
+      () => {},
+      () => {},
+    );
   }
 
   #refused(status: number, reason: string): void {

@@ -7,7 +7,11 @@ export function park(channel: Channel): void {
   channel.variables.set('current_application_data', undefined);
   channel.lastApplication = { name: 'park', data: '' };
   channel.park = { Application: 'park', 'Application-UUID': randomUUID() };
-  channel.emit('CHANNEL_EXECUTE', { file: 'switch_core_session.c', fn: 'switch_core_session_exec', line: 2929 }, channel.park);
+  channel.emit(
+    'CHANNEL_EXECUTE',
+    { file: 'switch_core_session.c', fn: 'switch_core_session_exec', line: 2929 },
+    channel.park,
+  );
   channel.emit('CHANNEL_PARK', { file: 'switch_ivr.c', fn: 'switch_ivr_park', line: 1002 });
   channel.executor.park();
 }

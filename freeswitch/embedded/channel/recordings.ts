@@ -24,7 +24,10 @@ export class Recordings {
     return this.#all.keys();
   }
 
-  /** Resolves when the file is there, also where it is being recorded already. @returns false when it cannot be written */
+  /**
+   * Resolves when the file is there, also where it is being recorded already.
+   * @returns false when it cannot be written
+   */
   start(path: string): Promise<boolean> {
     if (this.#all.has(path)) return Promise.resolve(true);
     const running = this.#opening.get(path);
@@ -57,7 +60,10 @@ export class Recordings {
     }
     const origin = { file: 'switch_ivr_async.c', fn: 'record_callback', line: 1481 };
     channel.emit('RECORD_START', origin, { 'Record-File-Path': path });
-    channel.emit('MEDIA_BUG_START', BUG, { 'Media-Bug-Function': 'session_record', 'Media-Bug-Target': path });
+    channel.emit('MEDIA_BUG_START', BUG, {
+      'Media-Bug-Function': 'session_record',
+      'Media-Bug-Target': path,
+    });
     return true;
   }
 

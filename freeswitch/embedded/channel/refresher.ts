@@ -22,7 +22,8 @@ export interface RefresherOptions {
 const RETRY_MS = 10_000;
 
 /**
- * Refreshes a session from this side: an UPDATE without a description, or a re-INVITE with the one there is, where UPDATE
+ * Refreshes a session from this side: an UPDATE without a description, or a re-INVITE with the one there is,
+ * where UPDATE
  * is unknown.
  */
 export class Refresher {
@@ -75,7 +76,11 @@ export class Refresher {
   #fill(request: SipRequest, sdp: string, seconds: number, shortest: number): void {
     const { contact } = this.#options;
     const { headers } = request;
-    headers.add('Contact', contact).add('User-Agent', 'MiniVoice').add('Allow', ALLOW).add('Supported', 'timer');
+    headers
+      .add('Contact', contact)
+      .add('User-Agent', 'MiniVoice')
+      .add('Allow', ALLOW)
+      .add('Supported', 'timer');
     if (seconds > 0) headers.add('Session-Expires', `${seconds};refresher=uac`);
     if (shortest > 0) headers.add('Min-SE', String(shortest));
     if (sdp === '') return;
@@ -95,7 +100,12 @@ export class Refresher {
       this.#options.dialog.refreshTarget(headers);
       this.#options.onRefreshed(response);
     } else if (status === 422 && minSessionExpires(headers) > seconds) {
-      this.#ask(request.method === 'UPDATE' ? 'UPDATE' : 'INVITE', request.body.toString('latin1'), seconds, minSessionExpires(headers));
+      this.#ask(
+        request.method === 'UPDATE' ? 'UPDATE' : 'INVITE',
+        request.body.toString('latin1'),
+        seconds,
+        minSessionExpires(headers),
+      );
     } else if (status === 408 || status === 481) this.#options.onGone();
     else if (request.method === 'UPDATE' && (status === 405 || status === 501)) {
       this.#updates = false;

@@ -11,7 +11,10 @@ export class Wait {
   readonly breakable: boolean;
   #settle: (end: WaitEnd) => void = () => {};
 
-  /** @param keys what takes them; without it a pending key ends the wait; `leave` is for what neither keys nor a break end */
+  /**
+   * @param keys what takes them; without it a pending key ends the wait; `leave` is for what neither keys nor
+   *   a break end
+   */
   constructor(keys?: ((digit: string) => boolean) | 'leave') {
     this.onDigit = keys === 'leave' ? undefined : keys;
     this.endsAtKey = keys === undefined;

@@ -15,7 +15,10 @@ export class EslTooLarge extends Error {
   }
 }
 
-/** Cuts the byte stream of a connection into commands: lines up to an empty one, then a body where Content-Length says so. */
+/**
+ * Cuts the byte stream of a connection into commands: lines up to an empty one, then a body where
+ * Content-Length says so.
+ */
 export class CommandReader {
   #pending: Buffer = Buffer.alloc(0);
 
@@ -33,7 +36,10 @@ export class CommandReader {
         if (data.length > MAX_HEAD) throw new EslTooLarge();
         break;
       }
-      const lines = data.toString('utf8', 0, end).split(/[\r\n]+/).filter(Boolean);
+      const lines = data
+        .toString('utf8', 0, end)
+        .split(/[\r\n]+/)
+        .filter(Boolean);
       const headers = new Map<string, string>();
       for (const line of lines.slice(1)) {
         const colon = line.indexOf(':');

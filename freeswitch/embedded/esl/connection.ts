@@ -18,7 +18,8 @@ export interface EslTarget {
 const GOODBYE = 'Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n';
 const LOST = 'killed listener because of lost events\n';
 /**
- * Events waiting for a slow reader; beyond it they are lost, and after MAX_LOST of those the connection is, as in
+ * Events waiting for a slow reader; beyond it they are lost, and after MAX_LOST of those the connection is,
+ * as in
  * FreeSWITCH. It counts events only; here their bytes count too, since all of it is one process's memory.
  */
 const MAX_QUEUE = 100_000;
@@ -93,7 +94,9 @@ export class EslConnection implements EventListener {
     this.#dropEvents();
     this.#commands.length = 0;
     if (!this.#socket.destroyed) {
-      this.#socket.end(`Content-Type: text/disconnect-notice\nContent-Length: ${Buffer.byteLength(message)}\n\n${message}`);
+      this.#socket.end(
+        `Content-Type: text/disconnect-notice\nContent-Length: ${Buffer.byteLength(message)}\n\n${message}`,
+      );
       // A client that does not close its side would keep the socket for ever.
       setTimeout(() => this.#socket.destroy(), 2_000).unref();
     }
@@ -153,7 +156,10 @@ export class EslConnection implements EventListener {
         const text = typeof reply === 'string' ? reply : await reply;
         if (!this.#closing && text) this.#socket.write(text);
       } catch (error) {
-        this.#log.error({ err: error, command: command.line.split(' ', 2).join(' ') }, 'event socket command failed');
+        this.#log.error(
+          { err: error, command: command.line.split(' ', 2).join(' ') },
+          'event socket command failed',
+        );
         if (!this.#closing) this.#socket.write(commandReply('-ERR command failed'));
       }
       if (this.#commands.length < MAX_COMMANDS / 2) this.#socket.resume();
@@ -175,14 +181,16 @@ export class EslConnection implements EventListener {
     if (lower.startsWith('sendmsg')) return commandReply(this.#sendMessage(command));
     if (lower.startsWith('api ')) return this.#api(line.slice(4));
     if (lower.startsWith('bgapi ')) return this.#background(line.slice(6), command.headers.get('job-uuid'));
-    if (lower.startsWith('linger') || lower.startsWith('nolinger')) return commandReply('-ERR not controlling a session');
+    if (lower.startsWith('linger') || lower.startsWith('nolinger'))
+      return commandReply('-ERR not controlling a session');
     if (lower.startsWith('event')) return commandReply(this.#subscription.add(line.slice(5)));
     if (lower.startsWith('nixevent')) return commandReply(this.#subscription.remove(line.slice(8)));
     if (lower.startsWith('noevents')) {
       this.#dropEvents();
       return commandReply(this.#subscription.clear());
     }
-    if (lower.startsWith('log')) return commandReply(`+OK log level ${line.slice(3).trim()} [${parseInt(line.slice(3), 10) || 7}]`);
+    if (lower.startsWith('log'))
+      return commandReply(`+OK log level ${line.slice(3).trim()} [${parseInt(line.slice(3), 10) || 7}]`);
     if (lower.startsWith('nolog')) return commandReply('+OK no longer logging');
     return commandReply('-ERR command not found');
   }
@@ -228,7 +236,11 @@ export class EslConnection implements EventListener {
       this.#log.error({ err: error, command: name }, 'background job failed');
       output = '-ERR command failed\n';
     }
-    const headers = this.#hub.begin('BACKGROUND_JOB', { file: 'mod_event_socket.c', fn: 'api_exec', line: 1572 });
+    const headers = this.#hub.begin('BACKGROUND_JOB', {
+      file: 'mod_event_socket.c',
+      fn: 'api_exec',
+      line: 1572,
+    });
     headers['Job-UUID'] = job;
     headers['Job-Command'] = name;
     if (argument) headers['Job-Command-Arg'] = argument;

@@ -3,7 +3,10 @@ export type EventHeaders = Record<string, string>;
 
 const UNSAFE = /[^ -~]|[\r\n #%&+:;<=>?@[\\\]^`{|}"]/gu;
 
-/** Percent-encoding as event values carry it: control characters, everything beyond ASCII, and a list of others. */
+/**
+ * Percent-encoding as event values carry it: control characters, everything beyond ASCII, and a list of
+ * others.
+ */
 export function encodeValue(value: string): string {
   return value.replace(UNSAFE, (c) => {
     let encoded = '';
@@ -12,7 +15,10 @@ export function encodeValue(value: string): string {
   });
 }
 
-/** Headers and body as plain text; without encoding the values stand in brackets, as `uuid_dump X plain` shows them. */
+/**
+ * Headers and body as plain text; without encoding the values stand in brackets, as `uuid_dump X plain` shows
+ * them.
+ */
 export function plainText(headers: EventHeaders, body: string | undefined, encode: boolean = true): string {
   let text = '';
   for (const name in headers) {

@@ -16,7 +16,11 @@ export class Filters {
       const [target, wanted] = firstWord(value);
       if (target.toLowerCase() === 'all') this.#list = [];
       else {
-        this.#list = this.#list.filter((f) => f.name.toLowerCase() !== target.toLowerCase() || (wanted !== undefined && f.value.toLowerCase() !== wanted.toLowerCase()));
+        this.#list = this.#list.filter(
+          (f) =>
+            f.name.toLowerCase() !== target.toLowerCase() ||
+            (wanted !== undefined && f.value.toLowerCase() !== wanted.toLowerCase()),
+        );
       }
       return `+OK filter deleted. [${target}][${wanted ?? ''}]`;
     }

@@ -39,7 +39,9 @@ export class EslServer {
         resolve();
       });
     });
-    this.#server.on('error', (error) => this.#options.log.warn({ err: error }, 'event socket listener error'));
+    this.#server.on('error', (error) =>
+      this.#options.log.warn({ err: error }, 'event socket listener error'),
+    );
   }
 
   get port(): number {
@@ -60,7 +62,9 @@ export class EslServer {
       log.warn({ from }, 'event socket connection refused by the access list');
       socket.on('error', () => socket.destroy());
       const rude = `Content-Type: text/rude-rejection\nContent-Length: ${DENIED.length}\n\n${DENIED}`;
-      socket.end(`${rude}Content-Type: text/disconnect-notice\nContent-Length: ${GOODBYE.length}\n\n${GOODBYE}`);
+      socket.end(
+        `${rude}Content-Type: text/disconnect-notice\nContent-Length: ${GOODBYE.length}\n\n${GOODBYE}`,
+      );
       setTimeout(() => socket.destroy(), 2_000).unref();
       return;
     }

@@ -126,7 +126,9 @@ export class MediaLibrary {
     }
   }
 
-  /** Keeps a file and lets the least recently used ones go. One file may take a quarter of the room at most. */
+  /**
+   * Keeps a file and lets the least recently used ones go. One file may take a quarter of the room at most.
+   */
   #keep(key: string, entry: Cached): void {
     const before = this.#cache.get(key);
     if (before) {

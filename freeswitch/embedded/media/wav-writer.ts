@@ -14,7 +14,10 @@ export interface Written {
   bytes: number;
 }
 
-/** Writes 16-bit audio at 8 kHz into a WAV file, in chunks, beside what goes on. Its header is right when it is closed. */
+/**
+ * Writes 16-bit audio at 8 kHz into a WAV file, in chunks, beside what goes on. Its header is right when it
+ * is closed.
+ */
 export class WavWriter {
   readonly channels: 1 | 2;
   readonly #file: FileHandle;
@@ -108,7 +111,10 @@ export class WavWriter {
   }
 }
 
-/** Makes a folder and those above it. Node's own recursive way spins for ever where the system makes none, as in /proc. */
+/**
+ * Makes a folder and those above it. Node's own recursive way spins for ever where the system makes none, as
+ * in /proc.
+ */
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path);

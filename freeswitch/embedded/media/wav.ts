@@ -24,7 +24,12 @@ const EXTENSIBLE = 0xfffe;
  * @throws WavError when it is none, or of a kind that is not supported
  */
 export function readWav(data: Buffer): Int16Array {
-  if (data.length < 12 || data.toString('latin1', 0, 4) !== 'RIFF' || data.toString('latin1', 8, 12) !== 'WAVE') throw new WavError('not a WAV file');
+  if (
+    data.length < 12 ||
+    data.toString('latin1', 0, 4) !== 'RIFF' ||
+    data.toString('latin1', 8, 12) !== 'WAVE'
+  )
+    throw new WavError('not a WAV file');
   let format: Format | undefined;
   let at = 12;
   while (at + 8 <= data.length) {
@@ -41,7 +46,8 @@ export function readWav(data: Buffer): Int16Array {
       };
     } else if (id === 'data') {
       if (!format) throw new WavError('data before format');
-      // A writer that could not seek back leaves the size at 0 or at its maximum: the rest of the file is meant.
+      // A writer that could not seek back leaves the size at 0 or at its maximum: the rest of the file is
+      // meant.
       const audio = size === 0 || size === 0xffff_ffff ? data.subarray(at + 8) : body;
       return resample(mixDown(samplesOf(audio, format), format.channels), format.rate, 8000);
     }
@@ -51,10 +57,12 @@ export function readWav(data: Buffer): Int16Array {
 }
 
 function samplesOf(audio: Buffer, format: Format): Int16Array {
-  if (format.channels < 1 || format.channels > 16 || format.rate < 1000 || format.rate > 384_000) throw new WavError('odd format');
+  if (format.channels < 1 || format.channels > 16 || format.rate < 1000 || format.rate > 384_000)
+    throw new WavError('odd format');
   if (format.tag === A_LAW) return decode('PCMA', audio);
   if (format.tag === MU_LAW) return decode('PCMU', audio);
-  if (format.tag !== PCM || ![8, 16, 24, 32].includes(format.bits)) throw new WavError(`format ${format.tag} with ${format.bits} bits is not supported`);
+  if (format.tag !== PCM || ![8, 16, 24, 32].includes(format.bits))
+    throw new WavError(`format ${format.tag} with ${format.bits} bits is not supported`);
   const bytes = format.bits / 8;
   const samples = new Int16Array(Math.floor(audio.length / bytes));
   for (let i = 0; i < samples.length; i++) {
@@ -75,7 +83,10 @@ function mixDown(samples: Int16Array, channels: number): Int16Array {
   return mono;
 }
 
-/** Linear interpolation upwards, the mean of what falls into a sample downwards: plain, and enough for a prompt. */
+/**
+ * Linear interpolation upwards, the mean of what falls into a sample downwards: plain, and enough for a
+ * prompt.
+ */
 export function resample(samples: Int16Array, from: number, to: number): Int16Array {
   if (from === to) return samples;
   const step = from / to;

@@ -1,7 +1,10 @@
 /** Length of one frame in ms. */
 export const FRAME_MS = 20;
 
-/** Frames sent in one go after a late wake-up; what is missed beyond that is skipped, so that a stall is no burst. */
+/**
+ * Frames sent in one go after a late wake-up; what is missed beyond that is skipped, so that a stall is no
+ * burst.
+ */
 const MAX_CATCH_UP = 5;
 
 export interface Ticker {
@@ -22,7 +25,8 @@ export interface TimeSource {
 const SYSTEM_TIME: TimeSource = { now: () => performance.now(), after: (ms, run) => setTimeout(run, ms) };
 
 /**
- * The one clock of all channels. It aims at whole multiples of 20 ms since it was started, so that timer lateness
+ * The one clock of all channels. It aims at whole multiples of 20 ms since it was started, so that timer
+ * lateness
  * does not add up, and runs only while somebody listens.
  */
 export class FrameClock {
@@ -31,7 +35,10 @@ export class FrameClock {
   readonly #time: TimeSource;
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
-  /** Number of the frame that is due now, those that were skipped counted: what belongs to one moment has one number. */
+  /**
+   * Number of the frame that is due now, those that were skipped counted: what belongs to one moment has one
+   * number.
+   */
   frame = 0;
 
   constructor(onError: (error: unknown) => void, time: TimeSource = SYSTEM_TIME) {

@@ -25,7 +25,8 @@ function encodeMuLaw(sample: number): number {
 
 function encodeALaw(sample: number): number {
   const sign = sample < 0 ? 0 : 0x80;
-  // One's complement for negative values keeps both halves of the curve symmetric, as the standard's tables are.
+  // One's complement for negative values keeps both halves of the curve symmetric, as the standard's tables
+  // are.
   const magnitude = Math.min(sample < 0 ? ~sample : sample, 32_767);
   let exponent = 7;
   for (let mask = 0x4000; exponent > 0 && (magnitude & mask) === 0; mask >>= 1) exponent--;
@@ -54,7 +55,13 @@ export const FRAME_SAMPLES = 160;
 export const SILENCE: Readonly<Record<G711, number>> = { PCMU: 0xff, PCMA: 0xd5 };
 
 /** Encodes `samples` from `from` to `to` into `target` at the same index. */
-export function encodeInto(law: G711, samples: Int16Array, target: Uint8Array, from = 0, to = samples.length): void {
+export function encodeInto(
+  law: G711,
+  samples: Int16Array,
+  target: Uint8Array,
+  from = 0,
+  to = samples.length,
+): void {
   const table = law === 'PCMU' ? MU_ENCODE : A_ENCODE;
   for (let i = from; i < to; i++) target[i] = table[(samples[i] ?? 0) + 32_768] ?? 0;
 }
@@ -79,7 +86,13 @@ export function decode(law: G711, bytes: Uint8Array): Int16Array {
 }
 
 /** Copies a frame into `target`, in the law it is wanted in. */
-export function transcodeInto(from: G711, frame: Uint8Array, to: G711, target: Uint8Array, offset: number): void {
+export function transcodeInto(
+  from: G711,
+  frame: Uint8Array,
+  to: G711,
+  target: Uint8Array,
+  offset: number,
+): void {
   if (from === to) {
     target.set(frame, offset);
     return;

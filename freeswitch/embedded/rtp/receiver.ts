@@ -8,7 +8,10 @@ const PREFILL = 2 * FRAME_SAMPLES;
 /** More than this is delay nobody needs: it comes from clocks that differ, or from a burst after a stall. */
 const LONGEST = 8 * FRAME_SAMPLES;
 
-/** What comes in, evened out: packets of any length go in as they come, and one frame comes out per tick of the clock. */
+/**
+ * What comes in, evened out: packets of any length go in as they come, and one frame comes out per tick of
+ * the clock.
+ */
 export class AudioReceiver {
   readonly #ring = Buffer.alloc(SIZE);
   readonly #frame = Buffer.alloc(FRAME_SAMPLES);
@@ -20,7 +23,10 @@ export class AudioReceiver {
   #sounding = false;
   #copied = false;
 
-  /** The payload of one packet, from `start` to `end` of `data`. One that was overtaken is too late and left out. */
+  /**
+   * The payload of one packet, from `start` to `end` of `data`. One that was overtaken is too late and left
+   * out.
+   */
   packet(sequence: number, data: Buffer, start: number, end: number): void {
     const behind = (this.#sequence - sequence) & 0xffff;
     if (this.#sequence >= 0 && behind < 100) return;
@@ -45,7 +51,10 @@ export class AudioReceiver {
     this.#copied = false;
   }
 
-  /** The frame of this moment, the same however often it is asked for; undefined when there is none. Valid until the next. */
+  /**
+   * The frame of this moment, the same however often it is asked for; undefined when there is none. Valid
+   * until the next.
+   */
   frame(number: number): Buffer | undefined {
     this.advance(number);
     if (!this.#sounding) return undefined;

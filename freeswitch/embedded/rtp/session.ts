@@ -10,7 +10,9 @@ import { EventReceiver, EventSender, type Digit } from './telephone-event.ts';
 
 /** Audio to send, already encoded. */
 export interface AudioSource {
-  /** The law it writes, where it has one of its own; without one it writes what its reader has at the moment. */
+  /**
+   * The law it writes, where it has one of its own; without one it writes what its reader has at the moment.
+   */
   readonly law?: G711 | undefined;
   /**
    * Writes the next frame at `offset`.
@@ -19,7 +21,10 @@ export interface AudioSource {
   read(target: Buffer, offset: number): number;
 }
 
-/** Reads the next frame of a source in this law: the call may have changed its codec since the source was opened. */
+/**
+ * Reads the next frame of a source in this law: the call may have changed its codec since the source was
+ * opened.
+ */
 export function readAs(law: G711, source: AudioSource, target: Buffer, offset: number): number {
   const written = source.read(target, offset);
   if (source.law === undefined || source.law === law || written === 0) return written;
@@ -34,9 +39,14 @@ export interface FrameFilter {
 }
 
 const HEADER = 12;
-/** Packets in flight: a buffer is written again only this many frames later, when the kernel has long taken it. */
+/**
+ * Packets in flight: a buffer is written again only this many frames later, when the kernel has long taken
+ * it.
+ */
 const RING = 8;
-/** Frames without a packet from the latched source after which another may take its place (its NAT has moved). */
+/**
+ * Frames without a packet from the latched source after which another may take its place (its NAT has moved).
+ */
 const RELATCH_FRAMES = 50;
 
 export interface RtpStats {
@@ -76,7 +86,12 @@ export class RtpSession implements Ticker {
   #closed = false;
 
   /** @throws Error when no port of the range can be bound. */
-  static async open(ip: string, ports: PortRange, clock: FrameClock, onDigit: (digit: Digit) => void): Promise<RtpSession> {
+  static async open(
+    ip: string,
+    ports: PortRange,
+    clock: FrameClock,
+    onDigit: (digit: Digit) => void,
+  ): Promise<RtpSession> {
     for (let tried = 0; tried < 16; tried++) {
       const port = ports.take();
       if (port === undefined) break;
@@ -97,7 +112,14 @@ export class RtpSession implements Ticker {
     throw new Error('no RTP port is free');
   }
 
-  private constructor(ip: string, port: number, socket: dgram.Socket, clock: FrameClock, onDigit: (digit: Digit) => void, release: () => void) {
+  private constructor(
+    ip: string,
+    port: number,
+    socket: dgram.Socket,
+    clock: FrameClock,
+    onDigit: (digit: Digit) => void,
+    release: () => void,
+  ) {
     this.ip = ip;
     this.port = port;
     this.#socket = socket;
@@ -105,12 +127,13 @@ export class RtpSession implements Ticker {
     this.#release = release;
     this.#receiver = new EventReceiver(onDigit);
     const ssrc = randomBytes(4);
-    const buffers = (size: number): Buffer[] => Array.from({ length: RING }, () => {
-      const packet = Buffer.alloc(HEADER + size);
-      packet[0] = 0x80;
-      ssrc.copy(packet, 8);
-      return packet;
-    });
+    const buffers = (size: number): Buffer[] =>
+      Array.from({ length: RING }, () => {
+        const packet = Buffer.alloc(HEADER + size);
+        packet[0] = 0x80;
+        ssrc.copy(packet, 8);
+        return packet;
+      });
     this.#ring = buffers(FRAME_SAMPLES);
     this.#eventRing = buffers(4);
     socket.on('message', (data, from) => this.#receive(data, from));
@@ -133,7 +156,8 @@ export class RtpSession implements Ticker {
     this.#agreement = agreement;
     this.#law = agreement.codec;
     if (before && before.codec !== agreement.codec) this.#audio.flush();
-    const moved = before?.remote.address !== agreement.remote.address || before.remote.port !== agreement.remote.port;
+    const moved =
+      before?.remote.address !== agreement.remote.address || before.remote.port !== agreement.remote.port;
     if (moved) {
       this.#address = agreement.remote.address;
       this.#remotePort = agreement.remote.port;
@@ -147,7 +171,10 @@ export class RtpSession implements Ticker {
     return this.#clock.frame;
   }
 
-  /** What came in for this frame of the clock, in the law we send; undefined for silence. Valid until the next frame. */
+  /**
+   * What came in for this frame of the clock, in the law we send; undefined for silence. Valid until the next
+   * frame.
+   */
   received(frame: number): Buffer | undefined {
     return this.#audio.frame(frame);
   }
@@ -173,7 +200,8 @@ export class RtpSession implements Ticker {
     this.#silentFrames++;
     this.#receiver.tick();
     const agreement = this.#agreement;
-    const sending = agreement !== undefined && (agreement.direction === 'sendrecv' || agreement.direction === 'sendonly');
+    const sending =
+      agreement !== undefined && (agreement.direction === 'sendrecv' || agreement.direction === 'sendonly');
     const packet = this.#ring[this.#ringAt] ?? this.#ring[0];
     if (!agreement || !packet) return;
     // Taken whether anybody listens or not: who begins to later hears what is said then.
@@ -200,7 +228,10 @@ export class RtpSession implements Ticker {
     this.#timestamp = (this.#timestamp + FRAME_SAMPLES) >>> 0;
   }
 
-  /** Puts the next frame into the packet; while nothing plays, silence keeps the stream and every NAT on its way open. */
+  /**
+   * Puts the next frame into the packet; while nothing plays, silence keeps the stream and every NAT on its
+   * way open.
+   */
   #fill(packet: Buffer): void {
     let written = 0;
     // An ended source may be followed by the next one at once, and then there is no gap.
@@ -253,7 +284,16 @@ export class RtpSession implements Ticker {
     }
     if (format === 'event') {
       const marker = ((data[1] ?? 0) & 0x80) !== 0;
-      this.#receiver.packet({ ssrc: data.readUInt32BE(8), sequence: data.readUInt16BE(2), timestamp: data.readUInt32BE(4), marker }, data, offset);
+      this.#receiver.packet(
+        {
+          ssrc: data.readUInt32BE(8),
+          sequence: data.readUInt16BE(2),
+          timestamp: data.readUInt32BE(4),
+          marker,
+        },
+        data,
+        offset,
+      );
       return;
     }
     const end = data.length - ((data[0] ?? 0) & 0x20 ? (data[data.length - 1] ?? 0) : 0);

@@ -8,7 +8,10 @@ export const MIN_DURATION = 400;
 export const DEFAULT_DURATION = 800;
 export const MAX_DURATION = 192_000;
 
-/** Without any packet of a running event for this many frames, its end packets are lost and the key is taken as released. */
+/**
+ * Without any packet of a running event for this many frames, its end packets are lost and the key is taken
+ * as released.
+ */
 const LOST_END_FRAMES = 10;
 
 export interface Digit {
@@ -44,8 +47,10 @@ interface Pressed extends Omit<EventHeader, 'sequence' | 'ssrc' | 'marker'> {
 }
 
 /**
- * Turns event packets into key presses: one per event, whatever is repeated, doubled or lost. A key is known by its
- * timestamp where that is as RFC 4733 section 2.5.1 wants it; where a sender never moves the timestamp on, by the marker
+ * Turns event packets into key presses: one per event, whatever is repeated, doubled or lost. A key is known
+ * by its
+ * timestamp where that is as RFC 4733 section 2.5.1 wants it; where a sender never moves the timestamp on, by
+ * the marker
  * and a duration that begins anew; and where it moves on within a key, by what comes right behind an end.
  */
 export class EventReceiver {
@@ -142,7 +147,10 @@ function follow(running: Pressed, next: Pressed): void {
 /** Keys waiting to be sent; far more than a person would dial. */
 const MAX_PENDING = 512;
 const END_PACKETS = 3;
-/** Behind the two repetitions of the end: 60 ms from the end of a key to the next one, as FreeSWITCH has it with our configuration. */
+/**
+ * Behind the two repetitions of the end: 60 ms from the end of a key to the next one, as FreeSWITCH has it
+ * with our configuration.
+ */
 const GAP_FRAMES = 1;
 
 /** What the sender wants in the place of the next audio frame. */

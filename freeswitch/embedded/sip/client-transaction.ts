@@ -24,12 +24,17 @@ export class ClientTransaction {
     const { transport, timers, peer } = options;
     const bytes = writeMessage(options.request);
     const send = (): void => transport.send(bytes, peer);
-    this.#retransmission = new Retransmission(timers, timers.t2, peer.transport === 'udp' ? send : undefined, () => {
-      if (this.#done) return;
-      this.#done = true;
-      options.onTimeout();
-      options.onEnd();
-    });
+    this.#retransmission = new Retransmission(
+      timers,
+      timers.t2,
+      peer.transport === 'udp' ? send : undefined,
+      () => {
+        if (this.#done) return;
+        this.#done = true;
+        options.onTimeout();
+        options.onEnd();
+      },
+    );
     send();
   }
 

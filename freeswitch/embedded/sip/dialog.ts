@@ -17,7 +17,15 @@ export class Dialog {
   readonly #peer: Peer;
 
   private constructor(parts: {
-    callId: string; local: string; localTag: string; remote: string; routes: readonly string[]; target: string; localSeq: number; remoteSeq: number; peer: Peer;
+    callId: string;
+    local: string;
+    localTag: string;
+    remote: string;
+    routes: readonly string[];
+    target: string;
+    localSeq: number;
+    remoteSeq: number;
+    peer: Peer;
   }) {
     this.callId = parts.callId;
     this.localTag = parts.localTag;
@@ -47,7 +55,10 @@ export class Dialog {
     });
   }
 
-  /** The caller's end, made from our INVITE and the response that opens the dialog: the route set is the Record-Route backwards. */
+  /**
+   * The caller's end, made from our INVITE and the response that opens the dialog: the route set is the
+   * Record-Route backwards.
+   */
   static calling(invite: SipRequest, response: SipResponse, peer: Peer): Dialog {
     const { headers } = invite;
     const local = headers.get('from') ?? '';
@@ -112,7 +123,10 @@ export class Dialog {
     headers.add('Max-Forwards', '70').add('From', this.#local).add('To', this.#remote);
     headers.add('Call-ID', this.callId).add('CSeq', `${number} ${method}`);
     hop ??= parseUri(this.#target);
-    return { request: { kind: 'request', method, uri, headers, body: Buffer.alloc(0) }, peer: this.#peerOf(hop) };
+    return {
+      request: { kind: 'request', method, uri, headers, body: Buffer.alloc(0) },
+      peer: this.#peerOf(hop),
+    };
   }
 
   #peerOf(hop: ReturnType<typeof parseUri>): Peer {
@@ -121,7 +135,8 @@ export class Dialog {
     const transport = hop.params.transport?.toLowerCase() === 'tcp' ? 'tcp' : 'udp';
     const peer: Peer = { transport, address: hop.params.maddr || hop.host, port: hop.port ?? 5060 };
     // The INVITE came over this very connection: it is still the way back.
-    if (transport === 'tcp' && source.transport === 'tcp' && source.address === peer.address) peer.socket = source.socket;
+    if (transport === 'tcp' && source.transport === 'tcp' && source.address === peer.address)
+      peer.socket = source.socket;
     return peer;
   }
 }

@@ -11,7 +11,10 @@ export interface Uri {
 
 /** `sip:user:password@host:port;params?headers`; undefined when it is not a SIP URI. */
 export function parseUri(text: string): Uri | undefined {
-  const match = /^(sips?):(?:([^@\s]*)@)?(\[[^\]]+\]|[^:;?\s>]+)(?::(\d{1,5}))?((?:;[^?\s]*)?)(?:\?\S*)?$/i.exec(text.trim());
+  const match =
+    /^(sips?):(?:([^@\s]*)@)?(\[[^\]]+\]|[^:;?\s>]+)(?::(\d{1,5}))?((?:;[^?\s]*)?)(?:\?\S*)?$/i.exec(
+      text.trim(),
+    );
   if (!match) return undefined;
   const [, scheme = 'sip', user = '', host = '', port, params = ''] = match;
   if (port !== undefined && Number(port) > 65_535) return undefined;
@@ -38,7 +41,8 @@ export function parseParams(text: string): Record<string, string> {
   for (const match of text.matchAll(/;\s*([^\s=;,"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,]+))?/g)) {
     const name = (match[1] ?? '').toLowerCase();
     const value = match[2] ?? '';
-    if (!(name in params)) params[name] = value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value;
+    if (!(name in params))
+      params[name] = value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value;
   }
   return params;
 }
@@ -72,7 +76,10 @@ export interface Via {
 }
 
 export function parseVia(value: string): Via | undefined {
-  const match = /^SIP\s*\/\s*2\.0\s*\/\s*([A-Za-z]+)\s+(\[[^\]]+\]|[^\s:;]+)\s*(?::\s*(\d{1,5}))?\s*(;.*)?$/is.exec(value.trim());
+  const match =
+    /^SIP\s*\/\s*2\.0\s*\/\s*([A-Za-z]+)\s+(\[[^\]]+\]|[^\s:;]+)\s*(?::\s*(\d{1,5}))?\s*(;.*)?$/is.exec(
+      value.trim(),
+    );
   if (!match) return undefined;
   return {
     transport: (match[1] ?? '').toUpperCase(),
@@ -83,7 +90,8 @@ export function parseVia(value: string): Via | undefined {
 }
 
 /**
- * The topmost Via as the server writes it back: `received` where the source differs from the sent-by host, and the
+ * The topmost Via as the server writes it back: `received` where the source differs from the sent-by host,
+ * and the
  * source port in `rport` where the client asked for it (RFC 3581 section 4).
  */
 export function stampVia(value: string, address: string, port: number): string {

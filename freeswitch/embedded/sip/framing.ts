@@ -2,12 +2,16 @@ import { headerEnd, MAX_MESSAGE, SipSyntaxError } from './message.ts';
 
 const LENGTH = /\r?\n(?:content-length|l)[ \t]*:[ \t]*(\d{1,6})[ \t]*\r?\n/i;
 
-/** Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 section 18.3); CRLF between messages is keep-alive. */
+/**
+ * Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 section 18.3); CRLF between messages is
+ * keep-alive.
+ */
 export class StreamFraming {
   #pending: Buffer = Buffer.alloc(0);
 
   /**
-   * @returns the messages that are complete now, and how many double-CRLF pings came between them (RFC 5626 4.4.1).
+   * @returns the messages that are complete now, and how many double-CRLF pings came between them (RFC 5626
+   *   4.4.1).
    * @throws SipSyntaxError when the stream cannot be followed any more and must be closed.
    */
   push(chunk: Buffer): { messages: Buffer[]; pings: number } {

@@ -1,7 +1,10 @@
 import { clampDuration, DEFAULT_DURATION, type Digit } from '../rtp/telephone-event.ts';
 import type { SipRequest } from './message.ts';
 
-/** The key in a SIP INFO: `application/dtmf-relay` (Signal= and Duration= in ms) or `application/dtmf` (the key alone). */
+/**
+ * The key in a SIP INFO: `application/dtmf-relay` (Signal= and Duration= in ms) or `application/dtmf` (the
+ * key alone).
+ */
 export function digitOfInfo(request: SipRequest): Digit | undefined {
   const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
   const body = request.body.toString('latin1');

@@ -7,7 +7,10 @@ export interface InviteTransactionOptions {
   timers: SipTimers;
   request: SipRequest;
   peer: Peer;
-  /** Every provisional response, the first refusal, and every 2xx: each of those wants an ACK, which is the dialog's to send. */
+  /**
+   * Every provisional response, the first refusal, and every 2xx: each of those wants an ACK, which is the
+   * dialog's to send.
+   */
   onResponse: (response: SipResponse) => void;
   /** No response at all within 64*T1 (timer B), or none to our CANCEL. */
   onTimeout: () => void;
@@ -17,7 +20,10 @@ export interface InviteTransactionOptions {
   onEnd: () => void;
 }
 
-/** An INVITE of ours (RFC 3261 section 17.1.1, RFC 6026): repeated over UDP until anything comes, its refusal acknowledged. */
+/**
+ * An INVITE of ours (RFC 3261 section 17.1.1, RFC 6026): repeated over UDP until anything comes, its refusal
+ * acknowledged.
+ */
 export class InviteTransaction {
   readonly #options: InviteTransactionOptions;
   readonly #retransmission: Retransmission;
@@ -32,7 +38,12 @@ export class InviteTransaction {
     const bytes = writeMessage(options.request);
     const send = (): void => transport.send(bytes, peer);
     // Timer A has no upper limit but timer B.
-    this.#retransmission = new Retransmission(timers, Infinity, peer.transport === 'udp' ? send : undefined, () => this.#timeout());
+    this.#retransmission = new Retransmission(
+      timers,
+      Infinity,
+      peer.transport === 'udp' ? send : undefined,
+      () => this.#timeout(),
+    );
     send();
   }
 
@@ -114,7 +125,10 @@ export class InviteTransaction {
     const headers = new Headers();
     headers.add('Via', request.headers.get('via') ?? '');
     for (const route of request.headers.all('route')) headers.add('Route', route);
-    headers.add('Max-Forwards', '70').add('From', request.headers.get('from') ?? '').add('To', response.headers.get('to') ?? '');
+    headers
+      .add('Max-Forwards', '70')
+      .add('From', request.headers.get('from') ?? '')
+      .add('To', response.headers.get('to') ?? '');
     headers.add('Call-ID', request.headers.get('call-id') ?? '');
     headers.add('CSeq', (request.headers.get('cseq') ?? '').replace('INVITE', 'ACK'));
     return { kind: 'request', method: 'ACK', uri: request.uri, headers, body: Buffer.alloc(0) };

@@ -1,11 +1,26 @@
 /**
- * SIP messages (RFC 3261 section 7): parsing from and writing to bytes. Text is latin1 inside, so that bytes this
+ * SIP messages (RFC 3261 section 7): parsing from and writing to bytes. Text is latin1 inside, so that bytes
+ * this
  * program does not understand are echoed unchanged.
  */
 
 const COMPACT: Readonly<Record<string, string>> = {
-  a: 'accept-contact', b: 'referred-by', c: 'content-type', e: 'content-encoding', f: 'from', i: 'call-id', k: 'supported',
-  l: 'content-length', m: 'contact', o: 'event', r: 'refer-to', s: 'subject', t: 'to', u: 'allow-events', v: 'via', x: 'session-expires',
+  a: 'accept-contact',
+  b: 'referred-by',
+  c: 'content-type',
+  e: 'content-encoding',
+  f: 'from',
+  i: 'call-id',
+  k: 'supported',
+  l: 'content-length',
+  m: 'contact',
+  o: 'event',
+  r: 'refer-to',
+  s: 'subject',
+  t: 'to',
+  u: 'allow-events',
+  v: 'via',
+  x: 'session-expires',
 };
 
 /** Headers whose values may be joined by commas, and that are taken apart here. */
@@ -178,14 +193,18 @@ export function parseMessage(given: Buffer): SipMessage {
     return { kind: 'response', status: Number(response[1]), reason: response[2] ?? '', headers, body };
   }
   const request = /^([A-Za-z0-9.!%*_+`'~-]{1,32}) +(\S+) +SIP\/2\.0 *$/i.exec(start);
-  if (!request) throw new SipSyntaxError('not a SIP start line', /SIP\/(?!2\.0 *$)\d+\.\d+ *$/i.test(start) ? 505 : 400);
+  if (!request)
+    throw new SipSyntaxError('not a SIP start line', /SIP\/(?!2\.0 *$)\d+\.\d+ *$/i.test(start) ? 505 : 400);
   return { kind: 'request', method: request[1] ?? '', uri: request[2] ?? '', headers, body };
 }
 
 /** The header fields that a response copies. */
 const COPIED = new Set(['via', 'from', 'to', 'call-id', 'cseq']);
 
-/** Of a request that cannot be parsed: what its refusal needs. @returns undefined where it is no request, or has no Via */
+/**
+ * Of a request that cannot be parsed: what its refusal needs.
+ * @returns undefined where it is no request, or has no Via
+ */
 export function readForRefusal(data: Buffer): SipRequest | undefined {
   const lines = withoutEmptyLines(data.subarray(0, MAX_MESSAGE)).toString('latin1').split(/\r?\n/);
   const [, method] = /^([A-Za-z]{1,32}) +.*SIP\/\d+\.\d+ *$/i.exec(lines[0] ?? '') ?? [];
@@ -202,9 +221,10 @@ export function readForRefusal(data: Buffer): SipRequest | undefined {
 
 /** The message as bytes; Content-Length is always written anew. */
 export function writeMessage(message: SipMessage): Buffer {
-  let text = message.kind === 'request'
-    ? `${message.method} ${message.uri} SIP/2.0\r\n`
-    : `SIP/2.0 ${message.status} ${message.reason}\r\n`;
+  let text =
+    message.kind === 'request'
+      ? `${message.method} ${message.uri} SIP/2.0\r\n`
+      : `SIP/2.0 ${message.status} ${message.reason}\r\n`;
   for (const header of message.headers.list) {
     if (header.key !== 'content-length') text += `${header.name}: ${header.value}\r\n`;
   }
@@ -214,22 +234,60 @@ export function writeMessage(message: SipMessage): Buffer {
 }
 
 const REASONS: Readonly<Record<number, string>> = {
-  100: 'Trying', 180: 'Ringing', 183: 'Session Progress', 200: 'OK',
-  400: 'Bad Request', 401: 'Unauthorized', 402: 'Payment Required', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed',
-  406: 'Not Acceptable', 407: 'Proxy Authentication Required', 408: 'Request Timeout', 410: 'Gone', 413: 'Request Entity Too Large',
-  415: 'Unsupported Media Type', 420: 'Bad Extension', 480: 'Temporarily Unavailable', 481: 'Call Does Not Exist',
-  482: 'Request merged', 483: 'Too Many Hops', 484: 'Address Incomplete', 485: 'Ambiguous', 486: 'Busy Here', 487: 'Request Terminated',
-  488: 'Not Acceptable Here', 491: 'Request Pending', 500: 'Internal Server Error', 501: 'Not Implemented', 502: 'Bad Gateway',
-  503: 'Service Unavailable', 504: 'Gateway Time-out', 505: 'Version Not Supported', 513: 'Message Too Large', 600: 'Busy Everywhere',
-  603: 'Decline', 604: 'Does Not Exist Anywhere', 606: 'Not Acceptable', 607: 'Unwanted',
+  100: 'Trying',
+  180: 'Ringing',
+  183: 'Session Progress',
+  200: 'OK',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  402: 'Payment Required',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  406: 'Not Acceptable',
+  407: 'Proxy Authentication Required',
+  408: 'Request Timeout',
+  410: 'Gone',
+  413: 'Request Entity Too Large',
+  415: 'Unsupported Media Type',
+  420: 'Bad Extension',
+  480: 'Temporarily Unavailable',
+  481: 'Call Does Not Exist',
+  482: 'Request merged',
+  483: 'Too Many Hops',
+  484: 'Address Incomplete',
+  485: 'Ambiguous',
+  486: 'Busy Here',
+  487: 'Request Terminated',
+  488: 'Not Acceptable Here',
+  491: 'Request Pending',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Time-out',
+  505: 'Version Not Supported',
+  513: 'Message Too Large',
+  600: 'Busy Everywhere',
+  603: 'Decline',
+  604: 'Does Not Exist Anywhere',
+  606: 'Not Acceptable',
+  607: 'Unwanted',
 };
 
 export function reasonPhrase(status: number): string {
   return REASONS[status] ?? 'Because';
 }
 
-/** A response to `request` with what section 8.2.6 says it copies; `toTag` is added where the request has none. */
-export function makeResponse(request: SipRequest, status: number, options: { toTag?: string; reason?: string } = {}): SipResponse {
+/**
+ * A response to `request` with what section 8.2.6 says it copies; `toTag` is added where the request has
+ * none.
+ */
+export function makeResponse(
+  request: SipRequest,
+  status: number,
+  options: { toTag?: string; reason?: string } = {},
+): SipResponse {
   const headers = new Headers();
   for (const h of request.headers.list) if (h.key === 'via') headers.add('Via', h.value);
   headers.add('From', request.headers.get('from') ?? '');

@@ -50,9 +50,18 @@ export function parseSdp(text: string): SessionDescription | undefined {
       const formatList = (match[4] ?? '').trim();
       const formats: SdpFormat[] = [];
       for (const item of formatList.split(/\s+/)) {
-        if (/^\d{1,3}$/.test(item) && Number(item) < 128) formats.push({ ...(STATIC[Number(item)] ?? { payload: Number(item), name: '', rate: 0 }) });
+        if (/^\d{1,3}$/.test(item) && Number(item) < 128)
+          formats.push({ ...(STATIC[Number(item)] ?? { payload: Number(item), name: '', rate: 0 }) });
       }
-      current = { kind: match[1] ?? '', port: Number(match[2]), protocol: match[3] ?? '', formatList, formats, address: sessionAddress, direction: sessionDirection };
+      current = {
+        kind: match[1] ?? '',
+        port: Number(match[2]),
+        protocol: match[3] ?? '',
+        formatList,
+        formats,
+        address: sessionAddress,
+        direction: sessionDirection,
+      };
       media.push(current);
       if (media.length > MAX_STREAMS) return undefined;
     } else if (line.startsWith('c=')) {
@@ -97,7 +106,11 @@ export interface AudioAgreement {
 const EVENT_PAYLOAD = 101;
 
 /** The payload types of our own offers. */
-const OFFERED: ReadonlyMap<number, Format> = new Map<number, Format>([[0, 'PCMU'], [8, 'PCMA'], [EVENT_PAYLOAD, 'event']]);
+const OFFERED: ReadonlyMap<number, Format> = new Map<number, Format>([
+  [0, 'PCMU'],
+  [8, 'PCMA'],
+  [EVENT_PAYLOAD, 'event'],
+]);
 
 const formatOf = ({ name, rate }: SdpFormat): Format | undefined => {
   if (rate !== 8000) return undefined;
@@ -106,7 +119,8 @@ const formatOf = ({ name, rate }: SdpFormat): Format | undefined => {
 };
 
 /**
- * The payload types that may come. The far end has to use our numbers in answer to an offer of ours; one that uses its own
+ * The payload types that may come. The far end has to use our numbers in answer to an offer of ours; one that
+ * uses its own
  * is understood nevertheless, and so is a static type nobody has named.
  */
 function receivable(media: SdpMedia, offered: boolean): Map<number, Format> {
@@ -116,7 +130,8 @@ function receivable(media: SdpMedia, offered: boolean): Map<number, Format> {
     if (known && !receives.has(format.payload)) receives.set(format.payload, known);
   }
   for (const { payload, name } of Object.values(STATIC)) {
-    if (!receives.has(payload) && !media.formats.some((f) => f.payload === payload)) receives.set(payload, name);
+    if (!receives.has(payload) && !media.formats.some((f) => f.payload === payload))
+      receives.set(payload, name);
   }
   return receives;
 }
@@ -125,9 +140,13 @@ function receivable(media: SdpMedia, offered: boolean): Map<number, Format> {
  * The first audio stream of the description we can take, and its index.
  * @param offered the description answers an offer of ours
  */
-export function chooseAudio(remote: SessionDescription, offered = false): { agreement: AudioAgreement; index: number } | undefined {
+export function chooseAudio(
+  remote: SessionDescription,
+  offered = false,
+): { agreement: AudioAgreement; index: number } | undefined {
   for (const [index, media] of remote.media.entries()) {
-    if (media.kind !== 'audio' || media.port === 0 || media.protocol !== 'RTP/AVP' || !media.address) continue;
+    if (media.kind !== 'audio' || media.port === 0 || media.protocol !== 'RTP/AVP' || !media.address)
+      continue;
     const format = media.formats.find((f) => formatOf(f) === 'PCMU' || formatOf(f) === 'PCMA');
     if (!format) continue;
     const event = media.formats.find((f) => formatOf(f) === 'event');
@@ -173,8 +192,15 @@ function head(origin: SdpOrigin): string[] {
 
 const CODEC_LINES: Readonly<Record<Codec, string>> = { PCMU: 'PCMU/8000', PCMA: 'PCMA/8000' };
 
-/** Our answer: the chosen stream taken, all others refused with port 0 in their place (RFC 3264 section 6). */
-export function answerSdp(offer: SessionDescription, chosen: { agreement: AudioAgreement; index: number }, origin: SdpOrigin, port: number): string {
+/**
+ * Our answer: the chosen stream taken, all others refused with port 0 in their place (RFC 3264 section 6).
+ */
+export function answerSdp(
+  offer: SessionDescription,
+  chosen: { agreement: AudioAgreement; index: number },
+  origin: SdpOrigin,
+  port: number,
+): string {
   const lines = head(origin);
   const { agreement } = chosen;
   for (const [index, media] of offer.media.entries()) {

@@ -10,7 +10,8 @@ export interface ServerTransactionOwner {
 }
 
 /**
- * One request from outside and our answer to it (RFC 3261 section 17.2, RFC 6026). Retransmissions of the request are
+ * One request from outside and our answer to it (RFC 3261 section 17.2, RFC 6026). Retransmissions of the
+ * request are
  * absorbed here; final answers to INVITE are repeated until their ACK.
  */
 export class ServerTransaction {
@@ -66,7 +67,9 @@ export class ServerTransaction {
       });
     } else {
       this.#state = 'completed';
-      this.#retransmission = new Retransmission(timers, timers.t2, udp ? this.#resend : undefined, () => this.#end());
+      this.#retransmission = new Retransmission(timers, timers.t2, udp ? this.#resend : undefined, () =>
+        this.#end(),
+      );
     }
   }
 
@@ -82,7 +85,8 @@ export class ServerTransaction {
     this.#retransmission?.stop();
     const accepted = this.#state === 'accepted';
     this.#state = 'confirmed';
-    // A late copy of the INVITE must still find its transaction (RFC 6026 timer L), a late ACK must not surprise anyone (timer I).
+    // A late copy of the INVITE must still find its transaction (RFC 6026 timer L), a late ACK must not
+    // surprise anyone (timer I).
     this.#endAfter(accepted ? 64 * timers.t1 : timers.t4);
   }
 

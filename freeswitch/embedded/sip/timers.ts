@@ -7,7 +7,10 @@ export interface SipTimers {
 
 export const STANDARD_TIMERS: SipTimers = { t1: 500, t2: 4_000, t4: 5_000 };
 
-/** Sends again after `t1`, then after twice as long each time up to `limit`, until stopped or `64*t1` has passed. */
+/**
+ * Sends again after `t1`, then after twice as long each time up to `limit`, until stopped or `64*t1` has
+ * passed.
+ */
 export class Retransmission {
   #timer: NodeJS.Timeout | undefined;
   readonly #end: NodeJS.Timeout;

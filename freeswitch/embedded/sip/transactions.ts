@@ -48,25 +48,62 @@ export class Transactions {
   }
 
   /** Sends a request of ours under a Via of its own. */
-  request(request: SipRequest, peer: Peer, onResponse: (response: SipResponse) => void, onTimeout: () => void): void {
+  request(
+    request: SipRequest,
+    peer: Peer,
+    onResponse: (response: SipResponse) => void,
+    onTimeout: () => void,
+  ): void {
     this.#request(request, peer, this.#newBranch(request, peer), onResponse, onTimeout);
   }
 
-  #request(request: SipRequest, peer: Peer, branch: string, onResponse: (response: SipResponse) => void, onTimeout: () => void): void {
+  #request(
+    request: SipRequest,
+    peer: Peer,
+    branch: string,
+    onResponse: (response: SipResponse) => void,
+    onTimeout: () => void,
+  ): void {
     const key = `${branch}|${request.method}`;
-    this.#clients.set(key, new ClientTransaction({
-      transport: this.transport, timers: this.timers, request, peer, onResponse, onTimeout,
-      onEnd: () => this.#clients.delete(key),
-    }));
+    this.#clients.set(
+      key,
+      new ClientTransaction({
+        transport: this.transport,
+        timers: this.timers,
+        request,
+        peer,
+        onResponse,
+        onTimeout,
+        onEnd: () => this.#clients.delete(key),
+      }),
+    );
   }
 
   /** Sends an INVITE of ours. The refusal is acknowledged here, a 2xx by whoever asked. */
-  invite(request: SipRequest, peer: Peer, onResponse: (response: SipResponse) => void, onTimeout: () => void): InviteTransaction {
+  invite(
+    request: SipRequest,
+    peer: Peer,
+    onResponse: (response: SipResponse) => void,
+    onTimeout: () => void,
+  ): InviteTransaction {
     const branch = this.#newBranch(request, peer);
     const key = `${branch}|INVITE`;
-    const cancel = (): void => this.#request(cancelOf(request), peer, branch, () => {}, () => {});
+    const cancel = (): void =>
+      this.#request(
+        cancelOf(request),
+        peer,
+        branch,
+        () => {},
+        () => {},
+      );
     const transaction = new InviteTransaction({
-      transport: this.transport, timers: this.timers, request, peer, onResponse, onTimeout, cancel,
+      transport: this.transport,
+      timers: this.timers,
+      request,
+      peer,
+      onResponse,
+      onTimeout,
+      cancel,
       onEnd: () => this.#clients.delete(key),
     });
     this.#clients.set(key, transaction);
@@ -118,13 +155,20 @@ export class Transactions {
 
     const cseq = parseCSeq(request.headers.get('cseq'));
     const { headers } = request;
-    if (!cseq || cseq.method !== request.method || !headers.get('call-id') || !headers.get('from') || !headers.get('to')) {
+    if (
+      !cseq ||
+      cseq.method !== request.method ||
+      !headers.get('call-id') ||
+      !headers.get('from') ||
+      !headers.get('to')
+    ) {
       if (request.method !== 'ACK') this.transport.send(makeResponse(request, 400), replyTo);
       return;
     }
 
     const branch = via.params.branch ?? '';
-    // Without the magic cookie the branch is not unique: an RFC 2543 peer is told apart by the rest (section 17.2.3).
+    // Without the magic cookie the branch is not unique: an RFC 2543 peer is told apart by the rest (section
+    // 17.2.3).
     const base = branch.startsWith('z9hG4bK')
       ? `${branch}|${via.host}:${via.port ?? ''}`
       : `${headers.get('call-id')}|${headers.get('from')}|${cseq.number}|${request.uri}|${via.host}`;
@@ -153,14 +197,20 @@ export class Transactions {
   }
 }
 
-/** The topmost Via of a request, where an answer goes to by it (RFC 3261 section 18.2.2); it is stamped with the source. */
+/**
+ * The topmost Via of a request, where an answer goes to by it (RFC 3261 section 18.2.2); it is stamped with
+ * the source.
+ */
 function wayBack(request: SipRequest, peer: Peer): { via: Via; replyTo: Peer } | undefined {
   const top = request.headers.list.find((h) => h.key === 'via');
   const via = top && parseVia(top.value);
   if (!top || !via) return undefined;
   top.value = stampVia(top.value, peer.address, peer.port);
   const port = 'rport' in via.params ? peer.port : (via.port ?? 5060);
-  return { via, replyTo: peer.transport === 'tcp' ? peer : { transport: 'udp', address: peer.address, port } };
+  return {
+    via,
+    replyTo: peer.transport === 'tcp' ? peer : { transport: 'udp', address: peer.address, port },
+  };
 }
 
 /** The CANCEL of an INVITE: the same call, number and Via (RFC 3261 section 9.1). */
@@ -168,7 +218,8 @@ function cancelOf(invite: SipRequest): SipRequest {
   const headers = new Headers();
   for (const { name, key, value } of invite.headers.list) {
     if (key === 'cseq') headers.add(name, value.replace('INVITE', 'CANCEL'));
-    else if (['via', 'route', 'max-forwards', 'from', 'to', 'call-id'].includes(key)) headers.add(name, value);
+    else if (['via', 'route', 'max-forwards', 'from', 'to', 'call-id'].includes(key))
+      headers.add(name, value);
   }
   return { kind: 'request', method: 'CANCEL', uri: invite.uri, headers, body: Buffer.alloc(0) };
 }

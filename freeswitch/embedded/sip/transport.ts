@@ -2,7 +2,14 @@ import dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
 import { StreamFraming } from './framing.ts';
-import { parseMessage, readForRefusal, SipSyntaxError, writeMessage, type SipMessage, type SipRequest } from './message.ts';
+import {
+  parseMessage,
+  readForRefusal,
+  SipSyntaxError,
+  writeMessage,
+  type SipMessage,
+  type SipRequest,
+} from './message.ts';
 import type { Logger } from '../../../control/lib/logger.ts';
 
 /** Where a message came from, or where one goes to. */
@@ -47,7 +54,9 @@ export class SipTransport {
 
   async listen(): Promise<void> {
     const udp = dgram.createSocket({ type: 'udp4', lookup: lookupNow });
-    udp.on('message', (data, rinfo) => this.#receive(data, { transport: 'udp', address: rinfo.address, port: rinfo.port }));
+    udp.on('message', (data, rinfo) =>
+      this.#receive(data, { transport: 'udp', address: rinfo.address, port: rinfo.port }),
+    );
     await new Promise<void>((resolve, reject) => {
       udp.once('error', reject);
       udp.bind(this.#port, this.#ip, () => {
@@ -64,7 +73,9 @@ export class SipTransport {
     this.#udp = udp;
     this.#port = udp.address().port;
 
-    const tcp = net.createServer((socket) => this.#adopt(socket, plainAddress(socket.remoteAddress ?? ''), socket.remotePort ?? 0));
+    const tcp = net.createServer((socket) =>
+      this.#adopt(socket, plainAddress(socket.remoteAddress ?? ''), socket.remotePort ?? 0),
+    );
     tcp.maxConnections = MAX_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
       tcp.once('error', reject);
@@ -90,7 +101,8 @@ export class SipTransport {
     const bytes = Buffer.isBuffer(message) ? message : writeMessage(message);
     if (peer.transport === 'udp') {
       this.#udp?.send(bytes, peer.port, peer.address, (error) => {
-        if (error) this.#log.warn({ err: error, to: `${peer.address}:${peer.port}` }, 'SIP datagram not sent');
+        if (error)
+          this.#log.warn({ err: error, to: `${peer.address}:${peer.port}` }, 'SIP datagram not sent');
       });
       return;
     }
@@ -137,15 +149,25 @@ export class SipTransport {
     try {
       this.onMessage(parseMessage(data), peer);
     } catch (error) {
-      this.#log.info({ err: error, from: `${peer.address}:${peer.port}`, bytes: data.length }, 'SIP message not taken');
+      this.#log.info(
+        { err: error, from: `${peer.address}:${peer.port}`, bytes: data.length },
+        'SIP message not taken',
+      );
       const request = error instanceof SipSyntaxError ? readForRefusal(data) : undefined;
       if (request && error instanceof SipSyntaxError) this.onMalformed(request, error.status, peer);
     }
   }
 }
 
-/** Numeric addresses resolve at once, without a turn of the event loop per datagram; names go the ordinary way. */
-export function lookupNow(host: string, _options: unknown, callback: (error: NodeJS.ErrnoException | null, address: string, family: number) => void): void {
+/**
+ * Numeric addresses resolve at once, without a turn of the event loop per datagram; names go the ordinary
+ * way.
+ */
+export function lookupNow(
+  host: string,
+  _options: unknown,
+  callback: (error: NodeJS.ErrnoException | null, address: string, family: number) => void,
+): void {
   const family = net.isIP(host);
   if (family !== 0) callback(null, host, family);
   else dns.lookup(host, { family: 4 }, callback);

@@ -14,9 +14,17 @@ const EXTENSIONS = new Set(['timer']);
 /** Methods SIP knows and this node does not serve: 405. Anything else is 501. */
 const KNOWN = new Set(['REGISTER', 'SUBSCRIBE', 'NOTIFY', 'PUBLISH', 'MESSAGE', 'REFER', 'PRACK']);
 
-/** The extensions a request insists on that are not known here (RFC 3261 section 8.2.2.3: 420 with Unsupported). */
+/**
+ * The extensions a request insists on that are not known here (RFC 3261 section 8.2.2.3: 420 with
+ * Unsupported).
+ */
 export const unsupportedOf = ({ headers }: SipRequest): string[] =>
-  headers.all('require').join(',').split(',').map((name) => name.trim()).filter((name) => name && !EXTENSIONS.has(name.toLowerCase()));
+  headers
+    .all('require')
+    .join(',')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name && !EXTENSIONS.has(name.toLowerCase()));
 
 /** One end of a call, as the user agent sees it. */
 export interface CallLeg {
@@ -40,7 +48,10 @@ export interface ReplyOptions {
   headers?: readonly (readonly [string, string])[];
 }
 
-/** The SIP side of the node outside of calls: who may talk, which request belongs to which call, what is refused. */
+/**
+ * The SIP side of the node outside of calls: who may talk, which request belongs to which call, what is
+ * refused.
+ */
 export class UserAgent implements TransactionUser {
   readonly transactions: Transactions;
   readonly #allow: AccessList;
@@ -123,7 +134,10 @@ export class UserAgent implements TransactionUser {
         return;
       }
       if (!this.#allow.allows(source.address)) {
-        this.#log.info({ from: source.address, method: request.method }, 'SIP request refused by the access list');
+        this.#log.info(
+          { from: source.address, method: request.method },
+          'SIP request refused by the access list',
+        );
         this.reply(transaction, 403, { toTag: this.newTag() });
         return;
       }
@@ -137,16 +151,22 @@ export class UserAgent implements TransactionUser {
   #outOfDialog(transaction: ServerTransaction): void {
     const { request } = transaction;
     const { headers, method } = request;
-    const refuse = (status: number, more: ReplyOptions['headers'] = []): void => this.reply(transaction, status, { toTag: this.newTag(), headers: more });
+    const refuse = (status: number, more: ReplyOptions['headers'] = []): void =>
+      this.reply(transaction, status, { toTag: this.newTag(), headers: more });
     if (!parseUri(request.uri)) return refuse(400);
     if (method === 'OPTIONS') {
       if (this.hasRoom()) return refuse(200, [['Accept', 'application/sdp']]);
-      return this.reply(transaction, 503, { toTag: this.newTag(), reason: 'Maximum Calls In Progress', headers: [['Retry-After', '300']] });
+      return this.reply(transaction, 503, {
+        toTag: this.newTag(),
+        reason: 'Maximum Calls In Progress',
+        headers: [['Retry-After', '300']],
+      });
     }
     if (method === 'INVITE') {
       const unknown = unsupportedOf(request);
       if (unknown.length > 0) return refuse(420, [['Unsupported', unknown.join(', ')]]);
-      if (!parseNameAddr(headers.get('from') ?? '')?.params.tag || !parseNameAddr(headers.get('to') ?? '')) return refuse(400);
+      if (!parseNameAddr(headers.get('from') ?? '')?.params.tag || !parseNameAddr(headers.get('to') ?? ''))
+        return refuse(400);
       if (!parseUri(parseNameAddr(headers.get('contact') ?? '')?.uri ?? '')) return refuse(400);
       if (this.#pending.has(inviteKey(request))) return refuse(482);
       if (asksTooShort(request)) return refuse(422, [['Min-SE', String(MIN_SESSION_EXPIRES)]]);

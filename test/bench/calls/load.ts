@@ -18,17 +18,43 @@ export interface Outcome {
 }
 
 /** Calls that come in, at an even rate; resolves when all are over. */
-export async function callIn(load: { port: number; number: string; calls: number; rate: number }): Promise<Outcome> {
+export async function callIn(load: {
+  port: number;
+  number: string;
+  calls: number;
+  rate: number;
+}): Promise<Outcome> {
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-calls-'));
   try {
     const template = await readFile(path.join(import.meta.dirname, 'caller.xml'), 'utf8');
     await writeFile(path.join(folder, 'caller.xml'), template.replaceAll('NUMBER', load.number));
     const from = performance.now();
     const child = start(folder, [
-      '-sf', 'caller.xml', `127.0.0.1:${load.port}`, '-i', CALLER, '-r', String(load.rate), '-m', String(load.calls), '-l', '5000', '-recv_timeout', '20000',
-      '-timeout', '240s', '-trace_rtt', '-rtt_freq', '50', '-trace_stat', '-stf', 'stat.csv', '-fd', '2',
+      '-sf',
+      'caller.xml',
+      `127.0.0.1:${load.port}`,
+      '-i',
+      CALLER,
+      '-r',
+      String(load.rate),
+      '-m',
+      String(load.calls),
+      '-l',
+      '5000',
+      '-recv_timeout',
+      '20000',
+      '-timeout',
+      '240s',
+      '-trace_rtt',
+      '-rtt_freq',
+      '50',
+      '-trace_stat',
+      '-stf',
+      'stat.csv',
+      '-fd',
+      '2',
     ]);
-    const [code] = await once(child, 'exit') as [number | null];
+    const [code] = (await once(child, 'exit')) as [number | null];
     // 1: a call has failed, which the counters tell.
     if (code !== 0 && code !== 1) throw new Error(`sipp ended with ${String(code)}`);
     return { ...(await read(folder)), seconds: (performance.now() - from) / 1000 };
@@ -51,7 +77,19 @@ export class Carrier {
 
   static async start(port: number): Promise<Carrier> {
     const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-carrier-'));
-    const child = start(folder, ['-sf', path.join(import.meta.dirname, 'callee.xml'), '-i', CARRIER, '-p', String(port), '-trace_stat', '-stf', 'stat.csv', '-fd', '1']);
+    const child = start(folder, [
+      '-sf',
+      path.join(import.meta.dirname, 'callee.xml'),
+      '-i',
+      CARRIER,
+      '-p',
+      String(port),
+      '-trace_stat',
+      '-stf',
+      'stat.csv',
+      '-fd',
+      '1',
+    ]);
     return new Carrier(port, child, folder);
   }
 
@@ -71,7 +109,11 @@ export class Carrier {
 }
 
 function start(cwd: string, args: string[]): ChildProcess {
-  const child = spawn('sipp', [...args, '-nostdin', '-skip_rlimit'], { cwd, stdio: 'ignore', env: { ...process.env, TERM: 'dumb' } });
+  const child = spawn('sipp', [...args, '-nostdin', '-skip_rlimit'], {
+    cwd,
+    stdio: 'ignore',
+    env: { ...process.env, TERM: 'dumb' },
+  });
   const follow = (): void => void child.kill('SIGKILL');
   process.once('exit', follow);
   child.once('exit', () => process.off('exit', follow));
@@ -86,8 +128,15 @@ async function read(folder: string): Promise<Omit<Outcome, 'seconds'>> {
       if (line && Number.isFinite(latency)) latencies.push(latency);
     }
   }
-  const [head = '', ...rows] = (await readFile(path.join(folder, 'stat.csv'), 'utf8').catch(() => '')).trim().split('\n');
+  const [head = '', ...rows] = (await readFile(path.join(folder, 'stat.csv'), 'utf8').catch(() => ''))
+    .trim()
+    .split('\n');
   const last = rows.at(-1)?.split(';') ?? [];
   const column = (name: string): number => Number(last[head.split(';').indexOf(name)] ?? 0);
-  return { calls: column('TotalCallCreated'), failed: column('FailedCall(C)'), retransmissions: column('Retransmissions(C)'), latencies: latencies.sort((a, b) => a - b) };
+  return {
+    calls: column('TotalCallCreated'),
+    failed: column('FailedCall(C)'),
+    retransmissions: column('Retransmissions(C)'),
+    latencies: latencies.sort((a, b) => a - b),
+  };
 }

@@ -33,7 +33,10 @@ export async function generate(load: Load): Promise<Outcome> {
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-bench-'));
   try {
     const template = await readFile(path.join(import.meta.dirname, 'caller.xml'), 'utf8');
-    await writeFile(path.join(folder, 'caller.xml'), template.replaceAll('NUMBER', load.number).replace(/"CODE"/, `"${load.code}"`));
+    await writeFile(
+      path.join(folder, 'caller.xml'),
+      template.replaceAll('NUMBER', load.number).replace(/"CODE"/, `"${load.code}"`),
+    );
     const cpu = await childrenUs();
     const started = Date.now();
     await Promise.all(SOURCES.map((source) => sipp(folder, source, load)));
@@ -64,13 +67,41 @@ export async function generate(load: Load): Promise<Outcome> {
 
 async function sipp(folder: string, source: string, { port, calls, rate }: Load): Promise<void> {
   const share = (total: number): string => String(Math.max(1, Math.round(total / SOURCES.length)));
-  const child = spawn('sipp', [
-    '-sf', 'caller.xml', `127.0.0.1:${port}`, '-i', source, '-p', '5060', '-r', share(rate), '-m', share(calls), '-l', '20000', '-nostdin', '-timeout', '120s',
-    '-trace_rtt', '-rtt_freq', '200', '-trace_stat', '-stf', `stat-${source}.csv`, '-fd', '5', '-recv_timeout', '20000',
-  ], { cwd: folder, stdio: 'ignore' });
+  const child = spawn(
+    'sipp',
+    [
+      '-sf',
+      'caller.xml',
+      `127.0.0.1:${port}`,
+      '-i',
+      source,
+      '-p',
+      '5060',
+      '-r',
+      share(rate),
+      '-m',
+      share(calls),
+      '-l',
+      '20000',
+      '-nostdin',
+      '-timeout',
+      '120s',
+      '-trace_rtt',
+      '-rtt_freq',
+      '200',
+      '-trace_stat',
+      '-stf',
+      `stat-${source}.csv`,
+      '-fd',
+      '5',
+      '-recv_timeout',
+      '20000',
+    ],
+    { cwd: folder, stdio: 'ignore' },
+  );
   const follow = (): void => void child.kill('SIGKILL');
   process.once('exit', follow);
-  const [code] = await once(child, 'exit') as [number | null];
+  const [code] = (await once(child, 'exit')) as [number | null];
   process.off('exit', follow);
   // 1: a call has failed, which the counters tell.
   if (code !== 0 && code !== 1) throw new Error(`sipp ended with ${String(code)}`);
@@ -83,4 +114,5 @@ async function childrenUs(): Promise<number> {
   return (Number(fields[13]) + Number(fields[14])) * 10_000;
 }
 
-export const percentile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+export const percentile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;

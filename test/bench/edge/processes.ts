@@ -21,14 +21,36 @@ export class Program {
     process.once('exit', () => this.#kill('SIGKILL'));
   }
 
-  /** Resolves when `probe` succeeds. @throws Error with what the program said when it does not within 60 s. */
-  static async start(name: string, command: readonly string[], env: Record<string, string>, probe: () => Promise<unknown>): Promise<Program> {
+  /**
+   * Resolves when `probe` succeeds.
+   * @throws Error with what the program said when it does not within 60 s.
+   */
+  static async start(
+    name: string,
+    command: readonly string[],
+    env: Record<string, string>,
+    probe: () => Promise<unknown>,
+  ): Promise<Program> {
     const [file = '', ...args] = command;
-    const program = new Program(name, spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true }));
+    const program = new Program(
+      name,
+      spawn(file, args, {
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
+      }),
+    );
     const deadline = Date.now() + 60_000;
     for (;;) {
-      if (await probe().then(() => true, () => false)) return program;
-      if (program.#child.exitCode !== null || Date.now() > deadline) throw new Error(`${name} does not get ready:\n${program.#log}`);
+      if (
+        await probe().then(
+          () => true,
+          () => false,
+        )
+      )
+        return program;
+      if (program.#child.exitCode !== null || Date.now() > deadline)
+        throw new Error(`${name} does not get ready:\n${program.#log}`);
       await delay(100);
     }
   }
@@ -56,7 +78,8 @@ export class Program {
   }
 
   #kill(signal: NodeJS.Signals): void {
-    if (this.#child.pid && this.#child.exitCode === null && this.#child.signalCode === null) process.kill(-this.#child.pid, signal);
+    if (this.#child.pid && this.#child.exitCode === null && this.#child.signalCode === null)
+      process.kill(-this.#child.pid, signal);
   }
 }
 
@@ -72,6 +95,7 @@ export async function cpuUsOf(pid: number): Promise<number> {
     parents.set(Number(entry), Number(fields[1]));
     ticks.set(Number(entry), Number(fields[11]) + Number(fields[12]));
   }
-  const belongs = (one: number | undefined): boolean => one === pid || (one !== undefined && one > 1 && belongs(parents.get(one)));
+  const belongs = (one: number | undefined): boolean =>
+    one === pid || (one !== undefined && one > 1 && belongs(parents.get(one)));
   return [...ticks].filter(([one]) => belongs(one)).reduce((sum, [, used]) => sum + used, 0) * TICK_US;
 }

@@ -11,7 +11,10 @@ export interface Number {
   mode: Mode;
 }
 
-/** Of twenty numbers fourteen are webhook, three sip, three reject; every other twenty are the second customer's. */
+/**
+ * Of twenty numbers fourteen are webhook, three sip, three reject; every other twenty are the second
+ * customer's.
+ */
 export const BLOCK = 40;
 
 /** @returns the `i`th number of a benchmark */
@@ -22,16 +25,39 @@ export function numberAt(i: number): Number {
 }
 
 /** Takes the place of all numbers there are. */
-export async function insertNumbers(db: Database, owners: readonly [Owner, Owner], total: number): Promise<void> {
+export async function insertNumbers(
+  db: Database,
+  owners: readonly [Owner, Owner],
+  total: number,
+): Promise<void> {
   await db('dids').truncate();
   const now = new Date(Date.now() - 3_600_000);
   for (let done = 0; done < total; done += AT_ONCE) {
     const rows = Array.from({ length: Math.min(AT_ONCE, total - done) }, (_, i) => {
       const { id, number, mode } = numberAt(done + i);
       const owner = owners[(done + i) % BLOCK < BLOCK / 2 ? 0 : 1];
-      const target = mode === 'sip' ? { sip_uri: `sip:${number.slice(1)}@pbx.example.com` } : mode === 'reject' ? { sip_code: 480 } : undefined;
-      return [id, owner.customer, owner.application, number, 'bench', 'active', mode, target ? JSON.stringify(target) : null, now, now];
+      const target =
+        mode === 'sip'
+          ? { sip_uri: `sip:${number.slice(1)}@pbx.example.com` }
+          : mode === 'reject'
+            ? { sip_code: 480 }
+            : undefined;
+      return [
+        id,
+        owner.customer,
+        owner.application,
+        number,
+        'bench',
+        'active',
+        mode,
+        target ? JSON.stringify(target) : null,
+        now,
+        now,
+      ];
     });
-    await db.raw(`INSERT INTO dids (id, customer_id, application_id, number_e164, provider, status, route_mode, route_target, created_at, updated_at) VALUES ${rows.map(() => '(?,?,?,?,?,?,?,?,?,?)').join(',')}`, rows.flat());
+    await db.raw(
+      `INSERT INTO dids (id, customer_id, application_id, number_e164, provider, status, route_mode, route_target, created_at, updated_at) VALUES ${rows.map(() => '(?,?,?,?,?,?,?,?,?,?)').join(',')}`,
+      rows.flat(),
+    );
   }
 }

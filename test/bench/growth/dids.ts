@@ -16,9 +16,13 @@ const verdict = (met: boolean): string => {
   if (!met) missed++;
   return met ? 'met' : 'MISSED';
 };
-const line = (name: string, value: string, rest = ''): void => say(`  ${name.padEnd(46)} ${value.padStart(14)}  ${rest}`);
+const line = (name: string, value: string, rest = ''): void =>
+  say(`  ${name.padEnd(46)} ${value.padStart(14)}  ${rest}`);
 
-/** What so many numbers cost: to start, to start again, to change one, to take calls meanwhile. @returns how many limits were missed */
+/**
+ * What so many numbers cost: to start, to start again, to change one, to take calls meanwhile.
+ * @returns how many limits were missed
+ */
 export async function growthOfNumbers(totals: readonly number[]): Promise<number> {
   const subjects = await Subjects.open();
   try {
@@ -34,8 +38,15 @@ export async function growthOfNumbers(totals: readonly number[]): Promise<number
 }
 
 async function customer(subjects: Subjects, name: string): Promise<Owner> {
-  const id = String((await subjects.make('/admin/v1/customers', { name, limits: { cps: 10_000, concurrent_calls: 10_000 } }))['id']);
-  const application = await subjects.make(`/admin/v1/customers/${id}/applications`, { name, answer_url: 'http://127.0.0.1:8099/answer' });
+  const id = String(
+    (await subjects.make('/admin/v1/customers', { name, limits: { cps: 10_000, concurrent_calls: 10_000 } }))[
+      'id'
+    ],
+  );
+  const application = await subjects.make(`/admin/v1/customers/${id}/applications`, {
+    name,
+    answer_url: 'http://127.0.0.1:8099/answer',
+  });
   return { customer: id, application: String(application['id']) };
 }
 
@@ -60,17 +71,36 @@ async function measure(subjects: Subjects, owners: readonly [Owner, Owner], tota
 async function cold(subjects: Subjects, total: number): Promise<void> {
   await subjects.startKamailio();
   const started = performance.now();
-  const since = (ms: number | undefined, before: number): number | undefined => (ms === undefined ? undefined : ms + before);
+  const since = (ms: number | undefined, before: number): number | undefined =>
+    ms === undefined ? undefined : ms + before;
   const first = numberAt(14 + 3);
-  const served = until(async () => (await subjects.held('dids', first.number)) !== undefined && (await subjects.held('trunks', '127.0.0.31')) !== undefined, PATIENCE_MS);
+  const served = until(
+    async () =>
+      (await subjects.held('dids', first.number)) !== undefined &&
+      (await subjects.held('trunks', '127.0.0.31')) !== undefined,
+    PATIENCE_MS,
+  );
   await subjects.startControl();
   const alive = performance.now() - started;
-  const ready = since(await until(async () => (await subjects.edgeProblem()) === undefined, PATIENCE_MS, 50), alive);
-  const [control, kamailio] = [(await subjects.control?.cpuUs()) ?? 0, (await subjects.kamailio?.cpuUs()) ?? 0];
+  const ready = since(
+    await until(async () => (await subjects.edgeProblem()) === undefined, PATIENCE_MS, 50),
+    alive,
+  );
+  const [control, kamailio] = [
+    (await subjects.control?.cpuUs()) ?? 0,
+    (await subjects.kamailio?.cpuUs()) ?? 0,
+  ];
   line('cold: process alive', seconds(alive, PATIENCE_MS));
   line('cold: a number and its trunk there', seconds(await served, PATIENCE_MS));
-  line('cold: ready', seconds(ready, PATIENCE_MS), total <= 100_000 ? `under ${LIMITS.coldMs / 1000} s ${verdict((ready ?? Infinity) < LIMITS.coldMs)}` : '');
-  line('cold: CPU of control/Kamailio until then', `${(control / 1e6).toFixed(1)}/${(kamailio / 1e6).toFixed(1)} s`);
+  line(
+    'cold: ready',
+    seconds(ready, PATIENCE_MS),
+    total <= 100_000 ? `under ${LIMITS.coldMs / 1000} s ${verdict((ready ?? Infinity) < LIMITS.coldMs)}` : '',
+  );
+  line(
+    'cold: CPU of control/Kamailio until then',
+    `${(control / 1e6).toFixed(1)}/${(kamailio / 1e6).toFixed(1)} s`,
+  );
 }
 
 async function memory(subjects: Subjects): Promise<void> {
@@ -83,7 +113,13 @@ async function memory(subjects: Subjects): Promise<void> {
 /** Waits until the whole is there, for what is measured next. */
 async function settles(subjects: Subjects, total: number): Promise<boolean> {
   const last = numberAt(total - 1);
-  const took = await until(async () => (await subjects.edgeProblem()) === undefined && (await subjects.held('dids', last.number)) !== undefined, PATIENCE_MS, 100);
+  const took = await until(
+    async () =>
+      (await subjects.edgeProblem()) === undefined &&
+      (await subjects.held('dids', last.number)) !== undefined,
+    PATIENCE_MS,
+    100,
+  );
   if (took === undefined) line('full', seconds(took, PATIENCE_MS));
   return took !== undefined;
 }
@@ -99,7 +135,11 @@ async function watched(subjects: Subjects): Promise<void> {
     longest = Math.max(longest, performance.now() - started);
     looks++;
   }
-  line(`at rest for ${WATCHED_MS / 1000} s: not ready, of ${looks} looks`, String(problems), verdict(problems === 0));
+  line(
+    `at rest for ${WATCHED_MS / 1000} s: not ready, of ${looks} looks`,
+    String(problems),
+    verdict(problems === 0),
+  );
   line('at rest: longest reply to GET /readyz', `${longest.toFixed(0)} ms`);
 }
 
@@ -112,14 +152,23 @@ async function patches(subjects: Subjects, total: number, name: string): Promise
     const sip_code = i % 2 ? 486 : 603;
     const started = performance.now();
     const reply = await subjects.ask('PATCH', `/admin/v1/dids/${id}`, { route_target: { sip_code } });
-    if (reply.status !== 200) throw new Error(`PATCH of ${id}: ${reply.status} ${JSON.stringify(reply.body)}`);
-    const there = await until(async () => (await subjects.held('dids', number))?.endsWith(`;${sip_code}`) === true, 20_000, 5);
+    if (reply.status !== 200)
+      throw new Error(`PATCH of ${id}: ${reply.status} ${JSON.stringify(reply.body)}`);
+    const there = await until(
+      async () => (await subjects.held('dids', number))?.endsWith(`;${sip_code}`) === true,
+      20_000,
+      5,
+    );
     if (there === undefined) never++;
     else took.push(performance.now() - started);
   }
   took.sort((a, b) => a - b);
   const longest = took.at(-1) ?? NaN;
-  line(name, `${percentile(took, 0.5).toFixed(0)}/${longest.toFixed(0)} ms`, `p50/max; under ${LIMITS.patchMs} ms ${verdict(never === 0 && longest < LIMITS.patchMs)}${never ? `, ${never} of ${PATCHES} not in 20 s` : ''}`);
+  line(
+    name,
+    `${percentile(took, 0.5).toFixed(0)}/${longest.toFixed(0)} ms`,
+    `p50/max; under ${LIMITS.patchMs} ms ${verdict(never === 0 && longest < LIMITS.patchMs)}${never ? `, ${never} of ${PATCHES} not in 20 s` : ''}`,
+  );
 }
 
 interface Latency {
@@ -127,37 +176,70 @@ interface Latency {
   p99: number;
 }
 
-/** Calls to a number that is refused in memory, and to one that costs a decision: the node is not there, so it ends with 503. */
-async function calls(subjects: Subjects, total: number, name: string, rest?: Record<string, Latency>): Promise<Record<string, Latency>> {
+/**
+ * Calls to a number that is refused in memory, and to one that costs a decision: the node is not there, so it
+ * ends with 503.
+ */
+async function calls(
+  subjects: Subjects,
+  total: number,
+  name: string,
+  rest?: Record<string, Latency>,
+): Promise<Record<string, Latency>> {
   const found: Record<string, Latency> = {};
   const block = Math.floor(total / 2 / BLOCK) * BLOCK;
-  for (const [kind, i, code] of [['reject', block + 18, 480], ['webhook', block, 503]] as const) {
+  for (const [kind, i, code] of [
+    ['reject', block + 18, 480],
+    ['webhook', block, 503],
+  ] as const) {
     const outcome = await generate({ port: subjects.sipPort, number: numberAt(i).number, code, ...CALLS });
     const latency = { p50: percentile(outcome.latencies, 0.5), p99: percentile(outcome.latencies, 0.99) };
     found[kind] = latency;
     const before = rest?.[kind];
     // The generator reads its clock in steps of 4 ms.
     const ratio = before && latency.p99 / Math.max(before.p99, 4);
-    line(`${name}, ${kind}`, `${latency.p50.toFixed(0)}/${latency.p99.toFixed(0)} ms`, `p50/p99; ${outcome.failed} of ${outcome.calls} failed${ratio === undefined ? '' : `; × ${ratio.toFixed(1)}, at most ${LIMITS.p99} ${verdict(ratio <= LIMITS.p99 && outcome.failed === 0)}`}`);
+    line(
+      `${name}, ${kind}`,
+      `${latency.p50.toFixed(0)}/${latency.p99.toFixed(0)} ms`,
+      `p50/p99; ${outcome.failed} of ${outcome.calls} failed${ratio === undefined ? '' : `; × ${ratio.toFixed(1)}, at most ${LIMITS.p99} ${verdict(ratio <= LIMITS.p99 && outcome.failed === 0)}`}`,
+    );
   }
   return found;
 }
 
-/** Calls while another customer, who has half of the numbers, is suspended and comes back, again and again. */
-async function pushed(subjects: Subjects, other: Owner, total: number, rest: Record<string, Latency>): Promise<void> {
+/**
+ * Calls while another customer, who has half of the numbers, is suspended and comes back, again and again.
+ */
+async function pushed(
+  subjects: Subjects,
+  other: Owner,
+  total: number,
+  rest: Record<string, Latency>,
+): Promise<void> {
   const { number } = numberAt(Math.floor(total / BLOCK) * BLOCK - 1);
   const took: number[] = [];
   let going = true;
   const changes = (async () => {
     for (let suspended = true; going || !suspended; suspended = !suspended) {
-      await subjects.ask('PATCH', `/admin/v1/customers/${other.customer}`, { status: suspended ? 'suspended' : 'active' });
-      took.push((await until(async () => ((await subjects.held('dids', number)) ?? '').startsWith('x;') === suspended, PATIENCE_MS)) ?? PATIENCE_MS);
+      await subjects.ask('PATCH', `/admin/v1/customers/${other.customer}`, {
+        status: suspended ? 'suspended' : 'active',
+      });
+      took.push(
+        (await until(
+          async () => ((await subjects.held('dids', number)) ?? '').startsWith('x;') === suspended,
+          PATIENCE_MS,
+        )) ?? PATIENCE_MS,
+      );
     }
   })();
   await calls(subjects, total, 'calls, half of the numbers changing', rest);
   going = false;
   await changes;
-  line(`half of the numbers changed, ${took.length} times`, `${(Math.max(...took) / 1000).toFixed(2)} s`, 'the longest');
+  line(
+    `half of the numbers changed, ${took.length} times`,
+    `${(Math.max(...took) / 1000).toFixed(2)} s`,
+    'the longest',
+  );
 }
 
 /** The control process alone is killed and started again; Kamailio has everything. */
@@ -167,7 +249,11 @@ async function warm(subjects: Subjects, total: number, rest: Record<string, Late
   const ready = await until(async () => (await subjects.edgeProblem()) === undefined, PATIENCE_MS, 20);
   line('warm: ready after it is alive', seconds(ready, PATIENCE_MS));
   const reconciled = await until(() => subjects.reconciled(), PATIENCE_MS, 20);
-  line('warm: reconciled after it is alive', seconds(reconciled, PATIENCE_MS), `under ${LIMITS.warmMs / 1000} s ${verdict((reconciled ?? Infinity) < LIMITS.warmMs)}`);
+  line(
+    'warm: reconciled after it is alive',
+    seconds(reconciled, PATIENCE_MS),
+    `under ${LIMITS.warmMs / 1000} s ${verdict((reconciled ?? Infinity) < LIMITS.warmMs)}`,
+  );
   // The first calls of a process warm its compiler.
   await generate({ port: subjects.sipPort, number: numberAt(0).number, code: 503, calls: 600, rate: 300 });
   await calls(subjects, total, 'calls, after a warm start', rest);

@@ -5,7 +5,10 @@ import type { Subjects } from './subjects.ts';
 /** Each is asked so often, or until so much time is spent. */
 const TRIES = 10;
 const SPENT_MS = 5500;
-/** No list of a page's length may take longer, however much is stored: a filter without an index takes seconds. */
+/**
+ * No list of a page's length may take longer, however much is stored: a filter without an index takes
+ * seconds.
+ */
 export const SLOWEST_MS = 250;
 
 export interface Question {
@@ -21,11 +24,15 @@ export interface Answer {
   rows: number;
 }
 
-const day = (ago: number): string => encodeURIComponent(new Date(Date.now() - ago * 86_400_000).toISOString());
+const day = (ago: number): string =>
+  encodeURIComponent(new Date(Date.now() - ago * 86_400_000).toISOString());
 const number = encodeURIComponent;
 const NOBODY = number('+4915199999999');
 
-/** Lists as customers and the operator ask for them, with every filter; the first is what the others are compared with. */
+/**
+ * Lists as customers and the operator ask for them, with every filter; the first is what the others are
+ * compared with.
+ */
 export function questions(owner: Owner, call: string, deepCursor: string): Question[] {
   const month = new Date(Date.now() - 30 * 86_400_000);
   const from = new Date(Date.UTC(month.getUTCFullYear(), month.getUTCMonth(), 1)).toISOString();
@@ -60,9 +67,17 @@ export function questions(owner: Owner, call: string, deepCursor: string): Quest
     { name: 'operator: calls, from, no hits', target: `/admin/v1/calls?from=${NOBODY}`, operator },
     { name: 'operator: calls, until 59 days ago', target: `/admin/v1/calls?until=${day(59)}`, operator },
     { name: 'operator: calls, until, no hits', target: `/admin/v1/calls?until=${day(100)}`, operator },
-    { name: 'operator: deliveries, event, no hits', target: '/admin/v1/webhooks/deliveries?event=call.answered', operator },
+    {
+      name: 'operator: deliveries, event, no hits',
+      target: '/admin/v1/webhooks/deliveries?event=call.answered',
+      operator,
+    },
     { name: 'operator: ledger', target: `/admin/v1/customers/${owner.customer}/ledger`, operator },
-    { name: 'operator: ledger, call_id', target: `/admin/v1/customers/${owner.customer}/ledger?call_id=${call}`, operator },
+    {
+      name: 'operator: ledger, call_id',
+      target: `/admin/v1/customers/${owner.customer}/ledger?call_id=${call}`,
+      operator,
+    },
   ];
 }
 
@@ -70,9 +85,13 @@ export function questions(owner: Owner, call: string, deepCursor: string): Quest
 export async function answer(subjects: Subjects, question: Question, key: string): Promise<Answer> {
   const took: number[] = [];
   let rows = 0;
-  for (const end = performance.now() + SPENT_MS; took.length === 0 || (took.length < TRIES && performance.now() < end);) {
+  for (
+    const end = performance.now() + SPENT_MS;
+    took.length === 0 || (took.length < TRIES && performance.now() < end);
+  ) {
     const reply = await subjects.ask('GET', question.target, undefined, question.operator ? undefined : key);
-    if (reply.status !== 200) throw new Error(`${question.target}: ${reply.status} ${JSON.stringify(reply.body)}`);
+    if (reply.status !== 200)
+      throw new Error(`${question.target}: ${reply.status} ${JSON.stringify(reply.body)}`);
     took.push(reply.ms);
     rows = Array.isArray(reply.body['data']) ? reply.body['data'].length : 1;
   }

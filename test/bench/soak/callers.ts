@@ -24,8 +24,10 @@ export interface Kind {
 }
 
 const PATIENCE_MS = 60_000;
-const LONG = 'This announcement takes some time, and most of those who hear it hang up somewhere in the middle of it, at a moment nobody knows.';
-const some = (leastMs: number, mostMs: number): Promise<void> => sleep(leastMs + Math.random() * (mostMs - leastMs));
+const LONG =
+  'This announcement takes some time, and most of those who hear it hang up somewhere in the middle of it, at a moment nobody knows.';
+const some = (leastMs: number, mostMs: number): Promise<void> =>
+  sleep(leastMs + Math.random() * (mostMs - leastMs));
 const toItsEnd = (call: Call) => call.ended(PATIENCE_MS);
 const answered = (call: Call) => call.answered(PATIENCE_MS);
 
@@ -37,15 +39,26 @@ async function leaves(call: Call, leastMs: number, mostMs: number): Promise<void
 }
 
 /** The call's id, once it is written. */
-const idOf = ({ key }: Tenant, from: string): Promise<string> => until(async () => {
-  const [call] = (await done('GET', `/v1/calls?from=${encodeURIComponent(from)}`, undefined, key)).data as Json[];
-  return call && String(call.id);
-}, `the call from ${from}`);
+const idOf = ({ key }: Tenant, from: string): Promise<string> =>
+  until(async () => {
+    const [call] = (await done('GET', `/v1/calls?from=${encodeURIComponent(from)}`, undefined, key))
+      .data as Json[];
+    return call && String(call.id);
+  }, `the call from ${from}`);
 
 export const KINDS: Record<string, Kind> = {
-  say: { actions: () => [{ say: { text: 'Thanks for calling.' } }], act: async (call) => { await answered(call); await toItsEnd(call); } },
+  say: {
+    actions: () => [{ say: { text: 'Thanks for calling.' } }],
+    act: async (call) => {
+      await answered(call);
+      await toItsEnd(call);
+    },
+  },
   gather: {
-    actions: ({ own }) => [{ gather: { num_digits: 1, timeout_seconds: 10 } }, { redirect: { url: `${own.server.base}/next` } }],
+    actions: ({ own }) => [
+      { gather: { num_digits: 1, timeout_seconds: 10 } },
+      { redirect: { url: `${own.server.base}/next` } },
+    ],
     act: async (call) => {
       await answered(call);
       await some(300, 800);
@@ -53,17 +66,54 @@ export const KINDS: Record<string, Kind> = {
       await toItsEnd(call);
     },
   },
-  transfer: { actions: ({ answers }) => [{ transfer: { destination: answers } }], act: (call) => leaves(call, 1000, 3000) },
-  'bridge, busy': { actions: ({ busy }) => [{ bridge: { destination: busy } }, { say: { text: 'They are busy.' } }], act: async (call) => { await answered(call); await toItsEnd(call); } },
-  'transfer, busy': { actions: ({ busy }) => [{ transfer: { destination: busy } }], act: async (call) => { await answered(call); await toItsEnd(call); } },
-  'left while it rings': { actions: ({ rings }) => [{ bridge: { destination: rings } }], act: (call) => leaves(call, 0, 1500) },
-  record: { actions: () => [{ start_recording: {} }, { pause: { seconds: 1.5 } }, { stop_recording: {} }], act: async (call) => { await answered(call); await toItsEnd(call); } },
-  'left while it records': { actions: () => [{ start_recording: {} }, { say: { text: LONG } }], act: (call) => leaves(call, 0, 3000) },
-  conference: { actions: (_world, call) => [{ conference: { room: `room${call % 7}` } }], act: (call) => leaves(call, 500, 4000) },
-  stream: { actions: ({ streams }) => [{ start_stream: { stream_url: streams } }, { say: { text: LONG } }], act: (call) => leaves(call, 500, 3000) },
-  'left at any moment': { actions: () => [{ say: { text: LONG } }, { gather: { prompt: 'Press a key.' } }], act: (call) => leaves(call, 0, 5000) },
+  transfer: {
+    actions: ({ answers }) => [{ transfer: { destination: answers } }],
+    act: (call) => leaves(call, 1000, 3000),
+  },
+  'bridge, busy': {
+    actions: ({ busy }) => [{ bridge: { destination: busy } }, { say: { text: 'They are busy.' } }],
+    act: async (call) => {
+      await answered(call);
+      await toItsEnd(call);
+    },
+  },
+  'transfer, busy': {
+    actions: ({ busy }) => [{ transfer: { destination: busy } }],
+    act: async (call) => {
+      await answered(call);
+      await toItsEnd(call);
+    },
+  },
+  'left while it rings': {
+    actions: ({ rings }) => [{ bridge: { destination: rings } }],
+    act: (call) => leaves(call, 0, 1500),
+  },
+  record: {
+    actions: () => [{ start_recording: {} }, { pause: { seconds: 1.5 } }, { stop_recording: {} }],
+    act: async (call) => {
+      await answered(call);
+      await toItsEnd(call);
+    },
+  },
+  'left while it records': {
+    actions: () => [{ start_recording: {} }, { say: { text: LONG } }],
+    act: (call) => leaves(call, 0, 3000),
+  },
+  conference: {
+    actions: (_world, call) => [{ conference: { room: `room${call % 7}` } }],
+    act: (call) => leaves(call, 500, 4000),
+  },
+  stream: {
+    actions: ({ streams }) => [{ start_stream: { stream_url: streams } }, { say: { text: LONG } }],
+    act: (call) => leaves(call, 500, 3000),
+  },
+  'left at any moment': {
+    actions: () => [{ say: { text: LONG } }, { gather: { prompt: 'Press a key.' } }],
+    act: (call) => leaves(call, 0, 5000),
+  },
   cancelled: {
-    actions: () => [{ say: { text: 'Hardly anybody hears this.' } }], delayMs: 600,
+    actions: () => [{ say: { text: 'Hardly anybody hears this.' } }],
+    delayMs: 600,
     act: async (call) => {
       await some(0, 700);
       await call.cancel(PATIENCE_MS);
@@ -84,10 +134,14 @@ export const KINDS: Record<string, Kind> = {
     act: async (call, { own }, from) => {
       await answered(call);
       const id = await idOf(own, from);
-      await done('POST', `/v1/calls/${id}/actions`, { actions: [{ say: { text: 'Something else.' } }] }, own.key);
+      await done(
+        'POST',
+        `/v1/calls/${id}/actions`,
+        { actions: [{ say: { text: 'Something else.' } }] },
+        own.key,
+      );
       await toItsEnd(call);
     },
   },
   rejected: { actions: () => [{ reject: { sip_code: 486 } }], act: (call) => call.final(PATIENCE_MS) },
 };
-

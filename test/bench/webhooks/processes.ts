@@ -9,7 +9,11 @@ export class Child {
   readonly #first: Promise<unknown>;
 
   constructor(script: string, env: Record<string, string> = {}) {
-    this.#child = fork(path.join(import.meta.dirname, script), [], { execArgv: ['--import', 'tsx'], env: { ...process.env, ...env }, serialization: 'advanced' });
+    this.#child = fork(path.join(import.meta.dirname, script), [], {
+      execArgv: ['--import', 'tsx'],
+      env: { ...process.env, ...env },
+      serialization: 'advanced',
+    });
     this.#first = this.next();
   }
 

@@ -1,4 +1,5 @@
-// A customer's server in a process of its own: answers 200 at once, or never on paths that hang. Speaks IPC with its parent.
+// A customer's server in a process of its own: answers 200 at once, or never on paths that hang. Speaks IPC
+// with its parent.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -17,17 +18,19 @@ let latencies: number[] = [];
 const server = createServer((request, response) => {
   const now = Date.now();
   const chunks: Buffer[] = [];
-  request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-    requests++;
-    if (Number(request.url?.slice(1)) < hanging) return;
-    const id = request.headers['x-minivoice-event-id'];
-    if (typeof id === 'string') events.add(id);
-    if (request.headers['x-minivoice-attempt'] === '1') {
-      const made = /"made":(\d+)/.exec(Buffer.concat(chunks).toString('latin1'))?.[1];
-      if (made) latencies.push(now - Number(made));
-    }
-    response.writeHead(200).end('ok');
-  });
+  request
+    .on('data', (chunk: Buffer) => chunks.push(chunk))
+    .on('end', () => {
+      requests++;
+      if (Number(request.url?.slice(1)) < hanging) return;
+      const id = request.headers['x-minivoice-event-id'];
+      if (typeof id === 'string') events.add(id);
+      if (request.headers['x-minivoice-attempt'] === '1') {
+        const made = /"made":(\d+)/.exec(Buffer.concat(chunks).toString('latin1'))?.[1];
+        if (made) latencies.push(now - Number(made));
+      }
+      response.writeHead(200).end('ok');
+    });
 });
 server.keepAliveTimeout = 60_000;
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port));

@@ -1,4 +1,5 @@
-// A control process with nothing but a delivery worker: `BENCH_DATABASE_URL`, `BENCH_RECEIVER`. Its parent says when something was committed.
+// A control process with nothing but a delivery worker: `BENCH_DATABASE_URL`, `BENCH_RECEIVER`. Its parent
+// says when something was committed.
 // With `BENCH_CLOCK` its clock has run that much faster since `BENCH_EPOCH`, and so does the schedule.
 import { connectDatabase } from '../../../control/lib/database.ts';
 import { createGuardedFetch } from '../../../control/lib/guarded-fetch.ts';
@@ -7,7 +8,13 @@ import { WebhookStore } from '../../../control/webhooks/store.ts';
 import { DeliveryWorker } from '../../../control/webhooks/worker.ts';
 import { fasterClock } from './clock.ts';
 
-const { BENCH_DATABASE_URL: database = '', BENCH_RECEIVER: receiver = '', BENCH_LEASE_MS: lease, BENCH_CLOCK: speed = '1', BENCH_EPOCH: epoch = '0' } = process.env;
+const {
+  BENCH_DATABASE_URL: database = '',
+  BENCH_RECEIVER: receiver = '',
+  BENCH_LEASE_MS: lease,
+  BENCH_CLOCK: speed = '1',
+  BENCH_EPOCH: epoch = '0',
+} = process.env;
 const worker = new DeliveryWorker({
   store: new WebhookStore(connectDatabase(database)),
   fetch: createGuardedFetch({ allowPrivate: true }).fetch,

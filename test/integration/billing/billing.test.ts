@@ -2,7 +2,11 @@ import { expect } from 'chai';
 import { ApiError } from '../../../control/lib/errors.ts';
 import { EUR, rate, startRig, type Process, type Rig } from './rig.ts';
 
-const codeOf = async (work: Promise<unknown>): Promise<string> => work.then(() => 'done', (error: unknown) => (error instanceof ApiError ? error.code : String(error)));
+const codeOf = async (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'done',
+    (error: unknown) => (error instanceof ApiError ? error.code : String(error)),
+  );
 
 describe('money for calls', () => {
   let rig: Rig;
@@ -22,7 +26,8 @@ describe('money for calls', () => {
     expect(Object.values(stored).reduce((sum, n) => sum + n, 0n)).to.equal(0n);
   }
 
-  const costOf = async (callId: string): Promise<unknown> => (await rig.db('calls').where({ id: callId }).first('cost_micros', 'cost_currency')) as unknown;
+  const costOf = async (callId: string): Promise<unknown> =>
+    (await rig.db('calls').where({ id: callId }).first('cost_micros', 'cost_currency')) as unknown;
 
   it('holds the fee and a minute, charges what was used, and gives the rest back', async () => {
     const customer = await rig.customer('10');
@@ -32,10 +37,19 @@ describe('money for calls', () => {
     a.billing.answered(call, rig.clock.now);
     a.billing.ended(call, { answeredAt: rig.clock.now, endedAt: rig.at(10_001) });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 160_000n, heldMicros: 0n, spentTodayMicros: 160_000n });
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: 10n * EUR - 160_000n,
+      heldMicros: 0n,
+      spentTodayMicros: 160_000n,
+    });
     expect(await costOf(call.callId)).to.deep.equal({ cost_micros: 160_000, cost_currency: 'EUR' });
-    const story = (await rig.db('call_timeline').where({ call_id: call.callId })) as { kind: string; detail: string }[];
-    expect(story.map(({ kind, detail }) => [kind, JSON.parse(detail)])).to.deep.equal([['billing.settled', { leg: 0, amount: '0.16', currency: 'EUR', billsec_seconds: 11 }]]);
+    const story = (await rig.db('call_timeline').where({ call_id: call.callId })) as {
+      kind: string;
+      detail: string;
+    }[];
+    expect(story.map(({ kind, detail }) => [kind, JSON.parse(detail)])).to.deep.equal([
+      ['billing.settled', { leg: 0, amount: '0.16', currency: 'EUR', billsec_seconds: 11 }],
+    ]);
     await expectSound(customer);
   });
 
@@ -45,7 +59,11 @@ describe('money for calls', () => {
     await a.billing.hold(call);
     a.billing.ended(call, { endedAt: rig.at(5000) });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: EUR, heldMicros: 0n, spentTodayMicros: 0n });
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: EUR,
+      heldMicros: 0n,
+      spentTodayMicros: 0n,
+    });
     await expectSound(customer);
   });
 
@@ -55,10 +73,16 @@ describe('money for calls', () => {
     await a.billing.hold(call);
     a.billing.answered(call, rig.clock.now);
     await rig.pass(2000, [a]);
-    expect(await rig.db('holds').where({ call_id: call.callId }).first('answered_at')).to.deep.include({ answered_at: rig.at(-2000) });
+    expect(await rig.db('holds').where({ call_id: call.callId }).first('answered_at')).to.deep.include({
+      answered_at: rig.at(-2000),
+    });
     a.billing.ended(call, { endedAt: rig.clock.now, neverAnswered: true });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: EUR, heldMicros: 0n, spentTodayMicros: 0n });
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: EUR,
+      heldMicros: 0n,
+      spentTodayMicros: 0n,
+    });
     expect(await costOf(call.callId)).to.include({ cost_micros: 0 });
     await expectSound(customer);
   });
@@ -105,7 +129,10 @@ describe('money for calls', () => {
     expect(await rig.balance(customer)).to.include({ heldMicros: 2_400_000n });
     a.billing.ended(call, { answeredAt, endedAt: rig.clock.now });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_920_000n, heldMicros: 0n });
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: 10n * EUR - 1_920_000n,
+      heldMicros: 0n,
+    });
     expect(a.exhausted).to.deep.equal([]);
     expect(a.warnings).to.deep.equal([]);
     await expectSound(customer);
@@ -119,7 +146,15 @@ describe('money for calls', () => {
     a.billing.answered(call, answeredAt);
     await rig.pass(45_000, [a]);
     const endsAt = new Date(answeredAt.getTime() + 85_000).toISOString().replace('.000', '');
-    expect(a.warnings).to.deep.equal([{ callId: call.callId, leg: 0, code: 'insufficient_balance', message: 'the balance does not cover more of this call', ends_at: endsAt }]);
+    expect(a.warnings).to.deep.equal([
+      {
+        callId: call.callId,
+        leg: 0,
+        code: 'insufficient_balance',
+        message: 'the balance does not cover more of this call',
+        ends_at: endsAt,
+      },
+    ]);
     expect(a.exhausted).to.deep.equal([]);
     await rig.pass(39_000, [a]);
     expect(a.exhausted).to.deep.equal([]);
@@ -168,16 +203,30 @@ describe('money for calls', () => {
 
   it('takes what a call has cost beyond the hold from what is left, never below zero, and says what is missing', async () => {
     const customer = await rig.customer('1');
-    const [long, longer] = [await rig.call(customer), await rig.call(customer, rate({ priceMicros: 60_000n }))];
+    const [long, longer] = [
+      await rig.call(customer),
+      await rig.call(customer, rate({ priceMicros: 60_000n })),
+    ];
     await a.billing.hold(long);
     await a.billing.hold(longer);
     a.billing.ended(longer, { answeredAt: rig.clock.now, endedAt: rig.at(70_000) });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: 330_000n, heldMicros: 600_000n, spentTodayMicros: 670_000n });
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: 330_000n,
+      heldMicros: 600_000n,
+      spentTodayMicros: 670_000n,
+    });
     a.billing.ended(long, { answeredAt: rig.clock.now, endedAt: rig.at(3_600_000) });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ availableMicros: 0n, heldMicros: 0n, spentTodayMicros: EUR });
-    const hold = (await rig.db('holds').where({ call_id: long.callId }).first()) as { charged_micros: number; unpaid_micros: number };
+    expect(await rig.balance(customer)).to.include({
+      availableMicros: 0n,
+      heldMicros: 0n,
+      spentTodayMicros: EUR,
+    });
+    const hold = (await rig.db('holds').where({ call_id: long.callId }).first()) as {
+      charged_micros: number;
+      unpaid_micros: number;
+    };
     expect(hold).to.include({ charged_micros: 930_000, unpaid_micros: 36_000_000 - 930_000 });
     await expectSound(customer);
   });

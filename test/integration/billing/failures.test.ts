@@ -34,12 +34,18 @@ describe('money for calls, when something breaks', () => {
     await process.billing.tick();
     return { ...call, answeredAt };
   };
-  const endRow = (callId: string, answeredAt: Date | undefined, endedAt: Date) => rig.db('calls').where({ id: callId }).update({ answered_at: answeredAt, ended_at: endedAt });
-  const openHolds = async (): Promise<number> => (await rig.db('holds').where({ customer_id: customer.id, status: 'open' })).length;
-  const refusal = async (work: Promise<unknown>): Promise<ApiError> => work.then(() => expect.fail('it was not refused'), (error: unknown) => {
-    if (!(error instanceof ApiError)) throw error;
-    return error;
-  });
+  const endRow = (callId: string, answeredAt: Date | undefined, endedAt: Date) =>
+    rig.db('calls').where({ id: callId }).update({ answered_at: answeredAt, ended_at: endedAt });
+  const openHolds = async (): Promise<number> =>
+    (await rig.db('holds').where({ customer_id: customer.id, status: 'open' })).length;
+  const refusal = async (work: Promise<unknown>): Promise<ApiError> =>
+    work.then(
+      () => expect.fail('it was not refused'),
+      (error: unknown) => {
+        if (!(error instanceof ApiError)) throw error;
+        return error;
+      },
+    );
 
   describe('the database', () => {
     it('being away refuses new calls with 503 and when to come back, and leaves nothing held', async () => {
@@ -60,7 +66,8 @@ describe('money for calls, when something breaks', () => {
       line.hang();
       expect((await refusal(impatient.billing.hold(call))).code).to.equal('service_unavailable');
       line.goOn();
-      while ((await rig.db('holds').where({ call_id: call.callId }).first('status'))?.status !== 'resolved') await impatient.billing.tick();
+      while ((await rig.db('holds').where({ call_id: call.callId }).first('status'))?.status !== 'resolved')
+        await impatient.billing.tick();
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR, heldMicros: 0n });
     });
 
@@ -69,7 +76,9 @@ describe('money for calls, when something breaks', () => {
       line.loseReplyTo('COMMIT');
       expect((await refusal(a.billing.hold(call))).code).to.equal('service_unavailable');
       await rig.pass(2000, [a]);
-      expect(await rig.db('holds').where({ call_id: call.callId }).first('status', 'charged_micros')).to.deep.equal({ status: 'resolved', charged_micros: 0 });
+      expect(
+        await rig.db('holds').where({ call_id: call.callId }).first('status', 'charged_micros'),
+      ).to.deep.equal({ status: 'resolved', charged_micros: 0 });
       expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR, heldMicros: 0n });
     });
 
@@ -83,7 +92,10 @@ describe('money for calls, when something breaks', () => {
       expect(a.exhausted).to.deep.equal([]);
       a.billing.ended(call, { answeredAt: call.answeredAt, endedAt: rig.clock.now });
       await a.billing.tick();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_090_000n, heldMicros: 0n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 1_090_000n,
+        heldMicros: 0n,
+      });
     });
 
     it('committing a settlement without our hearing of it charges once', async () => {
@@ -93,7 +105,9 @@ describe('money for calls, when something breaks', () => {
       await rig.pass(2000, [a]);
       expect(a.billing.counters.unsettled).to.equal(0);
       expect(await rig.balance(customer)).to.include({ availableMicros: 9_700_000n, heldMicros: 0n });
-      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({ cost_micros: 300_000 });
+      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({
+        cost_micros: 300_000,
+      });
     });
 
     it('may be away for a while without a call noticing', async () => {
@@ -107,7 +121,10 @@ describe('money for calls, when something breaks', () => {
       expect(a.exhausted).to.deep.equal([]);
       a.billing.ended(call, { answeredAt: call.answeredAt, endedAt: rig.clock.now });
       await a.billing.tick();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_130_000n, heldMicros: 0n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 1_130_000n,
+        heldMicros: 0n,
+      });
     });
 
     it('being away for longer than was paid for ends the call: none is free', async () => {
@@ -155,7 +172,10 @@ describe('money for calls, when something breaks', () => {
 
     it('before its call is stored leaves a hold that its next life gives back at once, and nobody else', async () => {
       const call = { ...(await rig.call(customer)), callId: rig.ids.next('call') };
-      const [stored, inbound] = [await rig.call(customer), { ...(await rig.call(customer, rate({ direction: 'inbound' }))), callId: rig.ids.next('call') }];
+      const [stored, inbound] = [
+        await rig.call(customer),
+        { ...(await rig.call(customer, rate({ direction: 'inbound' }))), callId: rig.ids.next('call') },
+      ];
       for (const one of [call, stored, inbound]) await a.billing.hold(one);
       await rig.pass(1, []);
       await rig.process().billing.recover(1);
@@ -163,7 +183,9 @@ describe('money for calls, when something breaks', () => {
       const next = rig.process().billing;
       await next.recover(0);
       await next.tick();
-      expect(await rig.db('holds').where({ customer_id: customer.id, status: 'open' }).pluck('call_id')).to.have.members([stored.callId, inbound.callId]);
+      expect(
+        await rig.db('holds').where({ customer_id: customer.id, status: 'open' }).pluck('call_id'),
+      ).to.have.members([stored.callId, inbound.callId]);
     });
 
     it('between hang-up and settlement leaves a charge that another one writes, to the micro-unit and once', async () => {
@@ -174,8 +196,13 @@ describe('money for calls, when something breaks', () => {
       await rig.pass(60_000, [], 1000);
       await Promise.all([b.billing.sweep(), c.billing.sweep()]);
       await Promise.all([b.billing.sweep(), c.billing.sweep()]);
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 340_000n, heldMicros: 0n });
-      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({ cost_micros: 340_000 });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 340_000n,
+        heldMicros: 0n,
+      });
+      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({
+        cost_micros: 340_000,
+      });
     });
 
     it('during the call is followed by one that goes on from there', async () => {
@@ -187,7 +214,10 @@ describe('money for calls, when something breaks', () => {
       expect(b.exhausted).to.deep.equal([]);
       b.billing.ended(call, { endedAt: rig.clock.now });
       await b.billing.tick();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_300_000n, heldMicros: 0n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 1_300_000n,
+        heldMicros: 0n,
+      });
     });
 
     it('for longer than was paid for is followed by one that pays for that too, where there is money', async () => {
@@ -197,10 +227,16 @@ describe('money for calls, when something breaks', () => {
       await b.billing.adopt(call.callId);
       await rig.pass(50_000, [b], 500);
       expect(b.exhausted).to.deep.equal([]);
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 2_320_000n, heldMicros: 2_320_000n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 2_320_000n,
+        heldMicros: 2_320_000n,
+      });
       b.billing.ended(call, { endedAt: rig.clock.now });
       await b.billing.tick();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_600_000n, heldMicros: 0n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 1_600_000n,
+        heldMicros: 0n,
+      });
     });
 
     it('is followed by one that holds nothing more for a call that is found to have ended meanwhile', async () => {
@@ -211,7 +247,10 @@ describe('money for calls, when something breaks', () => {
       await rig.pass(1500, [b], 500);
       b.billing.ended(call, { endedAt: rig.clock.now }, { atMostHeld: true });
       await b.billing.tick();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 600_000n, heldMicros: 0n });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 600_000n,
+        heldMicros: 0n,
+      });
     });
 
     it('for longer than can be paid for is followed by one that ends the call, and all there is has been used', async () => {
@@ -295,8 +334,13 @@ describe('money for calls, when something breaks', () => {
       await endRow(call.callId, call.answeredAt, rig.at(100_000));
       await rig.pass(111_000, [], 1000);
       await b.billing.sweep();
-      expect(await rig.balance(customer)).to.include({ availableMicros: 10n * EUR - 1_000_000n - 60_000n, heldMicros: 0n });
-      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({ cost_micros: 1_060_000 });
+      expect(await rig.balance(customer)).to.include({
+        availableMicros: 10n * EUR - 1_000_000n - 60_000n,
+        heldMicros: 0n,
+      });
+      expect(await rig.db('calls').where({ id: call.callId }).first('cost_micros')).to.deep.equal({
+        cost_micros: 1_060_000,
+      });
     });
   });
 });

@@ -29,7 +29,9 @@ describe('rates in several control processes', () => {
 
   async function process(name: string) {
     const connect = (): Redis => {
-      const redis = new Redis(globalThis.process.env['MINIVOICE_TEST_REDIS_URL'] ?? '', { connectionName: run + name });
+      const redis = new Redis(globalThis.process.env['MINIVOICE_TEST_REDIS_URL'] ?? '', {
+        connectionName: run + name,
+      });
       connections.push(redis);
       return redis;
     };
@@ -38,16 +40,33 @@ describe('rates in several control processes', () => {
     await rates.load();
     const subscriber = connect();
     const feed = new ChangeFeed({
-      directory: new Directory({ customers: nothing, applications: nothing, dids: nothing, trunks: nothing }), syncs: [], forget: () => undefined, rates,
-      redis: connect(), subscriber, self: name, logger: pino({ enabled: false }),
+      directory: new Directory({ customers: nothing, applications: nothing, dids: nothing, trunks: nothing }),
+      syncs: [],
+      forget: () => undefined,
+      rates,
+      redis: connect(),
+      subscriber,
+      self: name,
+      logger: pino({ enabled: false }),
     });
     feeds.push(feed);
     await feed.listen();
     feed.start();
     const subscribed = new RegExp(`name=${run}${name} .* sub=1 `);
-    while (!subscribed.test(String(await connections[0]?.client('LIST')))) await new Promise((resolve) => setTimeout(resolve, 10));
-    const service = new RateService({ store, customer: () => Promise.resolve(undefined), ids: new Ids(feeds.length), onChange: (change) => feed.announce(change) });
-    return { service, price: () => rates.table.find({ id: 'cust_1', currency: 'EUR' }, 'outbound', '+493012345', new Date())?.priceMicros };
+    while (!subscribed.test(String(await connections[0]?.client('LIST'))))
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    const service = new RateService({
+      store,
+      customer: () => Promise.resolve(undefined),
+      ids: new Ids(feeds.length),
+      onChange: (change) => feed.announce(change),
+    });
+    return {
+      service,
+      price: () =>
+        rates.table.find({ id: 'cust_1', currency: 'EUR' }, 'outbound', '+493012345', new Date())
+          ?.priceMicros,
+    };
   }
 
   it('are the same everywhere as soon as a change is told, and in the one that made it before the reply', async () => {
@@ -57,7 +76,15 @@ describe('rates in several control processes', () => {
       expect(a.price()).to.equal(expected);
       while (b.price() !== expected) await new Promise((resolve) => setTimeout(resolve, 5));
     };
-    const terms = { direction: 'outbound', prefix: '+49', price_per_minute: '1', connection_fee: '0', minimum_seconds: 0, increment_seconds: 1, is_active: true } as const;
+    const terms = {
+      direction: 'outbound',
+      prefix: '+49',
+      price_per_minute: '1',
+      connection_fee: '0',
+      minimum_seconds: 0,
+      increment_seconds: 1,
+      is_active: true,
+    } as const;
     const { id } = await a.service.create(terms);
     await heard(1_000_000n);
     await a.service.update(id, { price_per_minute: '2' });

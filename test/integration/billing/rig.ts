@@ -1,6 +1,12 @@
 import type { Knex } from 'knex';
 import { pino } from 'pino';
-import { Billing, type Exhaustion, type LegKey, type Rate, type Warning } from '../../../control/billing/billing.ts';
+import {
+  Billing,
+  type Exhaustion,
+  type LegKey,
+  type Rate,
+  type Warning,
+} from '../../../control/billing/billing.ts';
 import type { Cost } from '../../../control/billing/holds/hold.ts';
 import { HoldStore } from '../../../control/billing/holds/store.ts';
 import { LedgerStore } from '../../../control/billing/ledger/store.ts';
@@ -17,8 +23,20 @@ import { createDatabase } from '../webhooks/database.ts';
 export const EUR = 1_000_000n;
 
 export const rate = (over: Partial<Rate> = {}): Rate => ({
-  id: 'rate_1', customerId: undefined, direction: 'outbound', prefix: '+49', priceMicros: 600_000n, feeMicros: 0n, minimumSeconds: 0, incrementSeconds: 1,
-  currency: 'EUR', validFrom: undefined, isActive: true, createdAt: new Date(0), updatedAt: new Date(0), ...over,
+  id: 'rate_1',
+  customerId: undefined,
+  direction: 'outbound',
+  prefix: '+49',
+  priceMicros: 600_000n,
+  feeMicros: 0n,
+  minimumSeconds: 0,
+  incrementSeconds: 1,
+  currency: 'EUR',
+  validFrom: undefined,
+  isActive: true,
+  createdAt: new Date(0),
+  updatedAt: new Date(0),
+  ...over,
 });
 
 /** A customer as billing knows it. */
@@ -44,19 +62,33 @@ export async function startRig() {
   const now = (): Date => new Date(clock.now);
   const customers = new Map<string, TestCustomer>();
   const ledger = new LedgerStore(db);
-  const service = new LedgerService({ store: ledger, customer: (id) => Promise.resolve(customers.get(id)), ids, now });
+  const service = new LedgerService({
+    store: ledger,
+    customer: (id) => Promise.resolve(customers.get(id)),
+    ids,
+    now,
+  });
   const pools: Database[] = [];
   const calls = new CallStore(db);
   let leg = 0;
 
-  const settled = (trx: Knex.Transaction, key: LegKey, cost: Cost): Promise<boolean> => calls.settled(trx, key, cost, { n: ids.number(), at: now() });
+  const settled = (trx: Knex.Transaction, key: LegKey, cost: Cost): Promise<boolean> =>
+    calls.settled(trx, key, cost, { n: ids.number(), at: now() });
 
-  function process(options: { db?: Database; holdSeconds?: number; instance?: number; patienceMs?: number } = {}): Process {
+  function process(
+    options: { db?: Database; holdSeconds?: number; instance?: number; patienceMs?: number } = {},
+  ): Process {
     const own = new Ids(options.instance ?? 1);
     const said: Process = {
       billing: new Billing({
-        rates: new Rates(new RateStore(options.db ?? db)), store: new HoldStore(options.db ?? db, own), customerOf: (id) => customers.get(id), costs: { settled },
-        holdSeconds: options.holdSeconds ?? 60, patienceMs: options.patienceMs, logger: pino({ enabled: Boolean(globalThis.process.env["DEBUG_TESTS"]) }), now,
+        rates: new Rates(new RateStore(options.db ?? db)),
+        store: new HoldStore(options.db ?? db, own),
+        customerOf: (id) => customers.get(id),
+        costs: { settled },
+        holdSeconds: options.holdSeconds ?? 60,
+        patienceMs: options.patienceMs,
+        logger: pino({ enabled: Boolean(globalThis.process.env['DEBUG_TESTS']) }),
+        now,
       }),
       exhausted: [],
       warnings: [],
@@ -67,7 +99,15 @@ export async function startRig() {
   }
 
   return {
-    db, url: database.url, ids, clock, customers, ledger, service, process, settled,
+    db,
+    url: database.url,
+    ids,
+    clock,
+    customers,
+    ledger,
+    service,
+    process,
+    settled,
     /** Lets time pass, and everybody do what is due every so many milliseconds. */
     async pass(ms: number, processes: readonly Process[], step = 200): Promise<void> {
       for (let passed = 0; passed < ms; passed += step) {
@@ -87,25 +127,62 @@ export async function startRig() {
     async call(customer: TestCustomer, terms: Rate = rate(), legNumber = 0) {
       const callId = ids.next('call');
       await this.store(callId, customer.id);
-      return { callId, leg: legNumber, customerId: customer.id, applicationId: 'app_1', direction: terms.direction, number: '+4915112345678', rate: terms };
+      return {
+        callId,
+        leg: legNumber,
+        customerId: customer.id,
+        applicationId: 'app_1',
+        direction: terms.direction,
+        number: '+4915112345678',
+        rate: terms,
+      };
     },
-    async store(callId: string, customerId: string, times: { answeredAt?: Date; endedAt?: Date } = {}): Promise<void> {
+    async store(
+      callId: string,
+      customerId: string,
+      times: { answeredAt?: Date; endedAt?: Date } = {},
+    ): Promise<void> {
       await db('calls').insert({
-        id: callId, customer_id: customerId, application_id: 'app_1', direction: 'outbound', from_number: '+15550000001', to_number: '+4915112345678', status: 'dialing', route_mode: 'webhook',
-        routing_target: '', metadata: '{}', variables: '{}', event_counts: '{}', created_at: now(), answered_at: times.answeredAt, ended_at: times.endedAt,
+        id: callId,
+        customer_id: customerId,
+        application_id: 'app_1',
+        direction: 'outbound',
+        from_number: '+15550000001',
+        to_number: '+4915112345678',
+        status: 'dialing',
+        route_mode: 'webhook',
+        routing_target: '',
+        metadata: '{}',
+        variables: '{}',
+        event_counts: '{}',
+        created_at: now(),
+        answered_at: times.answeredAt,
+        ended_at: times.endedAt,
       });
     },
     at: (ms: number): Date => new Date(clock.now.getTime() + ms),
     balance: (customer: TestCustomer) => ledger.balance(customer.id, now()),
     /** The balances of a customer's accounts, and what its transfers make of them. */
-    async accounts(customer: TestCustomer): Promise<{ stored: Record<string, bigint>; transferred: Record<string, bigint> }> {
-      const rows = (await db('accounts').where({ customer_id: customer.id })) as { kind: string; balance_micros: string | number }[];
+    async accounts(
+      customer: TestCustomer,
+    ): Promise<{ stored: Record<string, bigint>; transferred: Record<string, bigint> }> {
+      const rows = (await db('accounts').where({ customer_id: customer.id })) as {
+        kind: string;
+        balance_micros: string | number;
+      }[];
       const transferred: Record<string, bigint> = Object.fromEntries(rows.map((row) => [row.kind, 0n]));
-      for (const t of (await db('transfers').where({ customer_id: customer.id })) as { debit: string; credit: string; amount_micros: string | number }[]) {
+      for (const t of (await db('transfers').where({ customer_id: customer.id })) as {
+        debit: string;
+        credit: string;
+        amount_micros: string | number;
+      }[]) {
         transferred[t.debit] = (transferred[t.debit] ?? 0n) - BigInt(t.amount_micros);
         transferred[t.credit] = (transferred[t.credit] ?? 0n) + BigInt(t.amount_micros);
       }
-      return { stored: Object.fromEntries(rows.map((row) => [row.kind, BigInt(row.balance_micros)])), transferred };
+      return {
+        stored: Object.fromEntries(rows.map((row) => [row.kind, BigInt(row.balance_micros)])),
+        transferred,
+      };
     },
     /** Another pool, for a process whose connections are its own. */
     connect(url = database.url, size = 5): Database {

@@ -21,7 +21,9 @@ describe('the daily and the monthly cap', () => {
       return undefined;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      return error.code === 'spend_control_exceeded' ? error.details?.map(({ path }) => path).join() : error.code;
+      return error.code === 'spend_control_exceeded'
+        ? error.details?.map(({ path }) => path).join()
+        : error.code;
     }
   }
   const ended = async (call: Awaited<ReturnType<Rig['call']>>, ms: number): Promise<void> => {
@@ -36,7 +38,10 @@ describe('the daily and the monthly cap', () => {
     expect(await refusing(customer)).to.equal(undefined);
     expect(await refusing(customer)).to.equal('spend.daily');
     await ended(first, 10_000);
-    expect(await rig.balance(customer)).to.include({ spentTodayMicros: 700_000n, spentThisMonthMicros: 700_000n });
+    expect(await rig.balance(customer)).to.include({
+      spentTodayMicros: 700_000n,
+      spentThisMonthMicros: 700_000n,
+    });
     expect(await refusing(customer)).to.equal('spend.daily');
     expect(await refusing(customer, rate({ priceMicros: 500_000n }))).to.equal(undefined);
     expect(await refusing(customer, rate({ priceMicros: 1n }))).to.equal('spend.daily');
@@ -46,7 +51,14 @@ describe('the daily and the monthly cap', () => {
     const customer = await rig.customer('100', { monthly: '3' });
     const b = rig.process({ db: rig.connect() });
     const calls = await Promise.all(Array.from({ length: 50 }, () => rig.call(customer)));
-    const held = await Promise.all(calls.map((call, n) => (n % 2 ? a : b).billing.hold(call).then(() => true, () => false)));
+    const held = await Promise.all(
+      calls.map((call, n) =>
+        (n % 2 ? a : b).billing.hold(call).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
     expect(held.filter(Boolean)).to.have.length(5);
     expect(await rig.balance(customer)).to.include({ heldMicros: 3n * EUR, spentThisMonthMicros: 3n * EUR });
   });
@@ -58,7 +70,10 @@ describe('the daily and the monthly cap', () => {
     expect(await refusing(customer)).to.equal('spend.daily');
     rig.clock.now = new Date('2026-05-31T00:00:00.000Z');
     expect(await refusing(customer)).to.equal(undefined);
-    expect(await rig.balance(customer)).to.include({ spentTodayMicros: 600_000n, spentThisMonthMicros: 1_200_000n });
+    expect(await rig.balance(customer)).to.include({
+      spentTodayMicros: 600_000n,
+      spentThisMonthMicros: 1_200_000n,
+    });
     customer.spend = { monthly: '1.80' };
     expect(await refusing(customer)).to.equal(undefined);
     expect(await refusing(customer)).to.equal('spend.monthly');
@@ -74,7 +89,10 @@ describe('the daily and the monthly cap', () => {
     rig.clock.now = new Date('2026-05-30T00:00:10.000Z');
     expect(await refusing(customer)).to.equal(undefined);
     await ended(yesterday, 10_000);
-    expect(await rig.balance(customer)).to.include({ spentTodayMicros: 600_000n, spentThisMonthMicros: 700_000n });
+    expect(await rig.balance(customer)).to.include({
+      spentTodayMicros: 600_000n,
+      spentThisMonthMicros: 700_000n,
+    });
   });
 
   it('count the parts of a call that lasts past midnight in the day they were held in', async () => {
@@ -88,10 +106,18 @@ describe('the daily and the monthly cap', () => {
     expect(await refusing(customer)).to.equal('spend.daily');
     await rig.pass(61_000, [a], 1000);
     expect(a.exhausted).to.deep.equal([]);
-    expect(await rig.balance(customer)).to.include({ heldMicros: 1_200_000n, spentTodayMicros: 600_000n, spentThisMonthMicros: 1_200_000n });
+    expect(await rig.balance(customer)).to.include({
+      heldMicros: 1_200_000n,
+      spentTodayMicros: 600_000n,
+      spentThisMonthMicros: 1_200_000n,
+    });
     a.billing.ended(call, { answeredAt, endedAt: rig.clock.now });
     await a.billing.tick();
-    expect(await rig.balance(customer)).to.include({ heldMicros: 0n, spentTodayMicros: 300_000n, spentThisMonthMicros: 900_000n });
+    expect(await rig.balance(customer)).to.include({
+      heldMicros: 0n,
+      spentTodayMicros: 300_000n,
+      spentThisMonthMicros: 900_000n,
+    });
   });
 
   it('do not count what inbound calls cost', async () => {

@@ -5,7 +5,10 @@ import { Desk, NUMBER } from './desk.ts';
 import { startRig, type ControlProcess, type Rig } from './rig.ts';
 
 /** A fee and 0.60 a minute; and a fee alone. */
-const PRICES = [{ prefix: '+49', feeMicros: 50_000n }, { prefix: '+48', feeMicros: 50_000n, priceMicros: 0n }];
+const PRICES = [
+  { prefix: '+49', feeMicros: 50_000n },
+  { prefix: '+48', feeMicros: 50_000n, priceMicros: 0n },
+];
 const BY_FEE = '+48221234567';
 
 describe('a call whose control process dies and stays away', () => {
@@ -27,9 +30,15 @@ describe('a call whose control process dies and stays away', () => {
     customer = await rig.customer('10');
   });
 
-  const placed = async (to = NUMBER): Promise<Call> => (await a.place(customer, to)) ?? expect.fail('the process died');
-  const stored = (call: Call): Promise<Record<string, unknown>> => rig.db('calls').where({ id: call.id }).first('status', 'hangup_cause', 'failure_code', 'answered_at', 'ended_at', 'cost_micros');
-  const seconds = ({ answered_at: from, ended_at: to }: Record<string, unknown>): number => ((to as Date).getTime() - (from as Date).getTime()) / 1000;
+  const placed = async (to = NUMBER): Promise<Call> =>
+    (await a.place(customer, to)) ?? expect.fail('the process died');
+  const stored = (call: Call): Promise<Record<string, unknown>> =>
+    rig
+      .db('calls')
+      .where({ id: call.id })
+      .first('status', 'hangup_cause', 'failure_code', 'answered_at', 'ended_at', 'cost_micros');
+  const seconds = ({ answered_at: from, ended_at: to }: Record<string, unknown>): number =>
+    ((to as Date).getTime() - (from as Date).getTime()) / 1000;
 
   it('while it rings: another one gives its money back within two minutes, and nothing is charged when it is back', async () => {
     const call = await placed();
@@ -43,7 +52,11 @@ describe('a call whose control process dies and stays away', () => {
     await rig.pass(180_000, [b]);
     const back = await desk.started(1);
     await rig.pass(20_000, [back, b]);
-    expect(await stored(call)).to.include({ status: 'failed', hangup_cause: UNSEEN, failure_code: 'internal_error' });
+    expect(await stored(call)).to.include({
+      status: 'failed',
+      hangup_cause: UNSEEN,
+      failure_code: 'internal_error',
+    });
     expect(await desk.money(customer)).to.deep.equal({ available: '10.00', held: '0.00' });
     await desk.expectNothingTaken(back);
   });
@@ -71,7 +84,12 @@ describe('a call whose control process dies and stays away', () => {
     const back = await desk.started(1);
     await rig.pass(20_000, [back, b]);
     const row = await stored(call);
-    expect(row).to.include({ status: 'completed', hangup_cause: UNSEEN, failure_code: null, cost_micros: 650_000 });
+    expect(row).to.include({
+      status: 'completed',
+      hangup_cause: UNSEEN,
+      failure_code: null,
+      cost_micros: 650_000,
+    });
     expect(seconds(row)).to.equal(60);
     expect(await desk.money(customer)).to.deep.equal({ available: '9.35', held: '0.00' });
     await desk.expectNothingTaken(back);
@@ -96,7 +114,11 @@ describe('a call whose control process dies and stays away', () => {
     await rig.pass(290_000, [b]);
     const back = await desk.started(1);
     await rig.pass(20_000, [back, b]);
-    expect(await stored(call)).to.include({ status: 'failed', failure_code: 'internal_error', cost_micros: 650_000 });
+    expect(await stored(call)).to.include({
+      status: 'failed',
+      failure_code: 'internal_error',
+      cost_micros: 650_000,
+    });
     expect(desk.lineOf(call).end?.by).to.equal('platform');
   });
 
@@ -108,7 +130,9 @@ describe('a call whose control process dies and stays away', () => {
     a.kill();
     desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
     await rig.pass(120_000, [b]);
-    expect(await desk.holds(call)).to.deep.include.members([{ leg: 0, status: 'resolved', billsec: (await desk.holds(call))[0]?.billsec, charged_micros: 50_000 }]);
+    expect(await desk.holds(call)).to.deep.include.members([
+      { leg: 0, status: 'resolved', billsec: (await desk.holds(call))[0]?.billsec, charged_micros: 50_000 },
+    ]);
     expect(await desk.money(customer)).to.deep.equal({ available: '9.95', held: '0.00' });
   });
 });

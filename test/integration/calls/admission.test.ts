@@ -26,7 +26,8 @@ describe('what a call takes, it gives back', () => {
     it('calls at a time: the calls of this second stay to be used', async () => {
       customer = await rig.customer('10', { limits: { cps: 2, concurrentCalls: 1 } });
       const first = await desk.answeredCall(a, customer);
-      for (let n = 0; n < 3; n++) expect((await refusal(a.place(customer, NUMBER))).code).to.equal('concurrent_call_limit_reached');
+      for (let n = 0; n < 3; n++)
+        expect((await refusal(a.place(customer, NUMBER))).code).to.equal('concurrent_call_limit_reached');
       expect(await desk.money(customer)).to.deep.equal({ available: '9.40', held: '0.60' });
       desk.lineOf(first).finish('caller', 'NORMAL_CLEARING');
       await a.quiet();
@@ -36,7 +37,8 @@ describe('what a call takes, it gives back', () => {
 
     it('no money: neither a place nor a call of this second is used', async () => {
       customer = await rig.customer('0.59', { limits: { cps: 1, concurrentCalls: 1 } });
-      for (let n = 0; n < 3; n++) expect((await refusal(a.place(customer, NUMBER))).code).to.equal('insufficient_balance');
+      for (let n = 0; n < 3; n++)
+        expect((await refusal(a.place(customer, NUMBER))).code).to.equal('insufficient_balance');
       await desk.expectNothingTaken(a);
       await rig.ledger.credit(customer.id, { amountMicros: 10_000n });
       await desk.answeredCall(a, customer);
@@ -49,7 +51,9 @@ describe('what a call takes, it gives back', () => {
       expect((await refusal(a.place(customer, NUMBER))).code).to.equal('originate_failed');
       await a.quiet();
       await desk.expectNothingTaken(a);
-      expect(await rig.db('calls').select('status', 'failure_code')).to.deep.equal([{ status: 'failed', failure_code: 'media_unavailable' }]);
+      expect(await rig.db('calls').select('status', 'failure_code')).to.deep.equal([
+        { status: 'failed', failure_code: 'media_unavailable' },
+      ]);
       expect(await desk.money(customer)).to.deep.equal({ available: '0.60', held: '0.00' });
       await desk.answeredCall(a, customer);
     });
@@ -66,7 +70,10 @@ describe('what a call takes, it gives back', () => {
     it('a trunk whose calls are used up is passed over, and one with room is charged', async () => {
       rig.trunks = [trunk('trunk_1', { maxConcurrent: 1 }), trunk('trunk_2', { maxConcurrent: 1 })];
       const calls = [await desk.answeredCall(a, customer), await desk.answeredCall(a, customer)];
-      expect(calls.map((call) => desk.lineOf(call).trunks)).to.deep.equal([['trunk_1', 'trunk_2'], ['trunk_2']]);
+      expect(calls.map((call) => desk.lineOf(call).trunks)).to.deep.equal([
+        ['trunk_1', 'trunk_2'],
+        ['trunk_2'],
+      ]);
       expect((await refusal(a.place(customer, NUMBER))).code).to.equal('concurrent_call_limit_reached');
       expect(await desk.money(customer)).to.deep.equal({ available: '8.80', held: '1.20' });
     });
@@ -75,9 +82,12 @@ describe('what a call takes, it gives back', () => {
   it('balance for one call and fifty at once over two processes are one call', async () => {
     customer = await rig.customer('1.19');
     const b = await desk.started(2);
-    const made = await Promise.allSettled(Array.from({ length: 50 }, (_, n) => (n % 2 ? a : b).place(customer, NUMBER)));
+    const made = await Promise.allSettled(
+      Array.from({ length: 50 }, (_, n) => (n % 2 ? a : b).place(customer, NUMBER)),
+    );
     expect(made.filter(({ status }) => status === 'fulfilled')).to.have.length(1);
-    for (const one of made) if (one.status === 'rejected') expect((one.reason as ApiError).code).to.equal('insufficient_balance');
+    for (const one of made)
+      if (one.status === 'rejected') expect((one.reason as ApiError).code).to.equal('insufficient_balance');
     expect(rig.node.lines).to.have.length(1);
     expect(await desk.money(customer)).to.deep.equal({ available: '0.59', held: '0.60' });
   });
@@ -104,7 +114,10 @@ describe('what a call takes, it gives back', () => {
     it('between hold and row, there has been no call, and the next life gives the money back', async () => {
       a.killAt(0, false, /INSERT INTO calls/);
       expect(await a.place(customer, NUMBER)).to.equal(undefined);
-      expect([await desk.money(customer), await rig.db('calls')]).to.deep.equal([{ available: '9.40', held: '0.60' }, []]);
+      expect([await desk.money(customer), await rig.db('calls')]).to.deep.equal([
+        { available: '9.40', held: '0.60' },
+        [],
+      ]);
       await rig.pass(1000, []);
       const b = await desk.started(1);
       expect(await desk.money(customer)).to.deep.equal({ available: '10.00', held: '0.00' });
@@ -129,7 +142,9 @@ describe('what a call takes, it gives back', () => {
       a.kill();
       expect(await placing).to.equal(undefined);
       const b = await desk.started(1);
-      expect(await rig.db('calls').select('status', 'failure_code')).to.deep.equal([{ status: 'failed', failure_code: 'internal_error' }]);
+      expect(await rig.db('calls').select('status', 'failure_code')).to.deep.equal([
+        { status: 'failed', failure_code: 'internal_error' },
+      ]);
       expect(rig.node.lines).to.deep.equal([]);
       expect(await desk.money(customer)).to.deep.equal({ available: '10.00', held: '0.00' });
       await desk.expectNothingTaken(b);
@@ -144,7 +159,9 @@ describe('what a call takes, it gives back', () => {
       await rig.pass(11_000, [b]);
       desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
       await b.quiet();
-      expect(await desk.holds(call)).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 20, charged_micros: 200_000 }]);
+      expect(await desk.holds(call)).to.deep.equal([
+        { leg: 0, status: 'resolved', billsec: 20, charged_micros: 200_000 },
+      ]);
       await desk.expectNothingTaken(b);
     });
 
@@ -166,11 +183,18 @@ describe('what a call takes, it gives back', () => {
       a.killAt(0, false, /FROM `?holds`?|`holds`/);
       desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
       await until(() => !a.alive);
-      await rig.db('calls').where({ id: call.id }).update({ status: 'completed', ended_at: rig.now(), hangup_by: 'callee', hangup_cause: 'NORMAL_CLEARING' });
+      await rig.db('calls').where({ id: call.id }).update({
+        status: 'completed',
+        ended_at: rig.now(),
+        hangup_by: 'callee',
+        hangup_cause: 'NORMAL_CLEARING',
+      });
       await rig.pass(1000, []);
       const b = await desk.started(1);
       await rig.pass(20_000, [b]);
-      expect(await desk.holds(call)).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 33, charged_micros: 330_000 }]);
+      expect(await desk.holds(call)).to.deep.equal([
+        { leg: 0, status: 'resolved', billsec: 33, charged_micros: 330_000 },
+      ]);
       expect(await desk.money(customer)).to.deep.equal({ available: '9.67', held: '0.00' });
     });
   });
@@ -179,7 +203,10 @@ describe('what a call takes, it gives back', () => {
     it('and costs something is held for before it is answered, and charged', async () => {
       const call = desk.receive(a, customer, '+33123456789');
       await a.quiet();
-      expect([call.status, await desk.money(customer)]).to.deep.equal(['in_progress', { available: '9.70', held: '0.30' }]);
+      expect([call.status, await desk.money(customer)]).to.deep.equal([
+        'in_progress',
+        { available: '9.70', held: '0.30' },
+      ]);
       await rig.pass(61_000, [a]);
       desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
       await a.quiet();
@@ -198,7 +225,10 @@ describe('what a call takes, it gives back', () => {
       await trx.rollback();
       await a.quiet();
       await rig.pass(500, [a]);
-      expect([call.status, await desk.money(customer)]).to.deep.equal(['canceled', { available: '10.00', held: '0.00' }]);
+      expect([call.status, await desk.money(customer)]).to.deep.equal([
+        'canceled',
+        { available: '10.00', held: '0.00' },
+      ]);
       await desk.expectNothingTaken(a);
     });
 
@@ -206,7 +236,11 @@ describe('what a call takes, it gives back', () => {
       customer = await rig.customer('0.29');
       const call = desk.receive(a, customer, '+33123456789');
       await a.quiet();
-      expect([call.status, call.failure?.code, desk.lineOf(call).end?.sipCode]).to.deep.equal(['failed', 'insufficient_balance', 480]);
+      expect([call.status, call.failure?.code, desk.lineOf(call).end?.sipCode]).to.deep.equal([
+        'failed',
+        'insufficient_balance',
+        480,
+      ]);
       await desk.expectNothingTaken(a);
     });
   });

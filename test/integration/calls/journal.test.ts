@@ -46,7 +46,16 @@ describe('the journal of calls', () => {
   });
 
   const create = (from = '+15551230001') =>
-    calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from, to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', trunkId: 'trunk_1', sipCallId: 'x@y' });
+    calls.createInbound({
+      customerId: 'cust_1',
+      applicationId: 'app_1',
+      from,
+      to: '+15551230002',
+      routeMode: 'webhook',
+      routingTarget: 'app_1',
+      trunkId: 'trunk_1',
+      sipCallId: 'x@y',
+    });
   const rows = (table: string, callId: string) => database.db(table).where({ call_id: callId });
 
   it('brings a call, its timeline and its events to the database as they were', async () => {
@@ -57,25 +66,54 @@ describe('the journal of calls', () => {
     calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING', sip_code: 200 } });
     await journal.settled();
     const stored = await store.find(call.id);
-    expect(stored).to.deep.equal({ ...call, createdAt: stored?.createdAt, answeredAt: stored?.answeredAt, endedAt: stored?.endedAt, ringingAt: stored?.ringingAt, costMicros: undefined, costCurrency: undefined, dialingAt: undefined, failure: undefined, actions: undefined, maxDurationSeconds: undefined, recordFromAnswer: false });
+    expect(stored).to.deep.equal({
+      ...call,
+      createdAt: stored?.createdAt,
+      answeredAt: stored?.answeredAt,
+      endedAt: stored?.endedAt,
+      ringingAt: stored?.ringingAt,
+      costMicros: undefined,
+      costCurrency: undefined,
+      dialingAt: undefined,
+      failure: undefined,
+      actions: undefined,
+      maxDurationSeconds: undefined,
+      recordFromAnswer: false,
+    });
     expect(stored?.createdAt.getTime()).to.equal(call.createdAt.getTime());
-    expect((await store.timeline(call.id)).map((entry) => entry.kind)).to.deep.equal(['call.created', 'media.parked', 'call.answered', 'variable.changed', 'call.completed']);
-    expect((await rows('webhook_deliveries', call.id).orderBy('seq')).map((row: { event: string }) => row.event)).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
+    expect((await store.timeline(call.id)).map((entry) => entry.kind)).to.deep.equal([
+      'call.created',
+      'media.parked',
+      'call.answered',
+      'variable.changed',
+      'call.completed',
+    ]);
+    expect(
+      (await rows('webhook_deliveries', call.id).orderBy('seq')).map((row: { event: string }) => row.event),
+    ).to.deep.equal(['call.created', 'call.answered', 'call.completed']);
     expect(woken).to.be.greaterThan(0);
   });
 
   it('writes what was cut in the middle of a character, too', async () => {
     const call = create();
-    calls.note(call, 'answer_url.failed', { message: 'cut here: \u{1f389}'.slice(0, -1), path: '\\ud83d is text', whole: '\u{1f389}' });
+    calls.note(call, 'answer_url.failed', {
+      message: 'cut here: \u{1f389}'.slice(0, -1),
+      path: '\\ud83d is text',
+      whole: '\u{1f389}',
+    });
     await journal.settled();
-    expect((await store.timeline(call.id)).at(-1)?.detail).to.deep.equal({ message: 'cut here: \ufffd', path: '\\ud83d is text', whole: '\u{1f389}' });
+    expect((await store.timeline(call.id)).at(-1)?.detail).to.deep.equal({
+      message: 'cut here: \ufffd',
+      path: '\\ud83d is text',
+      whole: '\u{1f389}',
+    });
   });
 
   it('shares commits between calls', async () => {
-    const before = await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'") as [{ Value: string }[]];
+    const before = (await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'")) as [{ Value: string }[]];
     const many = Array.from({ length: 400 }, () => create());
     await journal.settled();
-    const after = await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'") as [{ Value: string }[]];
+    const after = (await database.db.raw("SHOW GLOBAL STATUS LIKE 'Com_commit'")) as [{ Value: string }[]];
     expect(Number(after[0][0]?.Value) - Number(before[0][0]?.Value)).to.be.lessThan(40);
     expect(await store.find(many.at(-1)?.id ?? '')).to.not.equal(undefined);
   });
@@ -102,7 +140,7 @@ describe('the journal of calls', () => {
     let lost = true;
     store.transaction = async <T>(work: (trx: never) => Promise<T>): Promise<T> => {
       saved.push(work as never);
-      const result = await original(work as never) as T;
+      const result = (await original(work as never)) as T;
       if (lost) {
         lost = false;
         throw new Error('read ECONNRESET');
@@ -118,7 +156,10 @@ describe('the journal of calls', () => {
 
   it('texts that are too long are cut, and cost neither the call nor its end', async () => {
     const call = create('x'.repeat(300));
-    calls.end(call, { hangup: { by: 'platform', cause: 'C'.repeat(100) }, failure: { code: 'answer_url_error', message: 'm'.repeat(3000) } });
+    calls.end(call, {
+      hangup: { by: 'platform', cause: 'C'.repeat(100) },
+      failure: { code: 'answer_url_error', message: 'm'.repeat(3000) },
+    });
     await journal.settled();
     const stored = await store.find(call.id);
     expect(stored?.status).to.equal('failed');
@@ -153,24 +194,54 @@ describe('the journal of calls', () => {
   it('leaves the cost alone, which is written when a leg is settled', async () => {
     const call = create();
     await journal.settled();
-    const settle = (leg: number, amountMicros: bigint) => store.transaction((trx) =>
-      store.settled(trx, { callId: call.id, leg }, { amountMicros, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n }, { n: String(leg), at: new Date() }));
+    const settle = (leg: number, amountMicros: bigint) =>
+      store.transaction((trx) =>
+        store.settled(
+          trx,
+          { callId: call.id, leg },
+          { amountMicros, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n },
+          { n: String(leg), at: new Date() },
+        ),
+      );
     expect(await settle(1, 9_007_199_254_740_993n)).to.equal(true);
     calls.answered(call);
     await journal.settled();
     expect(await settle(0, 1n)).to.equal(true);
     calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING' } });
     await journal.settled();
-    expect(await store.find(call.id)).to.include({ costMicros: 9_007_199_254_740_994n, costCurrency: 'EUR', status: 'completed' });
-    expect(await store.transaction((trx) => store.settled(trx, { callId: 'call_nowhere', leg: 0 }, { amountMicros: 1n, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n }, { n: '1', at: new Date() }))).to.equal(false);
+    expect(await store.find(call.id)).to.include({
+      costMicros: 9_007_199_254_740_994n,
+      costCurrency: 'EUR',
+      status: 'completed',
+    });
+    expect(
+      await store.transaction((trx) =>
+        store.settled(
+          trx,
+          { callId: 'call_nowhere', leg: 0 },
+          { amountMicros: 1n, currency: 'EUR', billsecSeconds: 1, unpaidMicros: 0n },
+          { n: '1', at: new Date() },
+        ),
+      ),
+    ).to.equal(false);
   });
 
   it('lists newest first, by application, with filters and pages', async () => {
-    const own = Array.from({ length: 3 }, () => calls.createInbound({ customerId: 'cust_2', applicationId: 'app_2', from: '+1555', to: '+15557', routeMode: 'webhook', routingTarget: 'app_2' }));
+    const own = Array.from({ length: 3 }, () =>
+      calls.createInbound({
+        customerId: 'cust_2',
+        applicationId: 'app_2',
+        from: '+1555',
+        to: '+15557',
+        routeMode: 'webhook',
+        routingTarget: 'app_2',
+      }),
+    );
     create();
     calls.answered(own[1] as never);
     await journal.settled();
-    const list = async (filter: object, limit = 10, before?: string) => (await store.list({ applicationId: 'app_2', ...filter }, limit, before)).map((call) => call.id);
+    const list = async (filter: object, limit = 10, before?: string) =>
+      (await store.list({ applicationId: 'app_2', ...filter }, limit, before)).map((call) => call.id);
     expect(await list({})).to.deep.equal(own.map((call) => call.id).reverse());
     expect(await list({ status: 'in_progress' })).to.deep.equal([own[1]?.id]);
     expect(await list({ did: '+15557', direction: 'inbound' }, 1)).to.deep.equal([own[2]?.id]);

@@ -19,13 +19,38 @@ const callAt = (n: number): string => firstIdAt('call', at(n));
 const PAGE = 51;
 
 const callRow = (n: number) => ({
-  id: callAt(n), customer_id: 'cust_1', application_id: `app_${n % APPLICATIONS}`, direction: 'inbound', from_number: `+1555${1_000_000 + n}`,
-  to_number: `+1666${1_000_000 + (n % 7)}`, status: n % 100 === 0 ? 'failed' : 'completed', route_mode: 'webhook', routing_target: 'x', metadata: '{}', variables: '{}',
-  created_at: at(n), answered_at: at(n), ended_at: new Date(at(n).getTime() + 60_000), cost_micros: 10, cost_currency: 'EUR', event_counts: '{}',
+  id: callAt(n),
+  customer_id: 'cust_1',
+  application_id: `app_${n % APPLICATIONS}`,
+  direction: 'inbound',
+  from_number: `+1555${1_000_000 + n}`,
+  to_number: `+1666${1_000_000 + (n % 7)}`,
+  status: n % 100 === 0 ? 'failed' : 'completed',
+  route_mode: 'webhook',
+  routing_target: 'x',
+  metadata: '{}',
+  variables: '{}',
+  created_at: at(n),
+  answered_at: at(n),
+  ended_at: new Date(at(n).getTime() + 60_000),
+  cost_micros: 10,
+  cost_currency: 'EUR',
+  event_counts: '{}',
 });
 const deliveryRow = (n: number) => ({
-  id: firstIdAt('whd', at(n)), event_id: `evt_${n}`, event: n % 3 === 0 ? 'call.created' : 'call.completed', call_id: callAt(n), seq: 1, customer_id: 'cust_1',
-  application_id: `app_${n % APPLICATIONS}`, body: '{}', status: 'delivered', attempts: 1, next_attempt_at: null, created_at: at(n), delivered_at: at(n),
+  id: firstIdAt('whd', at(n)),
+  event_id: `evt_${n}`,
+  event: n % 3 === 0 ? 'call.created' : 'call.completed',
+  call_id: callAt(n),
+  seq: 1,
+  customer_id: 'cust_1',
+  application_id: `app_${n % APPLICATIONS}`,
+  body: '{}',
+  status: 'delivered',
+  attempts: 1,
+  next_attempt_at: null,
+  created_at: at(n),
+  delivered_at: at(n),
 });
 
 describe('lists of many calls', () => {
@@ -105,9 +130,13 @@ describe('lists of many calls', () => {
   }
 
   it('times decide to the millisecond which calls are shown', async () => {
-    const ids = async (since: Date, until: Date) => (await calls.list({ since, until }, PAGE)).map(({ id }) => id);
+    const ids = async (since: Date, until: Date) =>
+      (await calls.list({ since, until }, PAGE)).map(({ id }) => id);
     expect(await ids(at(10), at(12))).to.deep.equal([callAt(11), callAt(10)]);
-    expect(await ids(new Date(at(10).getTime() + 1), new Date(at(12).getTime() + 1))).to.deep.equal([callAt(12), callAt(11)]);
+    expect(await ids(new Date(at(10).getTime() + 1), new Date(at(12).getTime() + 1))).to.deep.equal([
+      callAt(12),
+      callAt(11),
+    ]);
   });
 
   it('usage of a month reads no call that ended outside of it', async () => {
@@ -119,10 +148,15 @@ describe('lists of many calls', () => {
   });
 
   it('one that takes too long is ended in the database, and says how to narrow it', async () => {
-    const error = await patient(db.raw('SELECT SLEEP(30) AS a_list_that_takes_long'), 100).then(() => undefined, (reason: unknown) => reason);
+    const error = await patient(db.raw('SELECT SLEEP(30) AS a_list_that_takes_long'), 100).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     expect(error).to.be.instanceOf(ApiError).with.property('message').that.contains('narrow it');
     const running = async (): Promise<number> => {
-      const [rows] = (await database.db.raw(`SELECT id FROM information_schema.processlist WHERE info LIKE '%a_list_that_takes_long%' AND id <> CONNECTION_ID()`)) as [object[]];
+      const [rows] = (await database.db.raw(
+        `SELECT id FROM information_schema.processlist WHERE info LIKE '%a_list_that_takes_long%' AND id <> CONNECTION_ID()`,
+      )) as [object[]];
       return rows.length;
     };
     while ((await running()) > 0) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -137,29 +171,73 @@ describe('calls of long ago', () => {
   });
   afterEach(() => database.drop());
 
-  const retention = (days: number, now: Date): CallRetention => new CallRetention({
-    store: new CallStore(database.db), keepers: [new HoldStore(database.db, new Ids(1)), new RecordingStore(database.db)], days, now: () => now,
-  });
-  const left = async (): Promise<string[]> => (await table('calls').orderBy('id')).map(({ id }: { id: string }) => id);
+  const retention = (days: number, now: Date): CallRetention =>
+    new CallRetention({
+      store: new CallStore(database.db),
+      keepers: [new HoldStore(database.db, new Ids(1)), new RecordingStore(database.db)],
+      days,
+      now: () => now,
+    });
+  const left = async (): Promise<string[]> =>
+    (await table('calls').orderBy('id')).map(({ id }: { id: string }) => id);
   const hold = (n: number, status: 'open' | 'resolved') => ({
-    call_id: callAt(n), leg: 0, customer_id: 'cust_1', direction: 'outbound', number: '+1', rate_id: 'r', price_micros: 1, fee_micros: 0, minimum_seconds: 1,
-    increment_seconds: 1, currency: 'EUR', held_micros: 1, covered_seconds: 60, counted_day: '2026-10-01', counted_day_micros: 0, counted_month_micros: 0, status, created_at: at(n),
+    call_id: callAt(n),
+    leg: 0,
+    customer_id: 'cust_1',
+    direction: 'outbound',
+    number: '+1',
+    rate_id: 'r',
+    price_micros: 1,
+    fee_micros: 0,
+    minimum_seconds: 1,
+    increment_seconds: 1,
+    currency: 'EUR',
+    held_micros: 1,
+    covered_seconds: 60,
+    counted_day: '2026-10-01',
+    counted_day_micros: 0,
+    counted_month_micros: 0,
+    status,
+    created_at: at(n),
   });
   const recording = (n: number, deletedAt: Date | null) => ({
-    id: `rec_${callAt(n)}`, call_id: callAt(n), n: 1, customer_id: 'cust_1', instance: 0, provider_call_id: 'x', media_node: 'n', status: 'completed', storage_type: 'local',
-    file_key: 'k', duration_seconds: 1, size_bytes: 1, attempts: 0, deleted_at: deletedAt, created_at: at(n), updated_at: at(n),
+    id: `rec_${callAt(n)}`,
+    call_id: callAt(n),
+    n: 1,
+    customer_id: 'cust_1',
+    instance: 0,
+    provider_call_id: 'x',
+    media_node: 'n',
+    status: 'completed',
+    storage_type: 'local',
+    file_key: 'k',
+    duration_seconds: 1,
+    size_bytes: 1,
+    attempts: 0,
+    deleted_at: deletedAt,
+    created_at: at(n),
+    updated_at: at(n),
   });
 
   it('are removed with their timelines, in steps, but for those that run, are not settled or have a recording', async () => {
-    await table('calls').insert([0, 1, 2, 3, 4, 5, 6].map((n) => ({ ...callRow(n), ...(n === 1 && { ended_at: null, status: 'in_progress' }) })));
-    await table('call_timeline').insert([0, 1, 2].map((n) => ({ call_id: callAt(n), n: 1, at: at(n), kind: 'call.created', detail: '{}' })));
+    await table('calls').insert(
+      [0, 1, 2, 3, 4, 5, 6].map((n) => ({
+        ...callRow(n),
+        ...(n === 1 && { ended_at: null, status: 'in_progress' }),
+      })),
+    );
+    await table('call_timeline').insert(
+      [0, 1, 2].map((n) => ({ call_id: callAt(n), n: 1, at: at(n), kind: 'call.created', detail: '{}' })),
+    );
     await table('holds').insert([hold(0, 'resolved'), hold(2, 'open')]);
     await table('recordings').insert([recording(3, null), recording(4, at(5))]);
     const kept = retention(1, new Date(at(6).getTime() + 24 * HOUR));
     const steps = [await kept.purge(2), await kept.purge(2), await kept.purge(2)];
     expect(steps).to.deep.equal([2, 1, 0]);
     expect(await left()).to.deep.equal([1, 2, 3, 6].map(callAt));
-    expect((await table('call_timeline')).map(({ call_id }: { call_id: string }) => call_id).sort()).to.deep.equal([1, 2].map(callAt));
+    expect(
+      (await table('call_timeline')).map(({ call_id }: { call_id: string }) => call_id).sort(),
+    ).to.deep.equal([1, 2].map(callAt));
     expect(await table('holds')).to.have.length(1);
     expect(await table('recordings')).to.have.length(1);
   });

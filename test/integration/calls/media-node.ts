@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { deferred } from '../../../control/lib/deferred.ts';
-import { ChannelGone, MediaError, type Channel, type ChannelEnd, type Dialing, type HangupCause, type LegRequest, type LegResult, type Media, type OriginateRequest, type ParkedChannel } from '../../../control/media/media.ts';
+import {
+  ChannelGone,
+  MediaError,
+  type Channel,
+  type ChannelEnd,
+  type Dialing,
+  type HangupCause,
+  type LegRequest,
+  type LegResult,
+  type Media,
+  type OriginateRequest,
+  type ParkedChannel,
+} from '../../../control/media/media.ts';
 
 /** A second leg as it is on the wire. */
 export interface SecondLine {
@@ -32,7 +44,12 @@ export class PhoneLine {
   leg: SecondLine | undefined;
   readonly legs: SecondLine[] = [];
 
-  constructor(node: MediaNode, uuid: string, headers: Readonly<Record<string, string>>, trunks: readonly string[] = []) {
+  constructor(
+    node: MediaNode,
+    uuid: string,
+    headers: Readonly<Record<string, string>>,
+    trunks: readonly string[] = [],
+  ) {
     this.#node = node;
     this.uuid = uuid;
     this.headers = headers;
@@ -120,12 +137,24 @@ class Handle implements Channel {
     if (line.rang) this.rings.resolve();
   }
 
-  get uuid(): string { return this.#line.uuid; }
-  get answered(): boolean { return this.#line.answeredAt !== undefined; }
-  get answeredAt(): Date | undefined { return this.#line.answeredAt; }
-  get ended(): Promise<ChannelEnd> { return this.#ended.promise; }
-  get ringing(): Promise<void> { return this.rings.promise; }
-  trunkId(): string | undefined { return this.#line.trunkId; }
+  get uuid(): string {
+    return this.#line.uuid;
+  }
+  get answered(): boolean {
+    return this.#line.answeredAt !== undefined;
+  }
+  get answeredAt(): Date | undefined {
+    return this.#line.answeredAt;
+  }
+  get ended(): Promise<ChannelEnd> {
+    return this.#ended.promise;
+  }
+  get ringing(): Promise<void> {
+    return this.rings.promise;
+  }
+  trunkId(): string | undefined {
+    return this.#line.trunkId;
+  }
 
   gone(end: ChannelEnd): void {
     for (const waiting of [this.playEnds, this.legEnds]) {
@@ -139,12 +168,14 @@ class Handle implements Channel {
 
   answer = (): Promise<void> => this.#does(() => void (this.#line.answeredAt = this.#line.now()));
   hangup = (cause: HangupCause): Promise<void> => this.#does(() => this.#line.finish('platform', cause));
-  refuse = (sipCode: number): Promise<void> => this.#does(() => this.#line.finish('platform', 'CALL_REJECTED', sipCode));
-  interrupt = (): Promise<void> => this.#does(() => {
-    this.#line.playing = false;
-    this.#line.endLeg({ cause: 'ORIGINATOR_CANCEL', endedBy: 'platform' });
-    this.playEnds.resolve('stopped');
-  });
+  refuse = (sipCode: number): Promise<void> =>
+    this.#does(() => this.#line.finish('platform', 'CALL_REJECTED', sipCode));
+  interrupt = (): Promise<void> =>
+    this.#does(() => {
+      this.#line.playing = false;
+      this.#line.endLeg({ cause: 'ORIGINATOR_CANCEL', endedBy: 'platform' });
+      this.playEnds.resolve('stopped');
+    });
 
   /** Silence, for as long as nothing interrupts it. */
   async play(): Promise<'finished' | 'stopped'> {
@@ -210,9 +241,23 @@ export class View implements Pick<Media, 'start' | 'originate' | 'mayHave' | 're
       const parked = this.#take(line);
       const handle = line.handle;
       if (!handle) continue;
-      if (line.outbound && !line.answeredAt) parked.adopted = { dialing: { ringing: handle.ringing, answered: handle.answers.promise, trunkId: () => line.trunkId } };
-      else if (line.leg) parked.adopted = { bridging: { connected: line.leg.answeredAt !== undefined, answered: handle.legAnswers.promise, finished: handle.legEnds.promise } };
-      else parked.adopted = { ...(line.playing && { playing: { source: 'silence', finished: handle.playEnds.promise } }), ...(line.trunkId !== undefined && { trunkId: line.trunkId }) };
+      if (line.outbound && !line.answeredAt)
+        parked.adopted = {
+          dialing: { ringing: handle.ringing, answered: handle.answers.promise, trunkId: () => line.trunkId },
+        };
+      else if (line.leg)
+        parked.adopted = {
+          bridging: {
+            connected: line.leg.answeredAt !== undefined,
+            answered: handle.legAnswers.promise,
+            finished: handle.legEnds.promise,
+          },
+        };
+      else
+        parked.adopted = {
+          ...(line.playing && { playing: { source: 'silence', finished: handle.playEnds.promise } }),
+          ...(line.trunkId !== undefined && { trunkId: line.trunkId }),
+        };
       onParked(parked);
     }
     this.#reconciled.resolve();
@@ -226,7 +271,9 @@ export class View implements Pick<Media, 'start' | 'originate' | 'mayHave' | 're
       this.#node.refuses--;
       throw new MediaError('no media node is connected');
     }
-    const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase().replace('x-mv-', ''), value]));
+    const named = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name.toLowerCase().replace('x-mv-', ''), value]),
+    );
     const line = new PhoneLine(this.#node, uuid, named, trunksOf(uris));
     this.#node.lines.push(line);
     const parked = this.#take(line);
@@ -248,13 +295,18 @@ export class View implements Pick<Media, 'start' | 'originate' | 'mayHave' | 're
   #take(line: PhoneLine): ParkedChannel {
     const handle = new Handle(line, this);
     line.handle = handle;
-    return { channel: handle, headers: line.headers, dialog: { callId: line.uuid, fromTag: 'a', toTag: 'b' } };
+    return {
+      channel: handle,
+      headers: line.headers,
+      dialog: { callId: line.uuid, fromTag: 'a', toTag: 'b' },
+    };
   }
 
   /** The process has died: its channels go on without it. */
   kill(): void {
     this.alive = false;
-    for (const line of this.#node.live()) if (line.headers['owner'] === String(this.#instance)) line.handle = undefined;
+    for (const line of this.#node.live())
+      if (line.headers['owner'] === String(this.#instance)) line.handle = undefined;
   }
 }
 

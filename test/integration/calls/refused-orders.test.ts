@@ -22,7 +22,8 @@ describe('an order that is refused because its call cannot be stored', () => {
 
   /** The call has never been: neither in the database, nor told of, nor paid for. */
   const expectNothing = async (): Promise<void> => {
-    for (const table of ['calls', 'call_timeline', 'webhook_deliveries']) expect(await rig.db(table), table).to.deep.equal([]);
+    for (const table of ['calls', 'call_timeline', 'webhook_deliveries'])
+      expect(await rig.db(table), table).to.deep.equal([]);
     await desk.expectNothingTaken(a);
     expect(await desk.money(customer)).to.deep.equal({ available: '10.00', held: '0.00' });
     expect(rig.node.asked).to.equal(0);
@@ -55,7 +56,10 @@ describe('an order that is refused because its call cannot be stored', () => {
     expect(await a.place(customer, NUMBER)).to.equal(undefined);
     await desk.started(1);
     expect(await rig.db('calls').pluck('status')).to.deep.equal(['failed']);
-    expect(await rig.db('webhook_deliveries').orderBy('seq').pluck('event')).to.deep.equal(['call.created', 'call.failed']);
+    expect(await rig.db('webhook_deliveries').orderBy('seq').pluck('event')).to.deep.equal([
+      'call.created',
+      'call.failed',
+    ]);
     expect(rig.node.lines).to.deep.equal([]);
   });
 });

@@ -32,23 +32,75 @@ describe('a relayed call that costs something to take', () => {
   afterEach(() => decisions.stop());
 
   function decisionsOf({ calls, flows, admission, instance, ends }: ControlProcess): Decisions {
-    const did = { id: 'did_1', customerId: customer.id, number: DID, status: 'active', routeMode: 'sip', routeTarget: { sip_uri: 'sip:a@192.0.2.1' } } as unknown as Did;
-    const directory = { loaded: true, didByNumber: () => did, trunk: () => trunk('trunk_1'), customer: () => customer, application: () => undefined } as unknown as Directory;
-    return new Decisions({ directory, calls, flows, admission, instance, endAsked: (id) => ends.asked(id), mediaReady: () => true });
+    const did = {
+      id: 'did_1',
+      customerId: customer.id,
+      number: DID,
+      status: 'active',
+      routeMode: 'sip',
+      routeTarget: { sip_uri: 'sip:a@192.0.2.1' },
+    } as unknown as Did;
+    const directory = {
+      loaded: true,
+      didByNumber: () => did,
+      trunk: () => trunk('trunk_1'),
+      customer: () => customer,
+      application: () => undefined,
+    } as unknown as Directory;
+    return new Decisions({
+      directory,
+      calls,
+      flows,
+      admission,
+      instance,
+      endAsked: (id) => ends.asked(id),
+      mediaReady: () => true,
+    });
   }
   /** Kamailio's dialogs, of which this one is answered since then, if at all. */
-  const dialogsOf = (process: ControlProcess, answeredAt?: Date): Dialogs => kamailioWith(process, [{ 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 }]);
-  const kamailioWith = ({ calls }: ControlProcess, dialogs: unknown[]): Dialogs => new Dialogs({
-    calls, logger: createLogger('fatal'), now: rig.now, ender: { tryToEnd: () => Promise.resolve({ some: false, all: true }) }, audio: { knows: () => Promise.resolve(undefined) }, isPaid: () => false,
-    rpcs: [{ url: 'http://kamailio', call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : dialogs) }],
-  });
-  const arrives = (): Decision | Promise<Decision> => decisions.decide({ sip_call_id: SIP_CALL_ID, from_tag: 'x', from: '+15550000002', to: DID, trunk: 'trunk_1', source: '192.0.2.10' });
+  const dialogsOf = (process: ControlProcess, answeredAt?: Date): Dialogs =>
+    kamailioWith(process, [
+      { 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 },
+    ]);
+  const kamailioWith = ({ calls }: ControlProcess, dialogs: unknown[]): Dialogs =>
+    new Dialogs({
+      calls,
+      logger: createLogger('fatal'),
+      now: rig.now,
+      ender: { tryToEnd: () => Promise.resolve({ some: false, all: true }) },
+      audio: { knows: () => Promise.resolve(undefined) },
+      isPaid: () => false,
+      rpcs: [
+        {
+          url: 'http://kamailio',
+          call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : dialogs),
+        },
+      ],
+    });
+  const arrives = (): Decision | Promise<Decision> =>
+    decisions.decide({
+      sip_call_id: SIP_CALL_ID,
+      from_tag: 'x',
+      from: '+15550000002',
+      to: DID,
+      trunk: 'trunk_1',
+      source: '192.0.2.10',
+    });
   const taken = async (): Promise<string> => {
     const decision = await arrives();
     if (decision.action !== 'sip') return expect.fail(JSON.stringify(decision));
     return decision.call;
   };
-  const notice = (event: 'answered' | 'ended' | 'canceled', call: string): void => decisions.notice({ event, call, sip_call_id: SIP_CALL_ID, from_tag: 'x', by: 'caller', code: 200, reason: '' });
+  const notice = (event: 'answered' | 'ended' | 'canceled', call: string): void =>
+    decisions.notice({
+      event,
+      call,
+      sip_call_id: SIP_CALL_ID,
+      from_tag: 'x',
+      by: 'caller',
+      code: 200,
+      reason: '',
+    });
 
   it('is held for before it is relayed, paid for while it lasts, and charged when it ends', async () => {
     const call = await taken();
@@ -58,7 +110,9 @@ describe('a relayed call that costs something to take', () => {
     expect(await desk.money(customer)).to.deep.equal({ available: '9.40', held: '0.60' });
     notice('ended', call);
     await a.quiet();
-    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 61, charged_micros: 305_000 }]);
+    expect(await desk.holds({ id: call })).to.deep.equal([
+      { leg: 0, status: 'resolved', billsec: 61, charged_micros: 305_000 },
+    ]);
     await desk.expectNothingTaken(a);
   });
 
@@ -67,7 +121,9 @@ describe('a relayed call that costs something to take', () => {
     decisions.stop();
     decisions = decisionsOf(a);
     expect(await arrives()).to.include({ action: 'reject', code: 480 });
-    expect(a.calls.live().map(({ status, failure }) => [status, failure?.code])).to.deep.equal([['failed', 'insufficient_balance']]);
+    expect(a.calls.live().map(({ status, failure }) => [status, failure?.code])).to.deep.equal([
+      ['failed', 'insufficient_balance'],
+    ]);
     await desk.expectNothingTaken(a);
   });
 
@@ -100,8 +156,13 @@ describe('a relayed call that costs something to take', () => {
     notice('answered', call);
     await rig.pass(120_000, [a], 200);
     expect(a.relayedEnded).to.deep.equal([call]);
-    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 100, charged_micros: 500_000 }]);
-    expect(await rig.db('calls').where({ id: call }).first('status', 'failure_code')).to.deep.equal({ status: 'failed', failure_code: 'insufficient_balance' });
+    expect(await desk.holds({ id: call })).to.deep.equal([
+      { leg: 0, status: 'resolved', billsec: 100, charged_micros: 500_000 },
+    ]);
+    expect(await rig.db('calls').where({ id: call }).first('status', 'failure_code')).to.deep.equal({
+      status: 'failed',
+      failure_code: 'insufficient_balance',
+    });
     await desk.expectNothingTaken(a);
   });
 
@@ -121,12 +182,19 @@ describe('a relayed call that costs something to take', () => {
     decisions = decisionsOf(b);
     await rig.pass(20_000, [b], 200);
     expect(b.ends.trying).to.equal(1);
-    expect(await rig.db('calls').where({ id: call }).first('status')).to.deep.equal({ status: 'in_progress' });
+    expect(await rig.db('calls').where({ id: call }).first('status')).to.deep.equal({
+      status: 'in_progress',
+    });
     rig.kamailioAway = false;
     await until(() => b.relayedEnded.length > 0);
     await b.quiet();
-    expect(await rig.db('calls').where({ id: call }).first('status', 'failure_code')).to.deep.equal({ status: 'failed', failure_code: 'insufficient_balance' });
-    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 134, charged_micros: 500_000 }]);
+    expect(await rig.db('calls').where({ id: call }).first('status', 'failure_code')).to.deep.equal({
+      status: 'failed',
+      failure_code: 'insufficient_balance',
+    });
+    expect(await desk.holds({ id: call })).to.deep.equal([
+      { leg: 0, status: 'resolved', billsec: 134, charged_micros: 500_000 },
+    ]);
     expect(await desk.money(customer)).to.deep.equal({ available: '0.00', held: '0.00' });
     await desk.expectNothingTaken(b);
   });
@@ -143,7 +211,9 @@ describe('a relayed call that costs something to take', () => {
     await rig.pass(86_000, [b]);
     notice('ended', call);
     await b.quiet();
-    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 120, charged_micros: 600_000 }]);
+    expect(await desk.holds({ id: call })).to.deep.equal([
+      { leg: 0, status: 'resolved', billsec: 120, charged_micros: 600_000 },
+    ]);
     await desk.expectNothingTaken(b);
   });
 
@@ -162,7 +232,9 @@ describe('a relayed call that costs something to take', () => {
     await dialogsOf(b, answeredAt).sweep();
     notice('ended', call);
     await b.quiet();
-    expect(await desk.holds({ id: call })).to.deep.equal([{ leg: 0, status: 'resolved', billsec: 59, charged_micros: 295_000 }]);
+    expect(await desk.holds({ id: call })).to.deep.equal([
+      { leg: 0, status: 'resolved', billsec: 59, charged_micros: 295_000 },
+    ]);
   });
 
   it('that rings is not taken for answered, and one that has ended unseen costs no more than was held', async () => {

@@ -51,14 +51,47 @@ const isLive = (call: Call | undefined): boolean => call !== undefined && !isTer
 
 /** Trunks of the operator, of which the second takes any number of calls. */
 export const trunk = (id: string, over: Partial<Trunk> = {}): Trunk => ({
-  id, customerId: undefined, name: id, gatewayName: id, proxy: 'carrier.example', port: undefined, transport: 'udp', username: undefined, password: undefined, realm: undefined, fromDomain: undefined,
-  inboundIp: undefined, country: undefined, register: false, priority: 1, weight: 1, numberFormat: 'e164', callerId: 'passthrough', callerIdNumber: undefined, maxCps: undefined, maxConcurrent: undefined,
-  retryOn404: false, probe: false, isActive: true, status: 'up', createdAt: new Date(0), updatedAt: new Date(0), ...over,
+  id,
+  customerId: undefined,
+  name: id,
+  gatewayName: id,
+  proxy: 'carrier.example',
+  port: undefined,
+  transport: 'udp',
+  username: undefined,
+  password: undefined,
+  realm: undefined,
+  fromDomain: undefined,
+  inboundIp: undefined,
+  country: undefined,
+  register: false,
+  priority: 1,
+  weight: 1,
+  numberFormat: 'e164',
+  callerId: 'passthrough',
+  callerIdNumber: undefined,
+  maxCps: undefined,
+  maxConcurrent: undefined,
+  retryOn404: false,
+  probe: false,
+  isActive: true,
+  status: 'up',
+  createdAt: new Date(0),
+  updatedAt: new Date(0),
+  ...over,
 });
 
 const WAYS: Ways = {
-  via: (trunks, call, number, from) => ({ uris: trunks.map(({ id }) => `sip:${number}@${id}`), from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } }),
-  sipUri: (call, uri, from) => ({ uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } }),
+  via: (trunks, call, number, from) => ({
+    uris: trunks.map(({ id }) => `sip:${number}@${id}`),
+    from: from ?? call.from,
+    headers: { 'X-MV-Call-ID': call.id },
+  }),
+  sipUri: (call, uri, from) => ({
+    uris: [uri],
+    from: from ?? call.from,
+    headers: { 'X-MV-Call-ID': call.id },
+  }),
 };
 
 /** What control processes share: one database, one Redis, one media node, a clock that only tests move. */
@@ -85,14 +118,20 @@ export class Rig {
     this.url = url;
     this.#drop = drop;
     this.redis = connect();
-    this.ledger = new LedgerService({ store: new LedgerStore(db), customer: (id) => Promise.resolve(this.customers.get(id)), ids: this.ids, now: this.now });
+    this.ledger = new LedgerService({
+      store: new LedgerStore(db),
+      customer: (id) => Promise.resolve(this.customers.get(id)),
+      ids: this.ids,
+      now: this.now,
+    });
   }
 
   /** Nothing is left of what was before, but for the rates. */
   async clear(): Promise<void> {
     await this.killAll();
     await this.redis.flushdb();
-    for (const table of ['calls', 'call_timeline', 'webhook_deliveries', 'holds', 'transfers', 'accounts']) await this.db(table).delete();
+    for (const table of ['calls', 'call_timeline', 'webhook_deliveries', 'holds', 'transfers', 'accounts'])
+      await this.db(table).delete();
     this.customers.clear();
     this.applications.clear();
     this.trunks = [trunk('trunk_1'), trunk('trunk_2')];
@@ -105,23 +144,63 @@ export class Rig {
   async rates(...rates: Partial<Rate>[]): Promise<void> {
     await this.db('rates').delete();
     for (const one of rates) {
-      const { id, direction, prefix, priceMicros, feeMicros, minimumSeconds, incrementSeconds, currency } = rate({ id: this.ids.next('rate'), ...one });
+      const { id, direction, prefix, priceMicros, feeMicros, minimumSeconds, incrementSeconds, currency } =
+        rate({ id: this.ids.next('rate'), ...one });
       await this.db('rates').insert({
-        id, customer_id: '', direction, prefix, price_micros: priceMicros.toString(), fee_micros: feeMicros.toString(), minimum_seconds: minimumSeconds, increment_seconds: incrementSeconds, currency,
-        valid_from: new Date(0), is_active: true, created_at: new Date(0), updated_at: new Date(0),
+        id,
+        customer_id: '',
+        direction,
+        prefix,
+        price_micros: priceMicros.toString(),
+        fee_micros: feeMicros.toString(),
+        minimum_seconds: minimumSeconds,
+        increment_seconds: incrementSeconds,
+        currency,
+        valid_from: new Date(0),
+        is_active: true,
+        created_at: new Date(0),
+        updated_at: new Date(0),
       });
     }
   }
 
   /** A customer with money in EUR, and an application of the same number: cust_x has app_x. */
-  async customer(amount: string, { limits = { cps: 1000, concurrentCalls: 1000 }, application = {} }: { limits?: Customer['limits']; application?: Partial<Application> } = {}): Promise<Customer> {
+  async customer(
+    amount: string,
+    {
+      limits = { cps: 1000, concurrentCalls: 1000 },
+      application = {},
+    }: { limits?: Customer['limits']; application?: Partial<Application> } = {},
+  ): Promise<Customer> {
     const id = this.ids.next('cust');
-    const customer: Customer = { id, name: id, status: 'active', currency: 'EUR', limits, spend: {}, createdAt: new Date(0), updatedAt: new Date(0) };
+    const customer: Customer = {
+      id,
+      name: id,
+      status: 'active',
+      currency: 'EUR',
+      limits,
+      spend: {},
+      createdAt: new Date(0),
+      updatedAt: new Date(0),
+    };
     this.customers.set(id, customer);
     const applicationId = id.replace('cust', 'app');
     this.applications.set(applicationId, {
-      id: applicationId, customerId: id, name: id, answerUrl: 'https://example.com/answer', answerMethod: 'GET', fallbackUrl: undefined, webhookUrl: undefined, webhookSecrets: [], maxCps: undefined,
-      maxConcurrent: undefined, webhookDisabled: undefined, status: 'active', createdAt: new Date(0), updatedAt: new Date(0), ...application,
+      id: applicationId,
+      customerId: id,
+      name: id,
+      answerUrl: 'https://example.com/answer',
+      answerMethod: 'GET',
+      fallbackUrl: undefined,
+      webhookUrl: undefined,
+      webhookSecrets: [],
+      maxCps: undefined,
+      maxConcurrent: undefined,
+      webhookDisabled: undefined,
+      status: 'active',
+      createdAt: new Date(0),
+      updatedAt: new Date(0),
+      ...application,
     });
     const amountMicros = parseMicros(amount);
     if (amountMicros !== 0n) await this.ledger.credit(id, { amountMicros });
@@ -140,12 +219,19 @@ export class Rig {
   async pass(ms: number, processes: readonly ControlProcess[], step = 500): Promise<void> {
     for (let passed = 0; passed < ms; passed += step) {
       this.clock.ms += Math.min(step, ms - passed);
-      const due = (everyMs: number): boolean => Math.floor(this.clock.ms / everyMs) !== Math.floor((this.clock.ms - step) / everyMs);
-      await Promise.all(processes.map((process) => process.orDies((async () => {
-        await process.billing.tick();
-        if (due(2000)) await process.limits.beat();
-        if (due(10_000)) await process.billing.sweep();
-      })())));
+      const due = (everyMs: number): boolean =>
+        Math.floor(this.clock.ms / everyMs) !== Math.floor((this.clock.ms - step) / everyMs);
+      await Promise.all(
+        processes.map((process) =>
+          process.orDies(
+            (async () => {
+              await process.billing.tick();
+              if (due(2000)) await process.limits.beat();
+              if (due(10_000)) await process.billing.sweep();
+            })(),
+          ),
+        ),
+      );
       await turn();
     }
     await Promise.all(processes.map((process) => process.quiet()));
@@ -163,7 +249,10 @@ export class Rig {
   }
 }
 
-/** The rooms of one control process that have to do with calls and money, connected as in the composition root. */
+/**
+ * The rooms of one control process that have to do with calls and money, connected as in the composition
+ * root.
+ */
 export class ControlProcess {
   readonly instance: number;
   readonly billing: Billing;
@@ -206,42 +295,100 @@ export class ControlProcess {
     this.instance = instance;
     this.line = line;
     this.db = db;
-    for (const event of ['query', 'query-response']) db.on(event, (...given: { sql?: string }[]) => this.#statement(event, given.find((one) => one?.sql)?.sql ?? ''));
+    for (const event of ['query', 'query-response'])
+      db.on(event, (...given: { sql?: string }[]) =>
+        this.#statement(event, given.find((one) => one?.sql)?.sql ?? ''),
+      );
     this.#redis = connect();
     const store = new CallStore(db);
     this.journal = new Journal({ store, enqueue, wake: () => undefined, logger });
     this.calls = new Calls({ ids, journal: this.journal, hasWebhook: () => false, now });
     this.#rates = new Rates(new RateStore(db));
     this.billing = new Billing({
-      rates: this.#rates, store: new HoldStore(db, ids), customerOf: (id) => rig.customers.get(id), holdSeconds: HOLD_SECONDS, logger, now,
-      costs: { settled: (trx: Knex.Transaction, leg, cost) => store.settled(trx, leg, cost, { n: ids.number(), at: now() }) },
+      rates: this.#rates,
+      store: new HoldStore(db, ids),
+      customerOf: (id) => rig.customers.get(id),
+      holdSeconds: HOLD_SECONDS,
+      logger,
+      now,
+      costs: {
+        settled: (trx: Knex.Transaction, leg, cost) =>
+          store.settled(trx, leg, cost, { n: ids.number(), at: now() }),
+      },
     });
     this.limits = limitsOf(this.#redis, instance, rig.clock);
     this.admission = new Admission({
-      calls: this.calls, billing: this.billing, limits: watched(this.limits, rig), logger, now,
-      customerOf: (id) => rig.customers.get(id), applicationOf: (id) => rig.applications.get(id),
-      trunksFor: (_customerId, trunkId) => rig.trunks.filter(({ id }) => trunkId === undefined || id === trunkId),
+      calls: this.calls,
+      billing: this.billing,
+      limits: watched(this.limits, rig),
+      logger,
+      now,
+      customerOf: (id) => rig.customers.get(id),
+      applicationOf: (id) => rig.applications.get(id),
+      trunksFor: (_customerId, trunkId) =>
+        rig.trunks.filter(({ id }) => trunkId === undefined || id === trunkId),
     });
     this.legs = new SecondLegs({ admission: this.admission, ways: WAYS });
     const states = new FlowStates(this.#redis, logger);
     const { admission, legs } = this;
     this.flows = new Flows({
-      calls: this.calls, logger, now,
-      states: { save: (id: string, state: never) => states.save(id, state), load: (id: string) => this.#track(states.load(id)), forget: (id: string) => states.forget(id) } as unknown as FlowStates,
-      admission: { admitInbound: (call) => this.#track(admission.admitInbound(call)), moved: (callId, leg, id) => admission.moved(callId, leg, id) },
+      calls: this.calls,
+      logger,
+      now,
+      states: {
+        save: (id: string, state: never) => states.save(id, state),
+        load: (id: string) => this.#track(states.load(id)),
+        forget: (id: string) => states.forget(id),
+      } as unknown as FlowStates,
+      admission: {
+        admitInbound: (call) => this.#track(admission.admitInbound(call)),
+        moved: (callId, leg, id) => admission.moved(callId, leg, id),
+      },
       legs: { place: (...given) => this.#track(legs.place(...given)), resumed: (call) => legs.resumed(call) },
       ask: () => Promise.resolve(parseActions({ actions: WAITING })),
-      answerMethodOf: () => 'GET', speak: () => Promise.reject(new Error('no speech here')), prepare: () => undefined, fetchAudio: () => Promise.reject(new Error('no audio here')),
-      recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() },
-      streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() },
+      answerMethodOf: () => 'GET',
+      speak: () => Promise.reject(new Error('no speech here')),
+      prepare: () => undefined,
+      fetchAudio: () => Promise.reject(new Error('no audio here')),
+      recorder: {
+        start: () => Promise.resolve(),
+        stop: () => Promise.resolve(),
+        resumed: () => Promise.resolve(),
+      },
+      streamer: {
+        start: () => Promise.resolve(''),
+        stop: () => Promise.resolve(0),
+        resumed: () => Promise.resolve(),
+      },
       conferences: { stay: () => Promise.resolve('over') },
     });
     this.view = new View(rig.node, instance);
     const { calls, flows, view } = this;
-    this.outbound = new Outbound({ ids, calls, admission, ways: WAYS, flows, media: view, audioAvailable: () => true, forbid: () => Promise.resolve(), applicationOf: (id) => rig.applications.get(id), allowPrivate: false, instance, logger });
+    this.outbound = new Outbound({
+      ids,
+      calls,
+      admission,
+      ways: WAYS,
+      flows,
+      media: view,
+      audioAvailable: () => true,
+      forbid: () => Promise.resolve(),
+      applicationOf: (id) => rig.applications.get(id),
+      allowPrivate: false,
+      instance,
+      logger,
+    });
     this.#intake = new Intake({
-      calls, flows, instance, logger, now, stored: store, media: view as never, answerUrlOf: () => 'https://example.com/answer',
-      adopt: (call) => this.#track(admission.adopt(call)), claim: () => undefined,
+      calls,
+      flows,
+      instance,
+      logger,
+      now,
+      stored: store,
+      media: view as never,
+      answerUrlOf: () => 'https://example.com/answer',
+      adopt: (call) => this.#track(admission.adopt(call)),
+      claim: () => undefined,
     });
     this.billing.onExhausted((key, why) => this.exhausted.push({ ...key, why }));
     const tryToEnd = ({ id }: Pick<Call, 'id'>): Promise<Ended> => {
@@ -249,8 +396,16 @@ export class ControlProcess {
       this.relayedEnded.push(id);
       return Promise.resolve({ some: true, all: true });
     };
-    this.ends = new RelayedEnds({ calls, ender: { tryToEnd, end: async (call) => (await tryToEnd(call)).some } });
-    followMoney({ billing: this.billing, calls, flows, endUntilOver: (call, ending) => this.ends.endUntilOver(call, ending) });
+    this.ends = new RelayedEnds({
+      calls,
+      ender: { tryToEnd, end: async (call) => (await tryToEnd(call)).some },
+    });
+    followMoney({
+      billing: this.billing,
+      calls,
+      flows,
+      endUntilOver: (call, ending) => this.ends.endUntilOver(call, ending),
+    });
   }
 
   get alive(): boolean {
@@ -262,8 +417,14 @@ export class ControlProcess {
     await this.billing.recover(this.instance);
     await this.#intake.start(async () => {
       const going = this.calls.live().filter(isLive);
-      await this.limits.start((id) => isLive(this.calls.get(id)), going.flatMap(({ id, direction, customerId, applicationId, trunkId }) =>
-        (direction === 'outbound' && applicationId ? [{ callId: id, leg: 0, customerId, applicationId, ...(trunkId !== undefined && { trunkId }) }] : [])));
+      await this.limits.start(
+        (id) => isLive(this.calls.get(id)),
+        going.flatMap(({ id, direction, customerId, applicationId, trunkId }) =>
+          direction === 'outbound' && applicationId
+            ? [{ callId: id, leg: 0, customerId, applicationId, ...(trunkId !== undefined && { trunkId }) }]
+            : [],
+        ),
+      );
     });
     await this.quiet();
   }
@@ -275,9 +436,20 @@ export class ControlProcess {
   }
 
   place(customer: Customer, to: string, over: Partial<CallOrder> = {}): Promise<Call | undefined> {
-    return this.orDies(this.outbound.place({
-      customerId: customer.id, applicationId: customer.id.replace('cust', 'app'), from: '+15550000001', to, metadata: {}, actions: JSON.stringify({ actions: WAITING }), ringSeconds: 60, ...over,
-    }).then((placed) => this.calls.get(placed.id) ?? placed));
+    return this.orDies(
+      this.outbound
+        .place({
+          customerId: customer.id,
+          applicationId: customer.id.replace('cust', 'app'),
+          from: '+15550000001',
+          to,
+          metadata: {},
+          actions: JSON.stringify({ actions: WAITING }),
+          ringSeconds: 60,
+          ...over,
+        })
+        .then((placed) => this.calls.get(placed.id) ?? placed),
+    );
   }
 
   /** Resolves when nothing is under way any more that does not wait for a telephone or for time. */
@@ -304,7 +476,10 @@ export class ControlProcess {
     this.#died.resolve(undefined);
   }
 
-  /** It dies at the nth statement to the database from here on (0 is the next one) that matches: before it is sent, or when its reply has come. */
+  /**
+   * It dies at the nth statement to the database from here on (0 is the next one) that matches: before it is
+   * sent, or when its reply has come.
+   */
   killAt(statement: number, replied: boolean, matching = /./): void {
     this.#deadline = { left: statement, event: replied ? 'query-response' : 'query', matching };
   }
@@ -315,7 +490,8 @@ export class ControlProcess {
   }
 
   #statement(event: string, sql: string): void {
-    if (this.#deadline?.event === event && this.#deadline.matching.test(sql) && this.#deadline.left-- === 0) this.kill();
+    if (this.#deadline?.event === event && this.#deadline.matching.test(sql) && this.#deadline.left-- === 0)
+      this.kill();
   }
 
   buried(): Promise<void> {

@@ -28,8 +28,15 @@ describe('a second leg', () => {
     await rig.pass(70_000, [a]);
     line.endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await a.quiet();
-    expect((await desk.holds(call)).map(({ billsec, charged_micros }) => [billsec, charged_micros])).to.deep.equal([[80, 800_000], [70, 700_000]]);
-    expect(await rig.db('calls').where({ id: call.id }).first('cost_micros')).to.deep.equal({ cost_micros: 1_500_000 });
+    expect(
+      (await desk.holds(call)).map(({ billsec, charged_micros }) => [billsec, charged_micros]),
+    ).to.deep.equal([
+      [80, 800_000],
+      [70, 700_000],
+    ]);
+    expect(await rig.db('calls').where({ id: call.id }).first('cost_micros')).to.deep.equal({
+      cost_micros: 1_500_000,
+    });
     await desk.expectNothingTaken(a);
   });
 
@@ -41,7 +48,10 @@ describe('a second leg', () => {
     expect((await refusal(a.place(customer, NUMBER))).code).to.equal('concurrent_call_limit_reached');
     desk.lineOf(call).endLeg({ cause: 'USER_BUSY', sipCode: 486 });
     await a.quiet();
-    expect([a.limits.counters.held, await desk.money(customer)]).to.deep.equal([1, { available: '9.40', held: '0.60' }]);
+    expect([a.limits.counters.held, await desk.money(customer)]).to.deep.equal([
+      1,
+      { available: '9.40', held: '0.60' },
+    ]);
     await desk.answeredCall(a, customer);
   });
 
@@ -72,7 +82,9 @@ describe('a second leg', () => {
     line.endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await a.quiet();
     expect(await desk.holds(call)).to.deep.equal([
-      { leg: 0, status: 'resolved', billsec: 50, charged_micros: 500_000 }, { leg: 1, status: 'resolved', billsec: 0, charged_micros: 0 }, { leg: 2, status: 'resolved', billsec: 50, charged_micros: 500_000 },
+      { leg: 0, status: 'resolved', billsec: 50, charged_micros: 500_000 },
+      { leg: 1, status: 'resolved', billsec: 0, charged_micros: 0 },
+      { leg: 2, status: 'resolved', billsec: 50, charged_micros: 500_000 },
     ]);
     expect(call.status).to.equal('completed');
   });
@@ -88,7 +100,12 @@ describe('a second leg', () => {
     expect(b.limits.counters.held).to.equal(2);
     line.endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await b.quiet();
-    expect((await desk.holds(call)).map(({ billsec, charged_micros }) => [billsec, charged_micros])).to.deep.equal([[90, 900_000], [90, 900_000]]);
+    expect(
+      (await desk.holds(call)).map(({ billsec, charged_micros }) => [billsec, charged_micros]),
+    ).to.deep.equal([
+      [90, 900_000],
+      [90, 900_000],
+    ]);
     await desk.expectNothingTaken(b);
   });
 
@@ -100,7 +117,12 @@ describe('a second leg', () => {
     line.endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await rig.pass(40_000, []);
     const b = await desk.started(1);
-    expect((await desk.holds(call))[1]).to.deep.equal({ leg: 1, status: 'resolved', billsec: 70, charged_micros: 600_000 });
+    expect((await desk.holds(call))[1]).to.deep.equal({
+      leg: 1,
+      status: 'resolved',
+      billsec: 70,
+      charged_micros: 600_000,
+    });
     desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
     await b.quiet();
     await desk.expectNothingTaken(b);
@@ -116,7 +138,12 @@ describe('a second leg', () => {
     desk.lineOf(call).endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await rig.pass(20_000, []);
     await desk.started(1);
-    expect((await desk.holds(call))[1]).to.deep.equal({ leg: 1, status: 'resolved', billsec: 20, charged_micros: 200_000 });
+    expect((await desk.holds(call))[1]).to.deep.equal({
+      leg: 1,
+      status: 'resolved',
+      billsec: 20,
+      charged_micros: 200_000,
+    });
   });
 
   it('whose flow is not known any more, after Redis has forgotten it too, ends and is charged', async () => {
@@ -126,7 +153,12 @@ describe('a second leg', () => {
     a.kill();
     await rig.redis.flushdb();
     const b = await desk.started(1);
-    expect((await desk.holds(call))[1]).to.deep.equal({ leg: 1, status: 'resolved', billsec: 10, charged_micros: 100_000 });
+    expect((await desk.holds(call))[1]).to.deep.equal({
+      leg: 1,
+      status: 'resolved',
+      billsec: 10,
+      charged_micros: 100_000,
+    });
     expect(desk.lineOf(call).end).to.equal(undefined);
     desk.lineOf(call).finish('caller', 'NORMAL_CLEARING');
     await rig.pass(31_000, [b]);
@@ -152,7 +184,11 @@ describe('a second leg', () => {
     await rig.pass(6000, [b]);
     desk.lineOf(call).endLeg({ cause: 'NORMAL_CLEARING', endedBy: 'callee' });
     await b.quiet();
-    expect((await desk.holds(call)).map(({ status, billsec }) => [status, billsec])).to.deep.equal([['resolved', 30], ['resolved', 0], ['resolved', 30]]);
+    expect((await desk.holds(call)).map(({ status, billsec }) => [status, billsec])).to.deep.equal([
+      ['resolved', 30],
+      ['resolved', 0],
+      ['resolved', 30],
+    ]);
     await desk.expectNothingTaken(b);
   });
 

@@ -9,15 +9,29 @@ import { PhoneLine, type SecondLine } from './media-node.ts';
 import { trunk, WAITING, type ControlProcess, type LimitsWatch, type Rig } from './rig.ts';
 
 export const OUTBOUND: Partial<Rate>[] = [
-  { prefix: '+490' }, { prefix: '+491', priceMicros: 70_001n, feeMicros: 13n, minimumSeconds: 7, incrementSeconds: 13 }, { prefix: '+492', priceMicros: 1_234_567n, incrementSeconds: 60 },
-  { prefix: '+493', priceMicros: 0n, feeMicros: 99_999n }, { prefix: '+494', priceMicros: 0n },
+  { prefix: '+490' },
+  { prefix: '+491', priceMicros: 70_001n, feeMicros: 13n, minimumSeconds: 7, incrementSeconds: 13 },
+  { prefix: '+492', priceMicros: 1_234_567n, incrementSeconds: 60 },
+  { prefix: '+493', priceMicros: 0n, feeMicros: 99_999n },
+  { prefix: '+494', priceMicros: 0n },
 ];
-export const INBOUND: Partial<Rate>[] = [{ prefix: '+330', direction: 'inbound', priceMicros: 333_333n, minimumSeconds: 90, incrementSeconds: 7 }];
+export const INBOUND: Partial<Rate>[] = [
+  { prefix: '+330', direction: 'inbound', priceMicros: 333_333n, minimumSeconds: 90, incrementSeconds: 7 },
+];
 
-const REFUSALS = ['insufficient_balance', 'cps_limit_reached', 'concurrent_call_limit_reached', 'service_unavailable', 'originate_failed'];
+const REFUSALS = [
+  'insufficient_balance',
+  'cps_limit_reached',
+  'concurrent_call_limit_reached',
+  'service_unavailable',
+  'originate_failed',
+];
 
 /** The charge counted out: not by the code that is tested here. */
-function countedOut({ priceMicros = 600_000n, feeMicros = 0n, minimumSeconds = 0, incrementSeconds = 1 }: Partial<Rate>, billsec: number): bigint {
+function countedOut(
+  { priceMicros = 600_000n, feeMicros = 0n, minimumSeconds = 0, incrementSeconds = 1 }: Partial<Rate>,
+  billsec: number,
+): bigint {
   let paid = 0;
   while (paid < Math.max(billsec, minimumSeconds)) paid += incrementSeconds;
   let micros = (priceMicros * BigInt(paid)) / 60n;
@@ -25,7 +39,8 @@ function countedOut({ priceMicros = 600_000n, feeMicros = 0n, minimumSeconds = 0
   return feeMicros + micros;
 }
 
-const secondsOf = (from: Date | undefined, to: Date | undefined): number => (from && to ? Math.ceil((to.getTime() - from.getTime()) / 1000) : 0);
+const secondsOf = (from: Date | undefined, to: Date | undefined): number =>
+  from && to ? Math.ceil((to.getTime() - from.getTime()) / 1000) : 0;
 /** So long after its death a process's places are still counted for certain. */
 const REMEMBERED_MS = 15_000;
 
@@ -44,17 +59,41 @@ interface Story {
 }
 
 interface HoldRow {
-  call_id: string; leg: number; customer_id: string; number: string; status: string; held_micros: string | number; charged_micros: string | number; unpaid_micros: string | number; billsec: number;
-  answered_at: Date | null; ended_at: Date;
+  call_id: string;
+  leg: number;
+  customer_id: string;
+  number: string;
+  status: string;
+  held_micros: string | number;
+  charged_micros: string | number;
+  unpaid_micros: string | number;
+  billsec: number;
+  answered_at: Date | null;
+  ended_at: Date;
 }
-interface CallRow { id: string; status: string; answered_at: Date | null; ended_at: Date | null; hangup_cause: string | null; failure_code: string | null; cost_micros: string | number | null }
+interface CallRow {
+  id: string;
+  status: string;
+  answered_at: Date | null;
+  ended_at: Date | null;
+  hangup_cause: string | null;
+  failure_code: string | null;
+  cost_micros: string | number | null;
+}
 
 /** Two control processes, whose lives end and begin, and everybody on the telephone. */
 export class World implements LimitsWatch {
   readonly rig: Rig;
   readonly customers: Customer[] = [];
   readonly processes: (ControlProcess | undefined)[] = [undefined, undefined];
-  readonly count = { placed: 0, refused: new Map<string, number>(), lives: 0, exact: 0, unseen: 0, exhausted: 0 };
+  readonly count = {
+    placed: 0,
+    refused: new Map<string, number>(),
+    lives: 0,
+    exact: 0,
+    unseen: 0,
+    exhausted: 0,
+  };
   readonly #diedAt = [0, 0];
   #settledAt = 0;
   readonly #known = new Map<string, Known>();
@@ -73,7 +112,9 @@ export class World implements LimitsWatch {
     const { rig } = this;
     rig.trunks = [trunk('trunk_1', { maxCps: 4, maxConcurrent: 6 }), trunk('trunk_2')];
     this.customers.push(
-      await rig.customer('4', { limits: { cps: 100, concurrentCalls: 4 } }), await rig.customer('1.30', { limits: { cps: 3, concurrentCalls: 100 } }), await rig.customer('30', { application: { maxCps: 5, maxConcurrent: 5 } }),
+      await rig.customer('4', { limits: { cps: 100, concurrentCalls: 4 } }),
+      await rig.customer('1.30', { limits: { cps: 3, concurrentCalls: 100 } }),
+      await rig.customer('30', { application: { maxCps: 5, maxConcurrent: 5 } }),
     );
     for (const n of [0, 1]) await this.revive(n);
     await this.pass(4000);
@@ -94,7 +135,9 @@ export class World implements LimitsWatch {
   }
 
   lines(answered?: boolean): PhoneLine[] {
-    return this.rig.node.live().filter((line) => answered === undefined || (line.answeredAt !== undefined) === answered);
+    return this.rig.node
+      .live()
+      .filter((line) => answered === undefined || (line.answeredAt !== undefined) === answered);
   }
 
   #number(prefix: string, known: Known): string {
@@ -109,10 +152,12 @@ export class World implements LimitsWatch {
     const tariff = this.of(OUTBOUND, t);
     if (!process || !customer || !tariff) return;
     if (refused) this.rig.node.refuses++;
-    const call = await process.place(customer, this.#number(tariff.prefix ?? '', { customer, tariff })).catch((error: unknown) => {
-      if (!(error instanceof ApiError) || !REFUSALS.includes(error.code)) throw error;
-      this.count.refused.set(error.code, (this.count.refused.get(error.code) ?? 0) + 1);
-    });
+    const call = await process
+      .place(customer, this.#number(tariff.prefix ?? '', { customer, tariff }))
+      .catch((error: unknown) => {
+        if (!(error instanceof ApiError) || !REFUSALS.includes(error.code)) throw error;
+        this.count.refused.set(error.code, (this.count.refused.get(error.code) ?? 0) + 1);
+      });
     if (call) this.count.placed++;
   }
 
@@ -123,40 +168,73 @@ export class World implements LimitsWatch {
     const tariff = priced ? INBOUND[0] : undefined;
     const to = this.#number(priced ? '+330' : '+340', { customer, tariff });
     const applicationId = customer.id.replace('cust', 'app');
-    const call = process.calls.createInbound({ customerId: customer.id, applicationId, from: '+15550000002', to, routeMode: 'webhook', routingTarget: applicationId, answerUrl: 'https://example.com/answer', trunkId: 'trunk_1' });
+    const call = process.calls.createInbound({
+      customerId: customer.id,
+      applicationId,
+      from: '+15550000002',
+      to,
+      routeMode: 'webhook',
+      routingTarget: applicationId,
+      answerUrl: 'https://example.com/answer',
+      trunkId: 'trunk_1',
+    });
     process.flows.begin(call);
-    process.view.receives(new PhoneLine(this.rig.node, `uuid of ${call.id}`, {
-      'call-id': call.id, owner: String(n + 1), customer: customer.id, application: applicationId, from: call.from, to, trunk: 'trunk_1', created: call.createdAt.toISOString(),
-    }));
+    process.view.receives(
+      new PhoneLine(this.rig.node, `uuid of ${call.id}`, {
+        'call-id': call.id,
+        owner: String(n + 1),
+        customer: customer.id,
+        application: applicationId,
+        from: call.from,
+        to,
+        trunk: 'trunk_1',
+        created: call.createdAt.toISOString(),
+      }),
+    );
   }
 
   async bridge(which: number, t: number): Promise<void> {
-    const line = this.of(this.lines(true).filter(({ leg }) => !leg), which);
+    const line = this.of(
+      this.lines(true).filter(({ leg }) => !leg),
+      which,
+    );
     const tariff = this.of(OUTBOUND, t);
     const call = line && this.processOf(line)?.calls.get(line.callId);
     const customer = this.customers.find(({ id }) => id === call?.customerId);
     if (!line || !tariff || !customer) return;
     const destination = this.#number(tariff.prefix ?? '', { customer, tariff });
-    await this.processOf(line)?.flows.get(line.callId)?.replace(parseActions({ actions: [{ bridge: { destination } }, ...WAITING] }));
+    await this.processOf(line)
+      ?.flows.get(line.callId)
+      ?.replace(parseActions({ actions: [{ bridge: { destination } }, ...WAITING] }));
   }
 
   /** @param by whether it is hung up through the API */
   async hangUp(line: PhoneLine | undefined, byApi: boolean): Promise<void> {
     if (!line) return;
     if (byApi) return this.processOf(line)?.flows.get(line.callId)?.hangup();
-    line.finish('caller', line.answeredAt ? 'NORMAL_CLEARING' : 'USER_BUSY', line.outbound && !line.answeredAt ? 486 : undefined);
+    line.finish(
+      'caller',
+      line.answeredAt ? 'NORMAL_CLEARING' : 'USER_BUSY',
+      line.outbound && !line.answeredAt ? 486 : undefined,
+    );
   }
 
   async pass(ms: number): Promise<void> {
-    await this.rig.pass(ms, this.processes.filter((process) => process !== undefined));
+    await this.rig.pass(
+      ms,
+      this.processes.filter((process) => process !== undefined),
+    );
     await this.settle();
     for (const line of this.lines()) {
       const n = Number(line.headers['owner']) - 1;
-      if (!this.processes[n] && this.rig.clock.ms - (this.#diedAt[n] ?? 0) > REMEMBERED_MS) this.story(line).forgotten = true;
+      if (!this.processes[n] && this.rig.clock.ms - (this.#diedAt[n] ?? 0) > REMEMBERED_MS)
+        this.story(line).forgotten = true;
     }
   }
 
-  /** Notes what has died while the last steps were done, and waits for the others to have nothing left to do. */
+  /**
+   * Notes what has died while the last steps were done, and waits for the others to have nothing left to do.
+   */
   async settle(): Promise<void> {
     for (const n of [0, 1]) {
       const process = this.processes[n];
@@ -177,7 +255,8 @@ export class World implements LimitsWatch {
     this.#diedAt[n] = process.diedAt;
     // Also those that have ended since the last look: how much of that was written is not known.
     for (const line of this.rig.node.lines) {
-      if (line.headers['owner'] !== String(n + 1) || (line.end && line.end.at.getTime() < this.#settledAt)) continue;
+      if (line.headers['owner'] !== String(n + 1) || (line.end && line.end.at.getTime() < this.#settledAt))
+        continue;
       this.story(line).troubled = true;
       if (!process.limits.open) this.story(line).forgotten = true;
     }
@@ -199,17 +278,30 @@ export class World implements LimitsWatch {
   }
 
   granted({ callId, leg, customer, application, trunks: offered }: Place, trunks: readonly string[]): void {
-    const scopes = [{ id: customer.id, cps: customer.cps }, application, ...offered.filter(({ id }) => id === trunks[0]).map(({ id, maxCps }) => ({ id, cps: maxCps }))];
-    this.#scopes.set(`${callId}:${leg}`, scopes.map(({ id }) => id));
+    const scopes = [
+      { id: customer.id, cps: customer.cps },
+      application,
+      ...offered.filter(({ id }) => id === trunks[0]).map(({ id, maxCps }) => ({ id, cps: maxCps })),
+    ];
+    this.#scopes.set(
+      `${callId}:${leg}`,
+      scopes.map(({ id }) => id),
+    );
     for (const { id, cps = Infinity } of scopes) {
-      this.#charges.set(id, (this.#charges.get(id) ?? new Map<string, number>()).set(`${callId}:${leg}`, this.rig.clock.ms));
-      const second = [...(this.#charges.get(id)?.values() ?? [])].filter((at) => at > this.rig.clock.ms - 1000).length;
+      this.#charges.set(
+        id,
+        (this.#charges.get(id) ?? new Map<string, number>()).set(`${callId}:${leg}`, this.rig.clock.ms),
+      );
+      const second = [...(this.#charges.get(id)?.values() ?? [])].filter(
+        (at) => at > this.rig.clock.ms - 1000,
+      ).length;
       expect(second, `calls per second of ${id}`).to.be.at.most(cps);
     }
   }
 
   givenBack(callId: string, leg: number): void {
-    for (const id of this.#scopes.get(`${callId}:${leg}`) ?? []) this.#charges.get(id)?.delete(`${callId}:${leg}`);
+    for (const id of this.#scopes.get(`${callId}:${leg}`) ?? [])
+      this.#charges.get(id)?.delete(`${callId}:${leg}`);
   }
 
   /** What holds at every moment. */
@@ -217,12 +309,27 @@ export class World implements LimitsWatch {
     const [rows] = (await this.rig.db.raw(
       `SELECT customer_id, SUM(balance_micros) AS total, MIN(IF(kind IN ('available', 'held'), balance_micros, 0)) AS least, SUM(IF(kind = 'held', balance_micros, 0)) AS held,
          (SELECT COALESCE(SUM(held_micros), 0) FROM holds WHERE holds.customer_id = accounts.customer_id AND status = 'open') AS open
-       FROM accounts GROUP BY customer_id`)) as [{ customer_id: string; total: string; least: string; held: string; open: string }[]];
-    for (const { total, least, held, open } of rows) expect({ total: BigInt(total), least: BigInt(least), held: BigInt(held) }).to.deep.equal({ total: 0n, least: 0n, held: BigInt(open) });
+       FROM accounts GROUP BY customer_id`,
+    )) as [{ customer_id: string; total: string; least: string; held: string; open: string }[]];
+    for (const { total, least, held, open } of rows)
+      expect({ total: BigInt(total), least: BigInt(least), held: BigInt(held) }).to.deep.equal({
+        total: 0n,
+        least: 0n,
+        held: BigInt(open),
+      });
     for (const { id, limits } of this.customers) {
-      const outside = this.lines().filter((line) => !this.story(line).forgotten && this.processOf(line)?.calls.get(line.callId)?.customerId === id);
-      const legs = outside.filter(({ outbound }) => outbound).length + outside.filter(({ leg }) => leg).length;
-      expect(legs, 'calls at a time').to.be.at.most(Math.min(limits.concurrentCalls, this.rig.applications.get(id.replace('cust', 'app'))?.maxConcurrent ?? Infinity));
+      const outside = this.lines().filter(
+        (line) =>
+          !this.story(line).forgotten && this.processOf(line)?.calls.get(line.callId)?.customerId === id,
+      );
+      const legs =
+        outside.filter(({ outbound }) => outbound).length + outside.filter(({ leg }) => leg).length;
+      expect(legs, 'calls at a time').to.be.at.most(
+        Math.min(
+          limits.concurrentCalls,
+          this.rig.applications.get(id.replace('cust', 'app'))?.maxConcurrent ?? Infinity,
+        ),
+      );
     }
   }
 
@@ -244,21 +351,42 @@ export class World implements LimitsWatch {
     await this.expectInOrder();
     const holds = (await db('holds')) as HoldRow[];
     const calls = new Map(((await db('calls')) as CallRow[]).map((row) => [row.id, row]));
-    expect(holds.filter(({ status }) => status !== 'resolved').map(({ call_id, leg }) => `${call_id}/${leg}`), 'holds that stay open').to.deep.equal([]);
-    expect([...calls.values()].filter(({ ended_at: at }) => !at), 'calls that do not end').to.deep.equal([]);
+    expect(
+      holds.filter(({ status }) => status !== 'resolved').map(({ call_id, leg }) => `${call_id}/${leg}`),
+      'holds that stay open',
+    ).to.deep.equal([]);
+    expect(
+      [...calls.values()].filter(({ ended_at: at }) => !at),
+      'calls that do not end',
+    ).to.deep.equal([]);
     for (const { id } of this.customers) {
-      const charged = holds.filter((hold) => hold.customer_id === id).reduce((sum, hold) => sum + BigInt(hold.charged_micros), 0n);
-      const revenue = (await db('accounts').where({ customer_id: id, kind: 'revenue' }).first('balance_micros')) as { balance_micros: string | number } | undefined;
+      const charged = holds
+        .filter((hold) => hold.customer_id === id)
+        .reduce((sum, hold) => sum + BigInt(hold.charged_micros), 0n);
+      const revenue = (await db('accounts')
+        .where({ customer_id: id, kind: 'revenue' })
+        .first('balance_micros')) as { balance_micros: string | number } | undefined;
       expect(BigInt(revenue?.balance_micros ?? 0)).to.equal(charged);
     }
     for (const { id, cost_micros: cost } of calls.values()) {
-      expect(BigInt(cost ?? 0), 'the cost of the call').to.equal(holds.filter(({ call_id }) => call_id === id).reduce((sum, hold) => sum + BigInt(hold.charged_micros), 0n));
+      expect(BigInt(cost ?? 0), 'the cost of the call').to.equal(
+        holds
+          .filter(({ call_id }) => call_id === id)
+          .reduce((sum, hold) => sum + BigInt(hold.charged_micros), 0n),
+      );
     }
     const lines = new Map(this.rig.node.lines.map((line) => [line.callId, line]));
     for (const hold of holds) this.#expectCharged(hold, calls.get(hold.call_id), lines.get(hold.call_id));
     await this.#expectNothingHeld();
-    for (const line of lines.values()) for (const leg of line.legs) if (line.outbound) expect(holds.some(({ number }) => number === leg.number)).to.equal(true);
-    for (const line of lines.values()) if (line.outbound) expect(holds.some(({ call_id }) => call_id === line.callId), 'a call without a hold').to.equal(true);
+    for (const line of lines.values())
+      for (const leg of line.legs)
+        if (line.outbound) expect(holds.some(({ number }) => number === leg.number)).to.equal(true);
+    for (const line of lines.values())
+      if (line.outbound)
+        expect(
+          holds.some(({ call_id }) => call_id === line.callId),
+          'a call without a hold',
+        ).to.equal(true);
   }
 
   #expectCharged(hold: HoldRow, call: CallRow | undefined, line: PhoneLine | undefined): void {
@@ -266,22 +394,39 @@ export class World implements LimitsWatch {
     if (!tariff) return expect.fail(`nobody has called ${hold.number}`);
     const charged = BigInt(hold.charged_micros);
     const owed = charged + BigInt(hold.unpaid_micros);
-    const really: PhoneLine | SecondLine | undefined = hold.leg === 0 ? line : line?.legs.find(({ number }) => number === hold.number);
+    const really: PhoneLine | SecondLine | undefined =
+      hold.leg === 0 ? line : line?.legs.find(({ number }) => number === hold.number);
     const endedAt = really && ('end' in really ? really.end?.at : (really as SecondLine).endedAt);
-    expect(owed, 'to the micro-unit').to.equal(hold.answered_at === null ? 0n : countedOut(tariff, secondsOf(hold.answered_at, hold.ended_at)));
+    expect(owed, 'to the micro-unit').to.equal(
+      hold.answered_at === null ? 0n : countedOut(tariff, secondsOf(hold.answered_at, hold.ended_at)),
+    );
     if (!really?.answeredAt) return void expect(charged, 'of nobody who has answered').to.equal(0n);
     const due = countedOut(tariff, secondsOf(really.answeredAt, endedAt));
     if (line && !this.story(line).troubled) {
       this.count.exact++;
-      expect({ seconds: hold.billsec, owed, unpaid: BigInt(hold.unpaid_micros) }, JSON.stringify({ call: hold.call_id, leg: hold.leg, hold: [hold.answered_at, hold.ended_at], really }))
-        .to.deep.equal({ seconds: secondsOf(really.answeredAt, endedAt), owed: due, unpaid: 0n });
-    } else if (hold.leg === 0 && call?.hangup_cause !== UNSEEN && hold.ended_at.getTime() === endedAt?.getTime()) {
+      expect(
+        { seconds: hold.billsec, owed, unpaid: BigInt(hold.unpaid_micros) },
+        JSON.stringify({
+          call: hold.call_id,
+          leg: hold.leg,
+          hold: [hold.answered_at, hold.ended_at],
+          really,
+        }),
+      ).to.deep.equal({ seconds: secondsOf(really.answeredAt, endedAt), owed: due, unpaid: 0n });
+    } else if (
+      hold.leg === 0 &&
+      call?.hangup_cause !== UNSEEN &&
+      hold.ended_at.getTime() === endedAt?.getTime()
+    ) {
       this.count.exact++;
       expect(owed, `${hold.call_id}: a call whose end was seen`).to.equal(due);
     } else {
       // Nobody knows better than what had been held for; a second leg's answer may not have been seen either.
       this.count.unseen++;
-      expect(charged <= due || charged <= BigInt(hold.held_micros), `${hold.call_id}/${hold.leg}: no more than held, of an end that was not seen`).to.equal(true);
+      expect(
+        charged <= due || charged <= BigInt(hold.held_micros),
+        `${hold.call_id}/${hold.leg}: no more than held, of an end that was not seen`,
+      ).to.equal(true);
     }
   }
 
@@ -293,6 +438,7 @@ export class World implements LimitsWatch {
       expect(process?.limits.counters).to.deep.equal({ held: 0, taking: 0, orphans: 0 });
       expect(await this.rig.redis.hlen(`{limits}:places:${process?.instance ?? 0}`)).to.equal(0);
     }
-    for (const key of await this.rig.redis.keys('{limits}:held:*')) expect(await this.rig.redis.zcount(key, this.rig.clock.ms, '+inf'), key).to.equal(0);
+    for (const key of await this.rig.redis.keys('{limits}:held:*'))
+      expect(await this.rig.redis.zcount(key, this.rig.clock.ms, '+inf'), key).to.equal(0);
   }
 }

@@ -29,8 +29,14 @@ describe('a supervised part', () => {
   };
   const part = (script: string, extra: Partial<PartSpec> = {}): Component => {
     const spec: PartSpec = {
-      name: 'part', title: 'The part', command: ['sh', '-c', script], env: { READY: path.join(folder, 'ready') },
-      probe: () => access(path.join(folder, 'ready')).then(() => '1.0'), readyWithinMs: 10_000, stopWithinMs: 5_000, ...extra,
+      name: 'part',
+      title: 'The part',
+      command: ['sh', '-c', script],
+      env: { READY: path.join(folder, 'ready') },
+      probe: () => access(path.join(folder, 'ready')).then(() => '1.0'),
+      readyWithinMs: 10_000,
+      stopWithinMs: 5_000,
+      ...extra,
     };
     component = new Component(spec, log, () => undefined);
     return component;
@@ -44,7 +50,12 @@ describe('a supervised part', () => {
   });
 
   it('fails in one sentence with its last words when it ends before it answers', async () => {
-    const error: unknown = await part('echo cannot open the door; exit 3').start().then(() => undefined, (reason: unknown) => reason);
+    const error: unknown = await part('echo cannot open the door; exit 3')
+      .start()
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
     expect(error).to.be.instanceOf(Failure);
     expect((error as Failure).message).to.equal('The part did not start: ended with code 3.');
     expect((error as Failure).log).to.contain('cannot open the door');
@@ -55,24 +66,45 @@ describe('a supervised part', () => {
     let pid = 0;
     const starting = part('exec sleep 1000', { readyWithinMs: 300 }).start();
     await until(() => (pid = pidOf()) > 0);
-    const error: unknown = await starting.then(() => undefined, (reason: unknown) => reason);
+    const error: unknown = await starting.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     expect((error as Failure).message).to.match(/^The part was not ready after 0\.3 s: /);
     expect(await startTimeOf(pid)).to.equal(undefined);
   });
 
   it('has more time to get ready while it says how far it is', async () => {
     let done = 0;
-    const probe = (): Promise<string> => (++done < 20 ? Promise.reject(new Error(`not ready, request ${Math.random()}: ${done} of 20 pieces`)) : Promise.resolve('1.0'));
+    const probe = (): Promise<string> =>
+      ++done < 20
+        ? Promise.reject(new Error(`not ready, request ${Math.random()}: ${done} of 20 pieces`))
+        : Promise.resolve('1.0');
     await part('exec sleep 1000', { probe, progress: /\d+ of \d+ pieces/, readyWithinMs: 300 }).start();
     expect(done).to.equal(20);
     await component.stop();
-    const stuck = (): Promise<string> => Promise.reject(new Error(`not ready, request ${Math.random()}: 7 of 20 pieces`));
-    const error: unknown = await part('exec sleep 1000', { probe: stuck, progress: /\d+ of \d+ pieces/, readyWithinMs: 300 }).start().then(() => undefined, (reason: unknown) => reason);
+    const stuck = (): Promise<string> =>
+      Promise.reject(new Error(`not ready, request ${Math.random()}: 7 of 20 pieces`));
+    const error: unknown = await part('exec sleep 1000', {
+      probe: stuck,
+      progress: /\d+ of \d+ pieces/,
+      readyWithinMs: 300,
+    })
+      .start()
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
     expect((error as Failure).message).to.match(/^The part was not ready after 0\.3 s: /);
   });
 
   it('fails in one sentence when its program is not there', async () => {
-    const error: unknown = await part('', { command: ['/nowhere/program'] }).start().then(() => undefined, (reason: unknown) => reason);
+    const error: unknown = await part('', { command: ['/nowhere/program'] })
+      .start()
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
     expect((error as Failure).message).to.contain('/nowhere/program is not there');
   });
 

@@ -11,16 +11,26 @@ describe('./minivoice', () => {
   after(() => rm(folder, { recursive: true }));
 
   const minivoice = (args: string[], env: NodeJS.ProcessEnv = {}, from = REPOSITORY): Promise<Result> =>
-    run(path.join(from, 'minivoice'), args, { env: { ...process.env, MINIVOICE_HOME: path.join(folder, 'home'), ...env }, cwd: folder });
+    run(path.join(from, 'minivoice'), args, {
+      env: { ...process.env, MINIVOICE_HOME: path.join(folder, 'home'), ...env },
+      cwd: folder,
+    });
 
   it('names its commands, from whatever folder it is called', async () => {
     const { code, stdout } = await minivoice([]);
     expect(code).to.equal(0);
-    for (const name of ['demo', 'test', 'up', 'down', 'status', 'logs', 'bench']) expect(stdout).to.contain(`./minivoice ${name}`);
+    for (const name of ['demo', 'test', 'up', 'down', 'status', 'logs', 'bench'])
+      expect(stdout).to.contain(`./minivoice ${name}`);
   });
 
   it('refuses what it does not know in one sentence, without a stack', async () => {
-    for (const args of [['dance'], ['status', '--yaml'], ['test', 'everything'], ['bench', 'everything'], ['logs']]) {
+    for (const args of [
+      ['dance'],
+      ['status', '--yaml'],
+      ['test', 'everything'],
+      ['bench', 'everything'],
+      ['logs'],
+    ]) {
       const { code, stdout, stderr } = await minivoice(args);
       expect(code, args.join(' ')).to.equal(1);
       expect(stdout).to.equal('');
@@ -32,21 +42,27 @@ describe('./minivoice', () => {
     const human = await minivoice(['status']);
     expect(human).to.deep.include({ code: 1 });
     expect(human.stdout).to.contain('./minivoice up starts it');
-    expect(JSON.parse((await minivoice(['status', '--json'])).stdout)).to.deep.equal({ state: 'down', components: [] });
+    expect(JSON.parse((await minivoice(['status', '--json'])).stdout)).to.deep.equal({
+      state: 'down',
+      components: [],
+    });
     expect(await minivoice(['down'])).to.deep.include({ code: 0 });
   });
 
   it('refuses a base of ports that cannot be, before anything is done', async () => {
     const { code, stderr } = await minivoice(['up'], { MINIVOICE_PORT_BASE: '70000' });
     expect(code).to.equal(1);
-    expect(stderr).to.match(/^MINIVOICE_PORT_BASE must be an even number from 1024 to \d+, and is "70000"\.\n$/);
+    expect(stderr).to.match(
+      /^MINIVOICE_PORT_BASE must be an even number from 1024 to \d+, and is "70000"\.\n$/,
+    );
   });
 
   /** A folder that has the ordinary tools and a node of our own making. */
   const pathWith = async (name: string, node: string | undefined): Promise<string> => {
     const bin = path.join(folder, name);
     await mkdir(bin);
-    for (const tool of ['bash', 'readlink', 'dirname', 'tail', 'sed', 'date', 'touch']) await symlink((await which(tool)) ?? '', path.join(bin, tool));
+    for (const tool of ['bash', 'readlink', 'dirname', 'tail', 'sed', 'date', 'touch'])
+      await symlink((await which(tool)) ?? '', path.join(bin, tool));
     if (node !== undefined) {
       await writeFile(path.join(bin, 'node'), node);
       await chmod(path.join(bin, 'node'), 0o755);
@@ -57,17 +73,24 @@ describe('./minivoice', () => {
   it('says which Node it needs where there is none, and where it is too old', async () => {
     const none = await minivoice(['help'], { PATH: await pathWith('none', undefined) });
     expect(none.code).to.equal(1);
-    expect(none.stderr).to.match(/^MiniVoice needs Node\.js 20\.18 or later, and there is no node in PATH: .*\n$/);
+    expect(none.stderr).to.match(
+      /^MiniVoice needs Node\.js 20\.18 or later, and there is no node in PATH: .*\n$/,
+    );
     const bash = (await which('bash')) ?? '';
-    const old = await minivoice(['help'], { PATH: await pathWith('old', `#!${bash}\n[[ "$1" == --version ]] && echo v18.19.0 || exit 1\n`) });
+    const old = await minivoice(['help'], {
+      PATH: await pathWith('old', `#!${bash}\n[[ "$1" == --version ]] && echo v18.19.0 || exit 1\n`),
+    });
     expect(old.code).to.equal(1);
-    expect(old.stderr).to.match(/^MiniVoice needs Node\.js 20\.18 or later, and \S+\/old\/node is v18\.19\.0: .*\n$/);
+    expect(old.stderr).to.match(
+      /^MiniVoice needs Node\.js 20\.18 or later, and \S+\/old\/node is v18\.19\.0: .*\n$/,
+    );
   });
 
   it('says in one sentence after the reason when the packages cannot be installed', async () => {
     const clone = path.join(folder, 'clone');
     await mkdir(clone);
-    for (const name of ['minivoice', 'package.json']) await cp(path.join(REPOSITORY, name), path.join(clone, name));
+    for (const name of ['minivoice', 'package.json'])
+      await cp(path.join(REPOSITORY, name), path.join(clone, name));
     const { code, stderr } = await minivoice(['help'], {}, clone);
     expect(code).to.equal(1);
     expect(stderr.trim().split('\n').at(-1)).to.equal('The packages could not be installed by npm ci.');

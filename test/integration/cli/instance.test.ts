@@ -14,7 +14,10 @@ import { settingsFor, type Settings } from '../../../cli/settings.ts';
 import { setUp } from '../../../cli/setup/index.ts';
 import type { Status } from '../../../cli/supervisor/protocol.ts';
 
-/** Redis alone is enough to see how an instance is started, watched and stopped, and takes a tenth of a second. */
+/**
+ * Redis alone is enough to see how an instance is started, watched and stopped, and takes a tenth of a
+ * second.
+ */
 describe('an instance', () => {
   let home: Home;
   let settings: Settings;
@@ -22,7 +25,10 @@ describe('an instance', () => {
   beforeEach(async () => {
     home = homeAt(await mkdtemp(path.join(tmpdir(), 'minivoice-instance-')));
     await makeFolders(home);
-    settings = await settingsFor(home, await setUp(), { parts: ['redis'], base: await freeBase([11000, 17000, 8000]) });
+    settings = await settingsFor(home, await setUp(), {
+      parts: ['redis'],
+      base: await freeBase([11000, 17000, 8000]),
+    });
     instance = new Instance(home);
   });
   afterEach(async () => {
@@ -61,7 +67,10 @@ describe('an instance', () => {
     const before = pidOf(await up());
     process.kill(before, 'SIGKILL');
     let status: Status | undefined;
-    await until(async () => pidOf((status = await instance.status())) !== before && status?.components[0]?.healthy === true);
+    await until(
+      async () =>
+        pidOf((status = await instance.status())) !== before && status?.components[0]?.healthy === true,
+    );
     expect(status?.components[0]).to.include({ restarts: 1, state: 'up' });
   });
 
@@ -69,7 +78,10 @@ describe('an instance', () => {
     await up();
     expect((await instance.stop('redis')).components[0]).to.include({ state: 'stopped', pid: null });
     expect((await instance.start('redis')).components[0]).to.include({ state: 'up', healthy: true });
-    const error: unknown = await instance.stop('toaster').then(() => undefined, (reason: unknown) => reason);
+    const error: unknown = await instance.stop('toaster').then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     expect((error as Failure).message).to.equal('there is no part toaster');
   });
 
@@ -87,9 +99,14 @@ describe('an instance', () => {
     const server: Server = createServer().listen(settings.ports.redis, '127.0.0.1');
     await once(server, 'listening');
     try {
-      const error: unknown = await instance.launch(settings).then(() => undefined, (reason: unknown) => reason);
+      const error: unknown = await instance.launch(settings).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error).to.be.instanceOf(Failure);
-      expect((error as Failure).message).to.contain(`Port ${settings.ports.redis}/tcp, for Redis, is taken by`);
+      expect((error as Failure).message).to.contain(
+        `Port ${settings.ports.redis}/tcp, for Redis, is taken by`,
+      );
       expect(await instance.status()).to.equal(undefined);
     } finally {
       server.close();
@@ -97,8 +114,15 @@ describe('an instance', () => {
   });
 
   it('does not stay half up when a part fails: it says which and why, and stops the rest', async () => {
-    settings = { ...settings, parts: ['redis', 'media'], media: { kind: 'freeswitch', binary: '/bin/false' } };
-    const error: unknown = await up().then(() => undefined, (reason: unknown) => reason);
+    settings = {
+      ...settings,
+      parts: ['redis', 'media'],
+      media: { kind: 'freeswitch', binary: '/bin/false' },
+    };
+    const error: unknown = await up().then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     expect((error as Failure).message).to.match(/^FreeSWITCH did not start: ended with code 1\.$/);
     expect((await instance.status())?.components.map((part) => part.pid)).to.deep.equal([null, null]);
     settings = { ...settings, parts: ['redis'] };
@@ -113,6 +137,8 @@ describe('an instance', () => {
     expect(again.secrets).to.deep.equal(settings.secrets);
     expect(settings.secrets.secretKey).to.match(/^[0-9a-f]{64}$/);
     await up();
-    expect(await readFile(`/proc/${pidOf(await instance.status())}/cmdline`, 'utf8')).to.not.contain(settings.secrets.redisPassword);
+    expect(await readFile(`/proc/${pidOf(await instance.status())}/cmdline`, 'utf8')).to.not.contain(
+      settings.secrets.redisPassword,
+    );
   });
 });

@@ -38,7 +38,7 @@ describe('the rooms in Redis', () => {
     expect(await two.claim(room, 'b', 'n2')).to.equal('n1');
   });
 
-  it('it is freed by the last who leaves, and is then anybody\'s', async () => {
+  it("it is freed by the last who leaves, and is then anybody's", async () => {
     await one.claim(room, 'a', 'n1');
     await two.claim(room, 'b', 'n2');
     await one.leave(room, 'a');
@@ -77,7 +77,10 @@ describe('the rooms in Redis', () => {
   it('without Redis every question fails, and soon', async () => {
     const away = new Redis(1, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: () => 50 });
     away.on('error', () => undefined);
-    const failed = await new Rooms(away).enter(room, 'a').then(() => undefined, (error: unknown) => error);
+    const failed = await new Rooms(away).enter(room, 'a').then(
+      () => undefined,
+      (error: unknown) => error,
+    );
     expect(failed).to.be.instanceOf(Error);
     away.disconnect();
   });

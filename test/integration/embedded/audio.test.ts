@@ -8,7 +8,8 @@ import { EslClient } from './tools/esl-client.ts';
 import { NodeProcess } from './tools/node-process.ts';
 import { loud, samplesOf, share, writeTone } from './tools/sound.ts';
 
-const EVENTS = 'CHANNEL_PARK CHANNEL_EXECUTE_COMPLETE PLAYBACK_START PLAYBACK_STOP CHANNEL_HANGUP_COMPLETE DTMF';
+const EVENTS =
+  'CHANNEL_PARK CHANNEL_EXECUTE_COMPLETE PLAYBACK_START PLAYBACK_STOP CHANNEL_HANGUP_COMPLETE DTMF';
 
 describe('embedded media node: audio and keys', () => {
   let node: NodeProcess;
@@ -36,7 +37,10 @@ describe('embedded media node: audio and keys', () => {
   }
 
   function keys(uuid: string): string {
-    return esl.events.filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid).map((e) => e['DTMF-Digit']).join('');
+    return esl.events
+      .filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid)
+      .map((e) => e['DTMF-Digit'])
+      .join('');
   }
 
   before(async () => {
@@ -62,7 +66,10 @@ describe('embedded media node: audio and keys', () => {
   });
 
   it('plays a file that is heard whole, in either codec', async () => {
-    for (const [formats, payload] of [['0 8 101', 0], ['8 0 101', 8]] as const) {
+    for (const [formats, payload] of [
+      ['0 8 101', 0],
+      ['8 0 101', 8],
+    ] as const) {
       const { anna, uuid } = await call(formats);
       const tone = loud(samplesOf(await heard(anna, uuid, join(folder, 'a.wav'), `a${payload}`), payload));
       expect(tone.length).to.be.within(3700, 4000);
@@ -115,7 +122,10 @@ describe('embedded media node: audio and keys', () => {
     const { anna, uuid } = await call();
     await anna.until(() => anna.rtp.length > 2, 'audio');
     anna.send(anna.request('INVITE', { body: anna.sdp('sendonly') }));
-    await anna.until(() => anna.received.filter((m) => m.status === 200 && m.method === 'INVITE').length === 2, 'the answer to hold');
+    await anna.until(
+      () => anna.received.filter((m) => m.status === 200 && m.method === 'INVITE').length === 2,
+      'the answer to hold',
+    );
     const held = anna.rtp.length;
     // Some frames' time goes by.
     await esl.execute(uuid, 'sleep', '150', 'while-held');
@@ -127,14 +137,20 @@ describe('embedded media node: audio and keys', () => {
     expect(anna.rtp.slice(held).some((p) => ((p[1] ?? 0) & 0x80) !== 0)).to.equal(true);
   });
 
-  it('sends where the caller\'s audio really comes from, and is not misled by a third party', async () => {
+  it("sends where the caller's audio really comes from, and is not misled by a third party", async () => {
     const { anna } = await call();
     const [moved, stranger] = [dgram.createSocket('udp4'), dgram.createSocket('udp4')];
     sockets.push(moved, stranger);
-    await Promise.all([moved, stranger].map((socket) => new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))));
+    await Promise.all(
+      [moved, stranger].map((socket) => new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))),
+    );
     const counts = { moved: 0, stranger: 0 };
     stranger.on('message', () => counts.stranger++);
-    const arrives = new Promise<void>((resolve) => moved.on('message', () => { if (++counts.moved === 10) resolve(); }));
+    const arrives = new Promise<void>((resolve) =>
+      moved.on('message', () => {
+        if (++counts.moved === 10) resolve();
+      }),
+    );
     // Not of the agreed type: no reason to follow it.
     anna.sendRtp(72, Buffer.alloc(20), { from: stranger });
     anna.sendRtp(0, Buffer.alloc(160, 0xff), { from: moved });
@@ -214,7 +230,10 @@ describe('embedded media node: audio and keys', () => {
     for (const key of [4, 2, 11]) {
       const packets = events().filter((p) => p[12] === key);
       expect(new Set(packets.map((p) => p.readUInt32BE(4))).size, 'one timestamp per key').to.equal(1);
-      expect(packets.map((p) => (p[1] ?? 0) >> 7)).to.deep.equal([1, ...new Array(packets.length - 1).fill(0)]);
+      expect(packets.map((p) => (p[1] ?? 0) >> 7)).to.deep.equal([
+        1,
+        ...new Array(packets.length - 1).fill(0),
+      ]);
     }
   });
 

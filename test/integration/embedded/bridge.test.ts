@@ -10,7 +10,8 @@ import { NodeProcess } from './tools/node-process.ts';
 import { share } from './tools/sound.ts';
 import { readStereo, talk, untilSilent } from './tools/talk.ts';
 
-const EVENTS = 'CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_BRIDGE CHANNEL_UNBRIDGE CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF';
+const EVENTS =
+  'CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_BRIDGE CHANNEL_UNBRIDGE CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF';
 
 for (const transport of ['udp', 'tcp'] as const) {
   describe(`embedded media node: a second leg over ${transport}`, () => {
@@ -42,17 +43,28 @@ for (const transport of ['udp', 'tcp'] as const) {
 
     afterEach(async () => {
       await esl.api('hupall');
-      await esl.until(() => esl.events.some((e) => e['Event-Name'] === 'CHANNEL_HANGUP_COMPLETE' && e['Unique-ID'] === uuid), 'the end');
+      await esl.until(
+        () =>
+          esl.events.some((e) => e['Event-Name'] === 'CHANNEL_HANGUP_COMPLETE' && e['Unique-ID'] === uuid),
+        'the end',
+      );
       expect(await esl.api('show channels count')).to.equal('\n0 total.\n');
     });
 
     /** Asks for the second leg; the promise is for its end. */
-    const bridge = async (options: { timeout?: number; to?: string; more?: string } = {}): Promise<FsEvent> => {
+    const bridge = async (
+      options: { timeout?: number; to?: string; more?: string } = {},
+    ): Promise<FsEvent> => {
       leg = randomUUID();
       const id = `bridge-${leg}`;
-      const { timeout = 20, to = `leg@127.0.0.1:${bob.port}${transport === 'tcp' ? ';transport=tcp' : ''}`, more = '' } = options;
+      const {
+        timeout = 20,
+        to = `leg@127.0.0.1:${bob.port}${transport === 'tcp' ? ';transport=tcp' : ''}`,
+        more = '',
+      } = options;
       const variables = `origination_uuid=${leg}~mv_leg_of=${uuid}~originate_timeout=${timeout}~ignore_early_media=true~origination_caller_id_number=+4930222~origination_caller_id_name=+4930222`;
-      const headers = 'sip_h_X-MV-Call-ID=call_1~sip_h_X-MV-Targets=sip:a@h:5060;transport=tcp|sip:b@h?Subject=a&b%7D=c';
+      const headers =
+        'sip_h_X-MV-Call-ID=call_1~sip_h_X-MV-Targets=sip:a@h:5060;transport=tcp|sip:b@h?Subject=a&b%7D=c';
       await esl.execute(uuid, 'bridge', `{^^~${variables}~${headers}${more}}sofia/minivoice/${to}`, id);
       return esl.event('CHANNEL_EXECUTE_COMPLETE', { 'Application-UUID': id });
     };
@@ -70,18 +82,31 @@ for (const transport of ['udp', 'tcp'] as const) {
       const over = bridge();
       const answering = await bob.incoming();
       expect(answering.invite?.text).to.match(/^INVITE sip:leg@127\.0\.0\.1:\d+/);
-      expect(answering.invite?.text).to.include('\r\nX-MV-Targets: sip:a@h:5060;transport=tcp|sip:b@h?Subject=a&b%7D=c\r\n');
+      expect(answering.invite?.text).to.include(
+        '\r\nX-MV-Targets: sip:a@h:5060;transport=tcp|sip:b@h?Subject=a&b%7D=c\r\n',
+      );
       expect(answering.invite?.text).to.match(/\r\nFrom: "\+4930222" <sip:\+4930222@127\.0\.0\.1>;tag=/);
       answering.ring();
       await call.heard.waitUntilTone(425);
       const progress = await esl.event('CHANNEL_PROGRESS', { 'Unique-ID': leg });
-      expect(progress).to.deep.include({ 'Answer-State': 'ringing', 'Call-Direction': 'outbound', variable_mv_leg_of: uuid, 'Other-Leg-Unique-ID': uuid });
-      expect(JSON.parse(await esl.api(`uuid_dump ${leg} json`))).to.deep.include({ 'Answer-State': 'ringing', variable_mv_leg_of: uuid });
+      expect(progress).to.deep.include({
+        'Answer-State': 'ringing',
+        'Call-Direction': 'outbound',
+        variable_mv_leg_of: uuid,
+        'Other-Leg-Unique-ID': uuid,
+      });
+      expect(JSON.parse(await esl.api(`uuid_dump ${leg} json`))).to.deep.include({
+        'Answer-State': 'ringing',
+        variable_mv_leg_of: uuid,
+      });
       expect(await esl.api('show channels count')).to.equal('\n2 total.\n');
       answering.answer();
       await Promise.all([call.heard.waitUntilTone(1000), answering.heard.waitUntilTone(440)]);
       await esl.event('CHANNEL_BRIDGE', { 'Unique-ID': uuid, 'Other-Leg-Unique-ID': leg });
-      expect(JSON.parse(await esl.api(`uuid_dump ${uuid} json`))).to.deep.include({ 'Channel-State': 'CS_EXECUTE', variable_current_application: 'bridge' });
+      expect(JSON.parse(await esl.api(`uuid_dump ${uuid} json`))).to.deep.include({
+        'Channel-State': 'CS_EXECUTE',
+        variable_current_application: 'bridge',
+      });
       await call.press('42#');
       await answering.heard.waitUntilKeys('42#');
       await answering.press('7');
@@ -92,12 +117,17 @@ for (const transport of ['udp', 'tcp'] as const) {
       await call.heard.waitUntilKeys('799');
       await answering.hangup();
       expect(await over).to.deep.include({
-        'Answer-State': 'answered', 'Channel-State': 'CS_EXECUTE', variable_originate_disposition: 'SUCCESS',
-        variable_last_bridge_hangup_cause: 'NORMAL_CLEARING', variable_last_bridge_proto_specific_hangup_cause: 'sip:200',
+        'Answer-State': 'answered',
+        'Channel-State': 'CS_EXECUTE',
+        variable_originate_disposition: 'SUCCESS',
+        variable_last_bridge_hangup_cause: 'NORMAL_CLEARING',
+        variable_last_bridge_proto_specific_hangup_cause: 'sip:200',
       });
       await untilSilent(call.heard);
       await commandsRun();
-      expect(esl.events.filter((e) => e['Event-Name'] === 'CHANNEL_PARK' && e['Unique-ID'] === uuid)).to.have.length(1);
+      expect(
+        esl.events.filter((e) => e['Event-Name'] === 'CHANNEL_PARK' && e['Unique-ID'] === uuid),
+      ).to.have.length(1);
     });
 
     it('passes between legs of different codecs, and records both on one side each', async () => {
@@ -148,19 +178,38 @@ for (const transport of ['udp', 'tcp'] as const) {
       await commandsRun();
     });
 
-    for (const [code, cause] of [[486, 'USER_BUSY'], [603, 'CALL_REJECTED'], [480, 'NO_USER_RESPONSE'], [404, 'UNALLOCATED_NUMBER'],
-      [503, 'NORMAL_TEMPORARY_FAILURE'], [302, 'NORMAL_UNSPECIFIED'], [408, 'RECOVERY_ON_TIMER_EXPIRE']] as const) {
+    for (const [code, cause] of [
+      [486, 'USER_BUSY'],
+      [603, 'CALL_REJECTED'],
+      [480, 'NO_USER_RESPONSE'],
+      [404, 'UNALLOCATED_NUMBER'],
+      [503, 'NORMAL_TEMPORARY_FAILURE'],
+      [302, 'NORMAL_UNSPECIFIED'],
+      [408, 'RECOVERY_ON_TIMER_EXPIRE'],
+    ] as const) {
       it(`tells of a refusal with ${code} as ${cause}`, async () => {
-        bob.listen({ refuse: code, headers: code === 302 ? [['Contact', '<sip:elsewhere@127.0.0.1:1>']] : [] });
+        bob.listen({
+          refuse: code,
+          headers: code === 302 ? [['Contact', '<sip:elsewhere@127.0.0.1:1>']] : [],
+        });
         expect(await bridge()).to.deep.include({
-          'Answer-State': 'answered', variable_originate_disposition: cause, variable_last_bridge_hangup_cause: cause,
+          'Answer-State': 'answered',
+          variable_originate_disposition: cause,
+          variable_last_bridge_hangup_cause: cause,
           variable_last_bridge_proto_specific_hangup_cause: `sip:${code}`,
         });
         expect(await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': leg })).to.deep.include({
-          variable_sip_term_status: String(code), variable_sip_hangup_disposition: 'recv_refuse', 'Hangup-Cause': cause, variable_mv_leg_of: uuid,
+          variable_sip_term_status: String(code),
+          variable_sip_hangup_disposition: 'recv_refuse',
+          'Hangup-Cause': cause,
+          variable_mv_leg_of: uuid,
         });
         const refused = await bob.incoming();
-        await bob.until(() => refused.messages.some(({ received, text }) => received && text.startsWith('ACK ')) || undefined, 'the ACK');
+        await bob.until(
+          () =>
+            refused.messages.some(({ received, text }) => received && text.startsWith('ACK ')) || undefined,
+          'the ACK',
+        );
         await commandsRun();
       });
     }
@@ -171,7 +220,11 @@ for (const transport of ['udp', 'tcp'] as const) {
       const ringing = await bob.incoming();
       await call.heard.waitUntilTone(425);
       expect((await ringing.ended()).how).to.equal('cancel');
-      expect(await over).to.deep.include({ variable_originate_disposition: 'NO_ANSWER', variable_last_bridge_hangup_cause: 'NO_ANSWER', variable_DIALSTATUS: 'NOANSWER' });
+      expect(await over).to.deep.include({
+        variable_originate_disposition: 'NO_ANSWER',
+        variable_last_bridge_hangup_cause: 'NO_ANSWER',
+        variable_DIALSTATUS: 'NOANSWER',
+      });
       await commandsRun();
     });
 
@@ -193,7 +246,10 @@ for (const transport of ['udp', 'tcp'] as const) {
       const ringing = await bob.incoming();
       await call.hangup();
       expect((await ringing.ended()).how).to.equal('cancel');
-      expect(await over).to.deep.include({ 'Answer-State': 'hangup', variable_originate_disposition: 'ORIGINATOR_CANCEL' });
+      expect(await over).to.deep.include({
+        'Answer-State': 'hangup',
+        variable_originate_disposition: 'ORIGINATOR_CANCEL',
+      });
     });
 
     it('ends the connected leg when the caller leaves', async () => {
@@ -204,7 +260,9 @@ for (const transport of ['udp', 'tcp'] as const) {
       await call.hangup();
       expect((await answering.ended()).how).to.equal('bye');
       expect((await over)['Answer-State']).to.equal('hangup');
-      expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': leg }))['Hangup-Cause']).to.equal('NORMAL_CLEARING');
+      expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': leg }))['Hangup-Cause']).to.equal(
+        'NORMAL_CLEARING',
+      );
     });
 
     it('still calls second legs when it takes no new calls, unless it is told not to', async () => {
@@ -220,7 +278,10 @@ for (const transport of ['udp', 'tcp'] as const) {
     });
 
     it('calls nobody by a string that says nobody', async () => {
-      for (const [to, cause] of [['', 'DESTINATION_OUT_OF_ORDER'], ['a@[::1]:99', 'INVALID_URL']] as const) {
+      for (const [to, cause] of [
+        ['', 'DESTINATION_OUT_OF_ORDER'],
+        ['a@[::1]:99', 'INVALID_URL'],
+      ] as const) {
         expect((await bridge({ to })).variable_originate_disposition).to.equal(cause);
       }
       await commandsRun();

@@ -18,7 +18,10 @@ describe('embedded media node: conference', () => {
 
   before(async () => {
     node = await NodeProcess.start();
-    esl = await EslClient.connect(node.eslPort, 'CHANNEL_PARK CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF');
+    esl = await EslClient.connect(
+      node.eslPort,
+      'CHANNEL_PARK CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE DTMF',
+    );
     phone = await Phone.open({ address: '127.0.0.1' });
   });
 
@@ -43,7 +46,8 @@ describe('embedded media node: conference', () => {
     const id = randomUUID();
     await esl.execute(uuid, 'conference', `${room}@default${flags ? `+flags{${flags}}` : ''}`, id);
     const waited = Date.now() + 5_000;
-    while (!(await esl.api(`conference ${room} list`)).includes(uuid)) if (Date.now() > waited) throw new Error('not in the room');
+    while (!(await esl.api(`conference ${room} list`)).includes(uuid))
+      if (Date.now() > waited) throw new Error('not in the room');
     return () => esl.event('CHANNEL_EXECUTE_COMPLETE', { 'Application-UUID': id });
   };
 
@@ -56,27 +60,49 @@ describe('embedded media node: conference', () => {
   };
 
   /** Resolves when all these tones are in the last 400 ms, each a good part of it, and these are not. */
-  const hears = (heard: Heard, there: number[], absent: number[]): Promise<true> => heard.until(() => {
-    if (heard.durationMs < 400) return undefined;
-    const pcm = [...heard.pcm(heard.durationMs - 400)];
-    const parts = (frequency: number): number => share(pcm, frequency);
-    return (there.every((f) => parts(f) > 0.6 / there.length) && absent.every((f) => parts(f) < 0.01)) || undefined;
-  }, `${there.join(' and ')} without ${absent.join(' and ')}`);
+  const hears = (heard: Heard, there: number[], absent: number[]): Promise<true> =>
+    heard.until(
+      () => {
+        if (heard.durationMs < 400) return undefined;
+        const pcm = [...heard.pcm(heard.durationMs - 400)];
+        const parts = (frequency: number): number => share(pcm, frequency);
+        return (
+          (there.every((f) => parts(f) > 0.6 / there.length) && absent.every((f) => parts(f) < 0.01)) ||
+          undefined
+        );
+      },
+      `${there.join(' and ')} without ${absent.join(' and ')}`,
+    );
 
   it('plays music to one who is alone, and lets everybody hear the others and not himself', async () => {
     const anna = await talk(node, esl, phone, 440);
     const bob = await talk(node, esl, phone, 1000, ['PCMA']);
     const carl = await talk(node, esl, phone, 600);
     const annaOut = await enter(anna);
-    await anna.call.heard.until(() => anna.call.heard.loudest(anna.call.heard.durationMs - 300) > 300 || undefined, 'music');
+    await anna.call.heard.until(
+      () => anna.call.heard.loudest(anna.call.heard.durationMs - 300) > 300 || undefined,
+      'music',
+    );
     await enter(bob);
-    await Promise.all([hears(anna.call.heard, [1000], [440, 262, 330]), hears(bob.call.heard, [440], [1000])]);
+    await Promise.all([
+      hears(anna.call.heard, [1000], [440, 262, 330]),
+      hears(bob.call.heard, [440], [1000]),
+    ]);
     await enter(carl);
     await Promise.all([
-      hears(anna.call.heard, [1000, 600], [440]), hears(bob.call.heard, [440, 600], [1000]), hears(carl.call.heard, [440, 1000], [600]),
+      hears(anna.call.heard, [1000, 600], [440]),
+      hears(bob.call.heard, [440, 600], [1000]),
+      hears(carl.call.heard, [440, 1000], [600]),
     ]);
-    const lines = (await esl.api(`conference ${room} list`)).trim().split('\n').map((line) => line.split(';'));
-    expect(lines.map((fields) => [fields[0], fields[2]])).to.deep.equal([['3', carl.uuid], ['2', bob.uuid], ['1', anna.uuid]]);
+    const lines = (await esl.api(`conference ${room} list`))
+      .trim()
+      .split('\n')
+      .map((line) => line.split(';'));
+    expect(lines.map((fields) => [fields[0], fields[2]])).to.deep.equal([
+      ['3', carl.uuid],
+      ['2', bob.uuid],
+      ['1', anna.uuid],
+    ]);
     expect(await esl.api(`conference ${room} hup 2`)).to.equal('+OK hup 2\n');
     expect(await esl.api(`conference ${room} hup 2`)).to.equal('-ERR Non-Existant ID 2\n');
     await commandsRun(bob);
@@ -86,7 +112,10 @@ describe('embedded media node: conference', () => {
     await esl.api(`uuid_send_dtmf ${anna.uuid} 12@120`);
     await anna.call.heard.waitUntilKeys('12');
     await carl.call.hangup();
-    await anna.call.heard.until(() => anna.call.heard.loudest(anna.call.heard.durationMs - 300) < 1500 || undefined, 'music again');
+    await anna.call.heard.until(
+      () => anna.call.heard.loudest(anna.call.heard.durationMs - 300) < 1500 || undefined,
+      'music again',
+    );
     await esl.api(`conference ${room} kick all`);
     expect((await annaOut())['Answer-State']).to.equal('answered');
     expect(await esl.api(`conference ${room} list`)).to.equal(`-ERR Conference ${room} not found\n`);
@@ -105,7 +134,13 @@ describe('embedded media node: conference', () => {
     await hears(bob.call.heard, [440], []);
     const music = await esl.api(`uuid_getvar ${anna.uuid} hold_music`);
     await esl.api(`uuid_displace ${anna.uuid} start ${music} 0 l`);
-    await Promise.all([untilSilent(bob.call.heard), anna.call.heard.until(() => anna.call.heard.loudest(anna.call.heard.durationMs - 300) > 300 || undefined, 'music')]);
+    await Promise.all([
+      untilSilent(bob.call.heard),
+      anna.call.heard.until(
+        () => anna.call.heard.loudest(anna.call.heard.durationMs - 300) > 300 || undefined,
+        'music',
+      ),
+    ]);
     await esl.api(`uuid_displace ${anna.uuid} stop ${music}`);
     await hears(bob.call.heard, [440], []);
   });
@@ -147,7 +182,9 @@ describe('embedded media node: conference', () => {
     const anna = await talk(node, esl, phone, 440);
     await enter(anna);
     expect(await esl.api('conference nosuch hup 1')).to.equal('-ERR Conference nosuch not found\n');
-    expect(await esl.api(`conference ${room} nosuch`)).to.equal('-ERR Conference command \'nosuch\' not found.\n');
+    expect(await esl.api(`conference ${room} nosuch`)).to.equal(
+      "-ERR Conference command 'nosuch' not found.\n",
+    );
     // Neither a break nor a key gets anybody out of a room.
     await esl.api(`uuid_break ${anna.uuid} all`);
     expect(await esl.api(`conference ${room} list`)).to.include(anna.uuid);

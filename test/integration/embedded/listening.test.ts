@@ -63,7 +63,8 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     const { call, uuid } = it1;
     await esl.execute(uuid, 'playback', join(folder, '600.wav'), 'mute');
     await call.heard.waitUntilTone(600);
-    for (let twice = 0; twice < 2; twice++) expect(await esl.api(`uuid_audio ${uuid} start write mute 1`)).to.equal('+OK\n');
+    for (let twice = 0; twice < 2; twice++)
+      expect(await esl.api(`uuid_audio ${uuid} start write mute 1`)).to.equal('+OK\n');
     await untilSilent(call.heard);
     // The other direction is a state of its own.
     await esl.api(`uuid_audio ${uuid} start read mute 0`);
@@ -78,19 +79,29 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     const { call, uuid } = it1;
     const music = await esl.api(`uuid_getvar ${uuid} hold_music`);
     expect(music).to.match(/^tone_stream:/);
-    expect(await esl.api(`uuid_displace ${uuid} stop ${music}`)).to.equal('-ERR Cannot stop displace session!\n');
+    expect(await esl.api(`uuid_displace ${uuid} stop ${music}`)).to.equal(
+      '-ERR Cannot stop displace session!\n',
+    );
     expect(await esl.api(`uuid_displace ${uuid} start ${music} 0 l`)).to.equal('+OK Success\n');
-    expect(await esl.api(`uuid_displace ${uuid} start ${music} 0 l`)).to.equal('-ERR Cannot displace session!\n');
+    expect(await esl.api(`uuid_displace ${uuid} start ${music} 0 l`)).to.equal(
+      '-ERR Cannot displace session!\n',
+    );
     expect(await esl.api(`uuid_buglist ${uuid}`)).to.include('<function>displace</function>');
     await call.heard.until(() => call.heard.loudest(call.heard.durationMs - 300) > 300 || undefined, 'music');
     const from = call.heard.durationMs;
     await esl.execute(uuid, 'playback', join(folder, 'short.wav'), 'held');
-    expect((await esl.event('CHANNEL_EXECUTE_COMPLETE', { 'Application-UUID': 'held' }))['Application-Response']).to.equal('FILE PLAYED');
+    expect(
+      (await esl.event('CHANNEL_EXECUTE_COMPLETE', { 'Application-UUID': 'held' }))['Application-Response'],
+    ).to.equal('FILE PLAYED');
     expect(call.heard.tone(600, from)).to.equal(0);
     expect(await esl.api(`uuid_displace ${uuid} stop ${music}`)).to.equal('+OK Success\n');
     await untilSilent(call.heard);
-    expect(await esl.api(`uuid_displace ${uuid} start /nowhere.wav 0 l`)).to.equal('-ERR Cannot displace session!\n');
-    expect(await esl.api(`uuid_displace nobody start ${music} 0 l`)).to.equal('-ERR Cannot locate session!\n');
+    expect(await esl.api(`uuid_displace ${uuid} start /nowhere.wav 0 l`)).to.equal(
+      '-ERR Cannot displace session!\n',
+    );
+    expect(await esl.api(`uuid_displace nobody start ${music} 0 l`)).to.equal(
+      '-ERR Cannot locate session!\n',
+    );
   });
 
   for (const codec of ['PCMU', 'PCMA'] as const) {
@@ -107,7 +118,9 @@ describe('embedded media node: keys, hold, mute and recording', () => {
       expect(share(right.slice(end), 600)).to.be.above(0.9);
       const stop = await esl.event('RECORD_STOP', { 'Record-File-Path': path });
       expect(stop.variable_record_samples).to.equal(String(left.length));
-      expect(await esl.api(`uuid_record ${uuid} stop ${path}`)).to.equal('-ERR Cannot stop record session!\n');
+      expect(await esl.api(`uuid_record ${uuid} stop ${path}`)).to.equal(
+        '-ERR Cannot stop record session!\n',
+      );
     });
   }
 
@@ -115,8 +128,15 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     const { call, uuid } = it1;
     await esl.execute(uuid, 'playback', join(folder, '600.wav'), 'unchanged');
     const offer = (...media: string[]): string =>
-      ['v=0', 'o=phone 1 2 IN IP4 127.0.0.1', 's=-', 'c=IN IP4 127.0.0.1', 't=0 0', ...media, ''].join('\r\n');
-    const unspeakable = [offer('m=audio 9 RTP/AVP 18'), offer('m=audio 0 RTP/AVP 0', 'm=image 9 udptl t38'), offer('m=audio 9 RTP/SAVP 0'), 'v=0\r\nm=no'];
+      ['v=0', 'o=phone 1 2 IN IP4 127.0.0.1', 's=-', 'c=IN IP4 127.0.0.1', 't=0 0', ...media, ''].join(
+        '\r\n',
+      );
+    const unspeakable = [
+      offer('m=audio 9 RTP/AVP 18'),
+      offer('m=audio 0 RTP/AVP 0', 'm=image 9 udptl t38'),
+      offer('m=audio 9 RTP/SAVP 0'),
+      'v=0\r\nm=no',
+    ];
     for (const method of ['INVITE', 'UPDATE']) {
       for (const body of unspeakable) {
         const { code } = await call.request(method, [['Content-Type', 'application/sdp']], body);
@@ -124,7 +144,10 @@ describe('embedded media node: keys, hold, mute and recording', () => {
       }
     }
     const sinceMs = call.heard.durationMs;
-    await call.heard.until(() => call.heard.tone(600, sinceMs) > 0.8 && call.heard.durationMs > sinceMs + 300 || undefined, 'the prompt to go on');
+    await call.heard.until(
+      () => (call.heard.tone(600, sinceMs) > 0.8 && call.heard.durationMs > sinceMs + 300) || undefined,
+      'the prompt to go on',
+    );
     await call.press('7');
     await esl.event('DTMF', { 'Unique-ID': uuid, 'DTMF-Digit': '7' });
     const path = await record('unchanged.wav');
@@ -159,7 +182,11 @@ describe('embedded media node: keys, hold, mute and recording', () => {
 
   it('hears keys whose ends are stamped later than their beginning, or are lost, once each', async () => {
     const { call, uuid } = it1;
-    const keys = (): string => esl.events.filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid).map((e) => e['DTMF-Digit']).join('');
+    const keys = (): string =>
+      esl.events
+        .filter((e) => e['Event-Name'] === 'DTMF' && e['Unique-ID'] === uuid)
+        .map((e) => e['DTMF-Digit'])
+        .join('');
     await call.press('56788', 120, 'later-ends');
     await call.press('#');
     await esl.until(() => keys().includes('#'), 'the last key');
@@ -185,7 +212,9 @@ describe('embedded media node: keys, hold, mute and recording', () => {
   it('has the file complete before it tells of the end of a call', async () => {
     const { call, uuid } = it1;
     const path = await record('left.wav');
-    expect(await esl.api(`uuid_buglist ${uuid}`)).to.include(`<function>session_record</function>\n  <target>${path}</target>`);
+    expect(await esl.api(`uuid_buglist ${uuid}`)).to.include(
+      `<function>session_record</function>\n  <target>${path}</target>`,
+    );
     expect(await record('left.wav'), 'a second start changes nothing').to.equal(path);
     const from = call.heard.packets;
     await call.heard.until(() => call.heard.packets > from + 60 || undefined, 'a second');
@@ -212,7 +241,9 @@ describe('embedded media node: keys, hold, mute and recording', () => {
 
   it('says so when it cannot record', async () => {
     const { uuid } = it1;
-    expect(await esl.api(`uuid_record ${uuid} start /proc/none/a.wav`)).to.equal('-ERR Cannot record session!\n');
+    expect(await esl.api(`uuid_record ${uuid} start /proc/none/a.wav`)).to.equal(
+      '-ERR Cannot record session!\n',
+    );
     expect(await esl.api(`uuid_record ${uuid} start relative.wav`)).to.equal('-ERR Cannot record session!\n');
     expect(await esl.api('uuid_record nobody start /tmp/a.wav')).to.equal('-ERR Cannot locate session!\n');
     expect(await esl.api(`uuid_record ${uuid} stop all`)).to.equal('-ERR Cannot stop record session!\n');
@@ -223,7 +254,10 @@ describe('embedded media node: keys, hold, mute and recording', () => {
     const started = esl.api(`uuid_record ${it1.uuid} start ${path}`);
     const stopped = esl.api(`uuid_record ${it1.uuid} stop ${path}`);
     await Promise.all([started, stopped]);
-    const samples = Number(esl.events.find((e) => e['Event-Name'] === 'RECORD_STOP' && e['Record-File-Path'] === path)?.variable_record_samples);
+    const samples = Number(
+      esl.events.find((e) => e['Event-Name'] === 'RECORD_STOP' && e['Record-File-Path'] === path)
+        ?.variable_record_samples,
+    );
     expect(existsSync(path)).to.equal(samples > 0);
   });
 });

@@ -4,7 +4,8 @@ import { Phone, type Call } from '../../support/phone.ts';
 import { EslClient, type FsEvent } from './tools/esl-client.ts';
 import { NodeProcess } from './tools/node-process.ts';
 
-const EVENTS = 'BACKGROUND_JOB CHANNEL_OUTGOING CHANNEL_ORIGINATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_EXECUTE CHANNEL_PARK CHANNEL_HANGUP_COMPLETE';
+const EVENTS =
+  'BACKGROUND_JOB CHANNEL_OUTGOING CHANNEL_ORIGINATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_EXECUTE CHANNEL_PARK CHANNEL_HANGUP_COMPLETE';
 
 describe('embedded media node: a call that is placed by a command', () => {
   let node: NodeProcess;
@@ -30,18 +31,25 @@ describe('embedded media node: a call that is placed by a command', () => {
 
   afterEach(async () => {
     await esl.api('hupall');
-    await esl.until(() => !told().includes('CHANNEL_OUTGOING') || told().includes('CHANNEL_HANGUP_COMPLETE'), 'the end');
+    await esl.until(
+      () => !told().includes('CHANNEL_OUTGOING') || told().includes('CHANNEL_HANGUP_COMPLETE'),
+      'the end',
+    );
     expect(await esl.api('show channels count')).to.equal('\n0 total.\n');
   });
 
   /** The names of the events that were told of the call, in order, its job's included. */
   const told = (): string[] =>
-    esl.events.filter((event) => event['Unique-ID'] === uuid || event['Job-UUID'] === job).map((event) => event['Event-Name'] ?? '');
+    esl.events
+      .filter((event) => event['Unique-ID'] === uuid || event['Job-UUID'] === job)
+      .map((event) => event['Event-Name'] ?? '');
 
   const place = async (variables = '', target = `leg@127.0.0.1:${bob.port}`): Promise<string> => {
     uuid = randomUUID();
     job = randomUUID();
-    return esl.command(`bgapi originate {^^~origination_uuid=${uuid}~ignore_early_media=true~sip_h_X-MV-Call-ID=call_1${variables}}sofia/minivoice/${target} &park()\nJob-UUID: ${job}`);
+    return esl.command(
+      `bgapi originate {^^~origination_uuid=${uuid}~ignore_early_media=true~sip_h_X-MV-Call-ID=call_1${variables}}sofia/minivoice/${target} &park()\nJob-UUID: ${job}`,
+    );
   };
 
   const result = async (): Promise<string> => {
@@ -55,23 +63,39 @@ describe('embedded media node: a call that is placed by a command', () => {
     return bob.incoming();
   };
 
-  const last = (name: string): FsEvent | undefined => esl.events.filter((event) => event['Event-Name'] === name && event['Unique-ID'] === uuid).at(-1);
+  const last = (name: string): FsEvent | undefined =>
+    esl.events.filter((event) => event['Event-Name'] === name && event['Unique-ID'] === uuid).at(-1);
 
   it('tells of everything in the order FreeSWITCH does, and of the headers of its replies', async () => {
     const call = await called();
     call.ring([['X-MV-Trunk', 'trunk_1']]);
     await esl.event('CHANNEL_PROGRESS', { 'Unique-ID': uuid });
     expect(last('CHANNEL_PROGRESS')).to.deep.include({
-      'Answer-State': 'ringing', 'Call-Direction': 'outbound', 'Channel-State': 'CS_CONSUME_MEDIA', 'variable_sip_ph_X-MV-Trunk': 'trunk_1',
-      variable_sip_call_id: call.callId, variable_sip_from_tag: call.dialog.remoteTag, variable_sip_to_tag: call.dialog.localTag,
+      'Answer-State': 'ringing',
+      'Call-Direction': 'outbound',
+      'Channel-State': 'CS_CONSUME_MEDIA',
+      'variable_sip_ph_X-MV-Trunk': 'trunk_1',
+      variable_sip_call_id: call.callId,
+      variable_sip_from_tag: call.dialog.remoteTag,
+      variable_sip_to_tag: call.dialog.localTag,
     });
     call.answer([['X-MV-Trunk', 'trunk_2']]);
     expect(await result()).to.equal(`+OK ${uuid}\n`);
     expect(told()).to.deep.equal([
-      'CHANNEL_OUTGOING', 'CHANNEL_ORIGINATE', 'CHANNEL_PROGRESS', 'CHANNEL_ANSWER', 'CHANNEL_EXECUTE', 'CHANNEL_PARK', 'BACKGROUND_JOB',
+      'CHANNEL_OUTGOING',
+      'CHANNEL_ORIGINATE',
+      'CHANNEL_PROGRESS',
+      'CHANNEL_ANSWER',
+      'CHANNEL_EXECUTE',
+      'CHANNEL_PARK',
+      'BACKGROUND_JOB',
     ]);
     expect(last('CHANNEL_PARK')).to.deep.include({
-      'Answer-State': 'answered', 'Channel-State': 'CS_EXECUTE', variable_current_application: 'park', 'variable_sip_rh_X-MV-Trunk': 'trunk_2', 'variable_sip_h_X-MV-Call-ID': 'call_1',
+      'Answer-State': 'answered',
+      'Channel-State': 'CS_EXECUTE',
+      variable_current_application: 'park',
+      'variable_sip_rh_X-MV-Trunk': 'trunk_2',
+      'variable_sip_h_X-MV-Call-ID': 'call_1',
     });
     expect(last('CHANNEL_ANSWER')).not.to.have.property('variable_current_application');
   });
@@ -80,10 +104,18 @@ describe('embedded media node: a call that is placed by a command', () => {
     const call = await called();
     call.refuse(486, 'Busy Here', [['X-MV-Trunk', 'trunk_1']]);
     expect(await result()).to.equal('-ERR USER_BUSY\n');
-    expect(told()).to.deep.equal(['CHANNEL_OUTGOING', 'CHANNEL_ORIGINATE', 'CHANNEL_HANGUP_COMPLETE', 'BACKGROUND_JOB']);
+    expect(told()).to.deep.equal([
+      'CHANNEL_OUTGOING',
+      'CHANNEL_ORIGINATE',
+      'CHANNEL_HANGUP_COMPLETE',
+      'BACKGROUND_JOB',
+    ]);
     expect(last('CHANNEL_HANGUP_COMPLETE')).to.deep.include({
-      variable_sip_hangup_disposition: 'recv_refuse', variable_sip_term_status: '486', variable_proto_specific_hangup_cause: 'sip:486',
-      variable_sip_invite_failure_phrase: 'Busy Here', 'variable_sip_rh_X-MV-Trunk': 'trunk_1',
+      variable_sip_hangup_disposition: 'recv_refuse',
+      variable_sip_term_status: '486',
+      variable_proto_specific_hangup_cause: 'sip:486',
+      variable_sip_invite_failure_phrase: 'Busy Here',
+      'variable_sip_rh_X-MV-Trunk': 'trunk_1',
     });
   });
 
@@ -92,7 +124,11 @@ describe('embedded media node: a call that is placed by a command', () => {
     await place('~originate_timeout=1');
     (await bob.incoming()).ring();
     expect(await result()).to.equal('-ERR NO_ANSWER\n');
-    expect(last('CHANNEL_HANGUP_COMPLETE')).to.deep.include({ variable_sip_hangup_disposition: 'send_cancel', variable_sip_invite_failure_status: '487', variable_sip_invite_failure_phrase: 'CANCEL' });
+    expect(last('CHANNEL_HANGUP_COMPLETE')).to.deep.include({
+      variable_sip_hangup_disposition: 'send_cancel',
+      variable_sip_invite_failure_status: '487',
+      variable_sip_invite_failure_phrase: 'CANCEL',
+    });
   });
 
   it('ends an answered call that nobody takes, where a command at the answer says so', async () => {
@@ -103,10 +139,15 @@ describe('embedded media node: a call that is placed by a command', () => {
     bob.forget();
     uuid = randomUUID();
     job = randomUUID();
-    await esl.command(`bgapi originate {^^~origination_uuid=${uuid}~api_on_answer='sched_hangup +1 ${uuid} NORMAL_TEMPORARY_FAILURE'}sofia/minivoice/leg@127.0.0.1:${bob.port} &park()\nJob-UUID: ${job}`);
+    await esl.command(
+      `bgapi originate {^^~origination_uuid=${uuid}~api_on_answer='sched_hangup +1 ${uuid} NORMAL_TEMPORARY_FAILURE'}sofia/minivoice/leg@127.0.0.1:${bob.port} &park()\nJob-UUID: ${job}`,
+    );
     const call = await bob.incoming();
     expect((await call.ended()).how).to.equal('bye');
-    await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid, 'Hangup-Cause': 'NORMAL_TEMPORARY_FAILURE' });
+    await esl.event('CHANNEL_HANGUP_COMPLETE', {
+      'Unique-ID': uuid,
+      'Hangup-Cause': 'NORMAL_TEMPORARY_FAILURE',
+    });
   });
 
   it('leaves it alone when that was taken back', async () => {
@@ -123,10 +164,16 @@ describe('embedded media node: a call that is placed by a command', () => {
   it('makes no channel of what cannot be called', async () => {
     await place('', `leg@127.0.0.1:${bob.port}`.replace('leg', 'a'));
     const twice = randomUUID();
-    await esl.command(`bgapi originate {origination_uuid=${uuid}}sofia/minivoice/leg@127.0.0.1:${bob.port} &park()\nJob-UUID: ${twice}`);
+    await esl.command(
+      `bgapi originate {origination_uuid=${uuid}}sofia/minivoice/leg@127.0.0.1:${bob.port} &park()\nJob-UUID: ${twice}`,
+    );
     await esl.event('BACKGROUND_JOB', { 'Job-UUID': twice });
-    expect(esl.events.find((event) => event['Job-UUID'] === twice)?.['_body']).to.equal('-ERR DESTINATION_OUT_OF_ORDER\n');
-    expect(await esl.api(`originate sofia/nosuch/a@127.0.0.1:${bob.port} &park()`)).to.equal('-ERR INVALID_PROFILE\n');
+    expect(esl.events.find((event) => event['Job-UUID'] === twice)?.['_body']).to.equal(
+      '-ERR DESTINATION_OUT_OF_ORDER\n',
+    );
+    expect(await esl.api(`originate sofia/nosuch/a@127.0.0.1:${bob.port} &park()`)).to.equal(
+      '-ERR INVALID_PROFILE\n',
+    );
     expect(await esl.api('originate foo')).to.match(/^-USAGE: <call url>/);
     expect(await esl.api('originate')).to.match(/^-USAGE: <call url>/);
     expect(await esl.api('show channels count')).to.equal('\n1 total.\n');

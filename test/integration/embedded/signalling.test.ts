@@ -54,10 +54,18 @@ describe('embedded media node: SIP', () => {
     expect(ringing.header('Contact')).to.match(/^<sip:\+4915112345@127\.0\.0\.1:\d+;transport=udp>$/);
     const event = await esl.event('CHANNEL_PARK', { variable_sip_call_id: anna.callId });
     expect(event).to.deep.include({
-      'Channel-State': 'CS_EXECUTE', 'Channel-Call-State': 'RINGING', 'Answer-State': 'ringing', 'Call-Direction': 'inbound',
-      'Caller-Caller-ID-Number': '+4930111', 'Caller-Caller-ID-Name': 'Anna', 'Caller-Destination-Number': '+4915112345',
-      'variable_sip_h_X-MV-Call-ID': 'call_test', 'variable_sip_h_X-MV-From': '+4930111', variable_sip_from_tag: anna.fromTag,
-      variable_sip_to_tag: anna.toTag, variable_current_application: 'park',
+      'Channel-State': 'CS_EXECUTE',
+      'Channel-Call-State': 'RINGING',
+      'Answer-State': 'ringing',
+      'Call-Direction': 'inbound',
+      'Caller-Caller-ID-Number': '+4930111',
+      'Caller-Caller-ID-Name': 'Anna',
+      'Caller-Destination-Number': '+4915112345',
+      'variable_sip_h_X-MV-Call-ID': 'call_test',
+      'variable_sip_h_X-MV-From': '+4930111',
+      variable_sip_from_tag: anna.fromTag,
+      variable_sip_to_tag: anna.toTag,
+      variable_current_application: 'park',
     });
     anna.cancel();
     await anna.response(487);
@@ -66,7 +74,10 @@ describe('embedded media node: SIP', () => {
   const odd: [string, (text: string) => string][] = [
     ['that may go no further', (text) => text.replace(/Max-Forwards: \d+/, 'Max-Forwards: 0')],
     ['that begins with empty lines', (text) => `\r\n\r\n\r\n${text}`],
-    ['of 600 header lines', (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(600)}Max-Forwards`)],
+    [
+      'of 600 header lines',
+      (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(600)}Max-Forwards`),
+    ],
     ['with a zero byte in a header', (text) => text.replace('Max-Forwards', 'Subject: a\0b\r\nMax-Forwards')],
   ];
   for (const [what, write] of odd) {
@@ -82,10 +93,26 @@ describe('embedded media node: SIP', () => {
   }
 
   const broken: [string, number, (text: string) => string][] = [
-    ['of 1,200 header lines', 513, (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(1200)}Max-Forwards`)],
-    ['with a header line without a colon', 400, (text) => text.replace('Max-Forwards', 'What is this\r\nMax-Forwards')],
-    ['with a zero byte in the name of a header', 400, (text) => text.replace('Max-Forwards', 'Sub\0ject: a\r\nMax-Forwards')],
-    ['whose body is shorter than it says', 400, (text) => text.replace(/Content-Length: (\d+)/, 'Content-Length: 9$1')],
+    [
+      'of 1,200 header lines',
+      513,
+      (text) => text.replace('Max-Forwards', `${'X-More: 1\r\n'.repeat(1200)}Max-Forwards`),
+    ],
+    [
+      'with a header line without a colon',
+      400,
+      (text) => text.replace('Max-Forwards', 'What is this\r\nMax-Forwards'),
+    ],
+    [
+      'with a zero byte in the name of a header',
+      400,
+      (text) => text.replace('Max-Forwards', 'Sub\0ject: a\r\nMax-Forwards'),
+    ],
+    [
+      'whose body is shorter than it says',
+      400,
+      (text) => text.replace(/Content-Length: (\d+)/, 'Content-Length: 9$1'),
+    ],
     ['whose URI has a blank in it', 400, (text) => text.replace('INVITE sip:+49', 'INVITE sip:+ 49')],
     ['of another version of SIP', 505, (text) => text.replace(/SIP\/2\.0\r\nVia/, 'SIP/3.0\r\nVia')],
   ];
@@ -117,8 +144,13 @@ describe('embedded media node: SIP', () => {
     await anna.response(200, 'BYE');
     const end = await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid });
     expect(end).to.deep.include({
-      'Hangup-Cause': 'NORMAL_CLEARING', 'Answer-State': 'hangup', variable_hangup_cause: 'NORMAL_CLEARING', variable_hangup_cause_q850: '16',
-      variable_sip_hangup_disposition: 'recv_bye', variable_sip_term_status: '200', variable_proto_specific_hangup_cause: 'sip:200',
+      'Hangup-Cause': 'NORMAL_CLEARING',
+      'Answer-State': 'hangup',
+      variable_hangup_cause: 'NORMAL_CLEARING',
+      variable_hangup_cause_q850: '16',
+      variable_sip_hangup_disposition: 'recv_bye',
+      variable_sip_term_status: '200',
+      variable_proto_specific_hangup_cause: 'sip:200',
     });
     expect(Number(end.variable_billusec)).to.be.at.least(0);
     expect(await esl.api(`uuid_exists ${uuid}`)).to.equal('false');
@@ -135,7 +167,11 @@ describe('embedded media node: SIP', () => {
     await anna.until(() => anna.received.filter((m) => m.status === 200).length >= 2, 'a repeated 200');
     const ok = await anna.response(200);
     anna.ack(ok);
-    expect(esl.events.filter((e) => e['Event-Name'] === 'CHANNEL_CREATE' && e.variable_sip_call_id === anna.callId)).to.have.length(1);
+    expect(
+      esl.events.filter(
+        (e) => e['Event-Name'] === 'CHANNEL_CREATE' && e.variable_sip_call_id === anna.callId,
+      ),
+    ).to.have.length(1);
     anna.bye();
     await anna.response(200, 'BYE');
   });
@@ -159,15 +195,26 @@ describe('embedded media node: SIP', () => {
     await anna.response(200, 'CANCEL');
     await anna.response(487);
     expect(await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid })).to.deep.include({
-      'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel', variable_sip_term_status: '487',
-      variable_proto_specific_hangup_cause: 'sip:487', variable_hangup_cause_q850: '16',
+      'Hangup-Cause': 'ORIGINATOR_CANCEL',
+      variable_sip_hangup_disposition: 'recv_cancel',
+      variable_sip_term_status: '487',
+      variable_proto_specific_hangup_cause: 'sip:487',
+      variable_hangup_cause_q850: '16',
     });
   });
 
   it('gives the code that goes with the cause, and exactly the one it is told to respond', async () => {
     const causes: [string, number][] = [
-      ['', 480], [' CALL_REJECTED', 603], [' NO_ANSWER', 480], [' UNALLOCATED_NUMBER', 404], [' INVALID_NUMBER_FORMAT', 484],
-      [' NO_USER_RESPONSE', 408], [' NORMAL_TEMPORARY_FAILURE', 503], [' DESTINATION_OUT_OF_ORDER', 502], [' 17', 486], [' NO_SUCH_CAUSE', 480],
+      ['', 480],
+      [' CALL_REJECTED', 603],
+      [' NO_ANSWER', 480],
+      [' UNALLOCATED_NUMBER', 404],
+      [' INVALID_NUMBER_FORMAT', 484],
+      [' NO_USER_RESPONSE', 408],
+      [' NORMAL_TEMPORARY_FAILURE', 503],
+      [' DESTINATION_OUT_OF_ORDER', 502],
+      [' 17', 486],
+      [' NO_SUCH_CAUSE', 480],
     ];
     for (const [cause, status] of causes) {
       const anna = await caller();
@@ -175,13 +222,19 @@ describe('embedded media node: SIP', () => {
       await esl.api(`uuid_kill ${await parked(anna)}${cause}`);
       await anna.response(status);
     }
-    for (const [argument, status, phrase] of [['603', 603, 'Decline'], ['486 So Busy', 486, 'So Busy'], ['480', 480, 'Temporarily Unavailable']] as const) {
+    for (const [argument, status, phrase] of [
+      ['603', 603, 'Decline'],
+      ['486 So Busy', 486, 'So Busy'],
+      ['480', 480, 'Temporarily Unavailable'],
+    ] as const) {
       const anna = await caller();
       anna.invite();
       const uuid = await parked(anna);
       await esl.execute(uuid, 'respond', argument, 'r');
       expect((await anna.response(status)).start).to.equal(`SIP/2.0 ${status} ${phrase}`);
-      expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid })).variable_sip_hangup_disposition).to.equal('send_refuse');
+      expect(
+        (await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid })).variable_sip_hangup_disposition,
+      ).to.equal('send_refuse');
     }
   });
 
@@ -194,8 +247,15 @@ describe('embedded media node: SIP', () => {
       proxy.on('message', (data, from) => {
         seen.push(new Sip(data.toString('latin1')));
         if (seen.length < 2) return;
-        const copied = data.toString('latin1').split('\r\n').filter((line) => /^(Via|From|To|Call-ID|CSeq):/i.test(line));
-        proxy.send(`SIP/2.0 200 OK\r\n${copied.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`, from.port, from.address);
+        const copied = data
+          .toString('latin1')
+          .split('\r\n')
+          .filter((line) => /^(Via|From|To|Call-ID|CSeq):/i.test(line));
+        proxy.send(
+          `SIP/2.0 200 OK\r\n${copied.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`,
+          from.port,
+          from.address,
+        );
         resolve();
       });
     });
@@ -212,7 +272,9 @@ describe('embedded media node: SIP', () => {
     expect(bye?.headers('Route')).to.deep.equal(routes);
     expect(bye?.header('From')).to.include(`tag=${anna.toTag}`);
     expect(bye?.header('To')).to.include(`tag=${anna.fromTag}`);
-    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid })).variable_sip_hangup_disposition).to.equal('send_bye');
+    expect(
+      (await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid })).variable_sip_hangup_disposition,
+    ).to.equal('send_bye');
   });
 
   it('answers hold, resume, a refresh and an UPDATE', async () => {
@@ -221,7 +283,10 @@ describe('embedded media node: SIP', () => {
     const renegotiate = async (method: 'INVITE' | 'UPDATE', body: string): Promise<Sip> => {
       const count = anna.received.length;
       anna.send(anna.request(method, { body }));
-      await anna.until(() => anna.received.slice(count).some((m) => m.status >= 200 && m.method === method), `an answer to ${method}`);
+      await anna.until(
+        () => anna.received.slice(count).some((m) => m.status >= 200 && m.method === method),
+        `an answer to ${method}`,
+      );
       return anna.received.slice(count).find((m) => m.status >= 200) ?? new Sip('');
     };
     const direction = (message: Sip): string | undefined => parse(message.body).media[0]?.direction;
@@ -261,7 +326,9 @@ describe('embedded media node: SIP', () => {
     await esl.execute(uuid, 'playback', 'silence_stream://60000', 'never');
     anna.ack(ok);
     await anna.requestReceived('BYE');
-    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid }))['Hangup-Cause']).to.equal('INCOMPATIBLE_DESTINATION');
+    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid }))['Hangup-Cause']).to.equal(
+      'INCOMPATIBLE_DESTINATION',
+    );
   });
 
   it('holds its BYE back until the ACK is in', async () => {
@@ -296,7 +363,9 @@ describe('embedded media node: SIP', () => {
     const uuid = await parked(anna);
     expect(await esl.api(`uuid_answer ${uuid}`)).to.equal('-ERROR\n');
     await anna.response(488);
-    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid }))['Hangup-Cause']).to.equal('INCOMPATIBLE_DESTINATION');
+    expect((await esl.event('CHANNEL_HANGUP_COMPLETE', { 'Unique-ID': uuid }))['Hangup-Cause']).to.equal(
+      'INCOMPATIBLE_DESTINATION',
+    );
   });
 
   it('knows what it does not do', async () => {
@@ -316,7 +385,10 @@ describe('embedded media node: SIP', () => {
     expect(await outside('INVITE', ['X-MV-Call-ID: c', 'Require: 100rel, timer'])).to.equal(420);
     expect(anna.received.at(-1)?.header('Unsupported')).to.equal('100rel');
     anna.send(anna.request('BYE', { to: '<sip:x@127.0.0.1>;tag=nobody' }));
-    await anna.until(() => anna.received.filter((m) => m.status === 481 && m.method === 'BYE').length === 2, '481');
+    await anna.until(
+      () => anna.received.filter((m) => m.status === 481 && m.method === 'BYE').length === 2,
+      '481',
+    );
   });
 
   it('refuses a request that comes out of order within a call', async () => {
@@ -339,14 +411,27 @@ describe('embedded media node: SIP', () => {
 
   it('survives garbage of every kind', async () => {
     const anna = await caller();
-    for (const text of ['', '\r\n\r\n', 'x'.repeat(3000), 'INVITE', anna.request('INVITE', { to: 'no', headers: ['X-MV-Call-ID: c'] }).replace('Via:', 'Fia:'),
-      anna.request('INVITE', { headers: ['X-MV-Call-ID: c'], body: 'v=0\r\nm=' }), anna.request('ACK'), 'SIP/2.0 200 OK\r\nVia: x\r\n\r\n']) {
+    for (const text of [
+      '',
+      '\r\n\r\n',
+      'x'.repeat(3000),
+      'INVITE',
+      anna.request('INVITE', { to: 'no', headers: ['X-MV-Call-ID: c'] }).replace('Via:', 'Fia:'),
+      anna.request('INVITE', { headers: ['X-MV-Call-ID: c'], body: 'v=0\r\nm=' }),
+      anna.request('ACK'),
+      'SIP/2.0 200 OK\r\nVia: x\r\n\r\n',
+    ]) {
       anna.send(text);
     }
     const bea = await caller();
     const uuid = await answered(bea);
-    for (const size of [0, 1, 11, 12, 13, 1500]) bea.media.send(Buffer.alloc(size, 0x85), bea.remoteRtp?.port ?? 0, '127.0.0.1');
-    bea.media.send(Buffer.from([0x9f, 101, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0xff, 0xff]), bea.remoteRtp?.port ?? 0, '127.0.0.1');
+    for (const size of [0, 1, 11, 12, 13, 1500])
+      bea.media.send(Buffer.alloc(size, 0x85), bea.remoteRtp?.port ?? 0, '127.0.0.1');
+    bea.media.send(
+      Buffer.from([0x9f, 101, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0xff, 0xff]),
+      bea.remoteRtp?.port ?? 0,
+      '127.0.0.1',
+    );
     expect(await esl.api(`uuid_exists ${uuid}`)).to.equal('true');
     bea.bye();
     await bea.response(200, 'BYE');
@@ -410,7 +495,9 @@ describe('embedded media node: limits and farewell', () => {
       await anna.requestReceived('BYE');
       await bea.until(() => bea.received.some((m) => m.status >= 400), 'a refusal');
       expect(await ended).to.equal(0);
-      expect(esl.events.filter((e) => e['Event-Name'] === 'CHANNEL_HANGUP_COMPLETE').map((e) => e['Hangup-Cause'])).to.deep.equal(['SYSTEM_SHUTDOWN', 'SYSTEM_SHUTDOWN']);
+      expect(
+        esl.events.filter((e) => e['Event-Name'] === 'CHANNEL_HANGUP_COMPLETE').map((e) => e['Hangup-Cause']),
+      ).to.deep.equal(['SYSTEM_SHUTDOWN', 'SYSTEM_SHUTDOWN']);
       expect(esl.frames.at(-1)?.headers['Content-Type']).to.equal('text/disconnect-notice');
     } finally {
       anna.close();

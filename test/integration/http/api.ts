@@ -40,7 +40,8 @@ export interface ApiReply {
   status: number;
   headers: Headers;
   /** The parsed JSON; undefined where there is no body. */
-  body: any; // eslint-disable-line @typescript-eslint/no-explicit-any -- what a test expects of it is the test
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a test expects of it is the test
+  body: any;
 }
 
 export interface Send {
@@ -73,10 +74,17 @@ interface Options {
 }
 
 /**
- * The REST API with its rooms on a database of its own, listening on a free port. Every reply that `send` gets is held
+ * The REST API with its rooms on a database of its own, listening on a free port. Every reply that `send`
+ * gets is held
  * against the OpenAPI document.
  */
-export async function startApi({ production = false, endpoints = [], rooms, readiness = [], limits = UNLIMITED }: Options = {}) {
+export async function startApi({
+  production = false,
+  endpoints = [],
+  rooms,
+  readiness = [],
+  limits = UNLIMITED,
+}: Options = {}) {
   const { db, drop } = await createDatabase();
   const ids = new Ids(0);
   const secrets = createSecrets('5a'.repeat(32));
@@ -84,14 +92,37 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   const now = (): Date => new Date(Date.now() + clock.offsetMs);
   const logger = createLogger('fatal');
   const changes: Change[] = [];
-  const stores = { customers: new CustomerStore(db), applications: new ApplicationStore(db, secrets, now), dids: new DidStore(db), trunks: new TrunkStore(db, secrets) };
-  const authenticator = createAuthenticator(OPERATOR, (hash) => stores.applications.findKey(hash), () => now().getTime());
-  const onChange = tellAll([() => authenticator.forget(), (change) => void changes.push(change), (change) => more?.onChange?.(change)], logger);
-  const customerExists = async (id: string): Promise<boolean> => (await stores.customers.get(id)) !== undefined;
-  const applicationOwner = async (id: string): Promise<string | undefined> => (await stores.applications.get(id))?.customerId;
+  const stores = {
+    customers: new CustomerStore(db),
+    applications: new ApplicationStore(db, secrets, now),
+    dids: new DidStore(db),
+    trunks: new TrunkStore(db, secrets),
+  };
+  const authenticator = createAuthenticator(
+    OPERATOR,
+    (hash) => stores.applications.findKey(hash),
+    () => now().getTime(),
+  );
+  const onChange = tellAll(
+    [
+      () => authenticator.forget(),
+      (change) => void changes.push(change),
+      (change) => more?.onChange?.(change),
+    ],
+    logger,
+  );
+  const customerExists = async (id: string): Promise<boolean> =>
+    (await stores.customers.get(id)) !== undefined;
+  const applicationOwner = async (id: string): Promise<string | undefined> =>
+    (await stores.applications.get(id))?.customerId;
   const shared = { ids, onChange, customerExists, now };
 
-  const applications = new ApplicationService({ ...shared, store: stores.applications, webhooks: new DeliveryLogStore(db), allowPrivate: !production });
+  const applications = new ApplicationService({
+    ...shared,
+    store: stores.applications,
+    webhooks: new DeliveryLogStore(db),
+    allowPrivate: !production,
+  });
   const more = rooms?.({ db, ids, now, stores, applications });
 
   const registry = createRegistry();
@@ -100,10 +131,20 @@ export async function startApi({ production = false, endpoints = [], rooms, read
     endpoints: [
       ...customerRoutes(new CustomerService({ ...shared, store: stores.customers })),
       ...applicationRoutes(applications),
-      ...didRoutes(new DidService({ ...shared, store: stores.dids, applicationOwner, allowPrivate: !production })),
+      ...didRoutes(
+        new DidService({ ...shared, store: stores.dids, applicationOwner, allowPrivate: !production }),
+      ),
       ...trunkRoutes(new TrunkService({ ...shared, store: stores.trunks, allowPrivate: !production })),
-      ...rateRoutes(new RateService({ ...shared, store: new RateStore(db), customer: (id) => stores.customers.get(id) })),
-      ...ledgerRoutes(new LedgerService({ ...shared, store: new LedgerStore(db), customer: (id) => stores.customers.get(id) })),
+      ...rateRoutes(
+        new RateService({ ...shared, store: new RateStore(db), customer: (id) => stores.customers.get(id) }),
+      ),
+      ...ledgerRoutes(
+        new LedgerService({
+          ...shared,
+          store: new LedgerStore(db),
+          customer: (id) => stores.customers.get(id),
+        }),
+      ),
       ...endpoints,
       ...(more?.endpoints ?? []),
     ],
@@ -121,7 +162,11 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as ApiDocument;
 
-  async function unchecked(method: string, path: string, { key, body, raw, headers }: Send = {}): Promise<ApiReply> {
+  async function unchecked(
+    method: string,
+    path: string,
+    { key, body, raw, headers }: Send = {},
+  ): Promise<ApiReply> {
     const response = await fetch(url + path, {
       method,
       headers: {
@@ -132,7 +177,11 @@ export async function startApi({ production = false, endpoints = [], rooms, read
       body: body === undefined ? raw : JSON.stringify(body),
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? undefined : JSON.parse(text),
+    };
   }
 
   async function send(method: string, path: string, options: Send = {}): Promise<ApiReply> {
@@ -142,14 +191,29 @@ export async function startApi({ production = false, endpoints = [], rooms, read
   }
 
   return {
-    url, db, ids, registry, stores, changes, document, authenticator, idempotency, clock, unchecked, send,
+    url,
+    db,
+    ids,
+    registry,
+    stores,
+    changes,
+    document,
+    authenticator,
+    idempotency,
+    clock,
+    unchecked,
+    send,
     /** As the operator. */
-    admin: (method: string, path: string, body?: unknown): Promise<ApiReply> => send(method, `/admin/v1${path}`, { key: OPERATOR, body }),
+    admin: (method: string, path: string, body?: unknown): Promise<ApiReply> =>
+      send(method, `/admin/v1${path}`, { key: OPERATOR, body }),
     /** A new customer with one application and its key. */
     async customer(name = 'Acme'): Promise<{ customerId: string; applicationId: string; key: string }> {
       const customer = await send('POST', '/admin/v1/customers', { key: OPERATOR, body: { name } });
       const customerId: string = customer.body.id;
-      const application = await send('POST', `/admin/v1/customers/${customerId}/applications`, { key: OPERATOR, body: { name: 'First' } });
+      const application = await send('POST', `/admin/v1/customers/${customerId}/applications`, {
+        key: OPERATOR,
+        body: { name: 'First' },
+      });
       return { customerId, applicationId: application.body.id, key: application.body.api_key };
     },
     async close(): Promise<void> {

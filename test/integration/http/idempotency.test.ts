@@ -16,8 +16,15 @@ describe('Idempotency-Key', () => {
 
   // What is done once: the test sees how often, can hold it in the middle, and can make it fail.
   const work = endpoint({
-    method: 'post', path: '/v1/jobs', auth: 'customer', tag: 'Test', summary: 'counts', status: 201,
-    body: z.strictObject({ a: z.int().optional() }), reply: z.strictObject({ run: z.int() }), errors: ['rate_limited', 'originate_failed', 'insufficient_balance'],
+    method: 'post',
+    path: '/v1/jobs',
+    auth: 'customer',
+    tag: 'Test',
+    summary: 'counts',
+    status: 201,
+    body: z.strictObject({ a: z.int().optional() }),
+    reply: z.strictObject({ run: z.int() }),
+    errors: ['rate_limited', 'originate_failed', 'insufficient_balance'],
     handle: async () => {
       const run = ++runs;
       entered();
@@ -38,14 +45,18 @@ describe('Idempotency-Key', () => {
     fail = undefined;
   });
 
-  const post = (idempotencyKey: string, body: unknown = {}, as = key) => api.send('POST', '/v1/jobs', { key: as, body, headers: { 'Idempotency-Key': idempotencyKey } });
+  const post = (idempotencyKey: string, body: unknown = {}, as = key) =>
+    api.send('POST', '/v1/jobs', { key: as, body, headers: { 'Idempotency-Key': idempotencyKey } });
 
   it('gives the stored answer again instead of doing the work again', async () => {
     const first = await post('again');
     const second = await post('again');
     expect([first.status, first.body]).to.deep.equal([201, { run: 1 }]);
     expect([second.status, second.body]).to.deep.equal([201, { run: 1 }]);
-    expect([first.headers.get('idempotency-replayed'), second.headers.get('idempotency-replayed')]).to.deep.equal([null, 'true']);
+    expect([
+      first.headers.get('idempotency-replayed'),
+      second.headers.get('idempotency-replayed'),
+    ]).to.deep.equal([null, 'true']);
     expect(runs).to.equal(1);
   });
 
@@ -64,14 +75,22 @@ describe('Idempotency-Key', () => {
 
   it('refuses the same key on another path', async () => {
     await post('path');
-    const reply = await api.send('POST', '/v1/trunks', { key, body: { name: 'x', proxy: 'sip.example.com' }, headers: { 'Idempotency-Key': 'path' } });
+    const reply = await api.send('POST', '/v1/trunks', {
+      key,
+      body: { name: 'x', proxy: 'sip.example.com' },
+      headers: { 'Idempotency-Key': 'path' },
+    });
     expect(reply.status).to.equal(422);
   });
 
   it('answers 409 while the first request runs', async () => {
     let release = (): void => undefined;
-    hold = new Promise((resolve) => { release = resolve; });
-    const started = new Promise<void>((resolve) => { entered = resolve; });
+    hold = new Promise((resolve) => {
+      release = resolve;
+    });
+    const started = new Promise<void>((resolve) => {
+      entered = resolve;
+    });
     const first = post('running');
     await started;
     const second = await post('running');
@@ -139,8 +158,16 @@ describe('Idempotency-Key', () => {
   });
 
   it('does not store an API key in the clear', async () => {
-    const reply = await api.send('POST', '/v1/applications', { key, body: { name: 'Second' }, headers: { 'Idempotency-Key': 'create' } });
-    const again = await api.send('POST', '/v1/applications', { key, body: { name: 'Second' }, headers: { 'Idempotency-Key': 'create' } });
+    const reply = await api.send('POST', '/v1/applications', {
+      key,
+      body: { name: 'Second' },
+      headers: { 'Idempotency-Key': 'create' },
+    });
+    const again = await api.send('POST', '/v1/applications', {
+      key,
+      body: { name: 'Second' },
+      headers: { 'Idempotency-Key': 'create' },
+    });
     expect(again.body).to.deep.equal(reply.body);
     expect(JSON.stringify(await api.db('idempotency_keys'))).to.not.include('mv_live_');
   });

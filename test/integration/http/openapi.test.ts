@@ -11,28 +11,68 @@ describe('the OpenAPI document', () => {
   });
   after(() => api.close());
 
-  const operations = () => Object.entries(api.document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ path, method, operation })));
+  const operations = () =>
+    Object.entries(api.document.paths).flatMap(([path, item]) =>
+      Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+    );
 
   it('is of version 3.1 and knows both kinds of keys', () => {
     expect(api.document.openapi).to.equal('3.1.0');
-    expect(Object.keys(api.document.components.securitySchemes)).to.have.members(['ApplicationKey', 'OperatorToken']);
+    expect(Object.keys(api.document.components.securitySchemes)).to.have.members([
+      'ApplicationKey',
+      'OperatorToken',
+    ]);
   });
 
   it('has every endpoint of the contract that these rooms own', () => {
     expect(operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)).to.have.members([
-      'GET /healthz', 'GET /readyz',
-      'POST /admin/v1/customers', 'GET /admin/v1/customers', 'GET /admin/v1/customers/{id}', 'PATCH /admin/v1/customers/{id}',
-      'POST /admin/v1/customers/{id}/applications', 'GET /admin/v1/customers/{id}/applications',
-      'GET /admin/v1/applications/{id}', 'PATCH /admin/v1/applications/{id}', 'POST /admin/v1/applications/{id}/rotate-key',
-      'POST /v1/applications', 'GET /v1/applications', 'GET /v1/applications/{id}', 'PATCH /v1/applications/{id}',
-      'POST /v1/applications/{id}/rotate-key', 'POST /v1/applications/{id}/rotate-webhook-secret',
-      'GET /v1/dids/by-number/{e164}', 'GET /v1/dids', 'GET /v1/dids/{id}', 'PATCH /v1/dids/{id}',
-      'POST /admin/v1/dids', 'POST /admin/v1/dids/bulk', 'GET /admin/v1/dids', 'GET /admin/v1/dids/{id}', 'PATCH /admin/v1/dids/{id}', 'DELETE /admin/v1/dids/{id}',
-      'POST /v1/trunks', 'GET /v1/trunks', 'GET /v1/trunks/{id}', 'PATCH /v1/trunks/{id}', 'DELETE /v1/trunks/{id}',
-      'POST /admin/v1/trunks', 'GET /admin/v1/trunks', 'GET /admin/v1/trunks/{id}', 'PATCH /admin/v1/trunks/{id}', 'DELETE /admin/v1/trunks/{id}',
-      'POST /admin/v1/rates', 'GET /admin/v1/rates', 'POST /admin/v1/rates/import', 'PATCH /admin/v1/rates/{id}', 'DELETE /admin/v1/rates/{id}',
-      'POST /admin/v1/customers/{id}/credits', 'GET /admin/v1/customers/{id}/ledger', 'GET /admin/v1/customers/{id}/balance',
-      'GET /v1/usage', 'GET /v1/balance',
+      'GET /healthz',
+      'GET /readyz',
+      'POST /admin/v1/customers',
+      'GET /admin/v1/customers',
+      'GET /admin/v1/customers/{id}',
+      'PATCH /admin/v1/customers/{id}',
+      'POST /admin/v1/customers/{id}/applications',
+      'GET /admin/v1/customers/{id}/applications',
+      'GET /admin/v1/applications/{id}',
+      'PATCH /admin/v1/applications/{id}',
+      'POST /admin/v1/applications/{id}/rotate-key',
+      'POST /v1/applications',
+      'GET /v1/applications',
+      'GET /v1/applications/{id}',
+      'PATCH /v1/applications/{id}',
+      'POST /v1/applications/{id}/rotate-key',
+      'POST /v1/applications/{id}/rotate-webhook-secret',
+      'GET /v1/dids/by-number/{e164}',
+      'GET /v1/dids',
+      'GET /v1/dids/{id}',
+      'PATCH /v1/dids/{id}',
+      'POST /admin/v1/dids',
+      'POST /admin/v1/dids/bulk',
+      'GET /admin/v1/dids',
+      'GET /admin/v1/dids/{id}',
+      'PATCH /admin/v1/dids/{id}',
+      'DELETE /admin/v1/dids/{id}',
+      'POST /v1/trunks',
+      'GET /v1/trunks',
+      'GET /v1/trunks/{id}',
+      'PATCH /v1/trunks/{id}',
+      'DELETE /v1/trunks/{id}',
+      'POST /admin/v1/trunks',
+      'GET /admin/v1/trunks',
+      'GET /admin/v1/trunks/{id}',
+      'PATCH /admin/v1/trunks/{id}',
+      'DELETE /admin/v1/trunks/{id}',
+      'POST /admin/v1/rates',
+      'GET /admin/v1/rates',
+      'POST /admin/v1/rates/import',
+      'PATCH /admin/v1/rates/{id}',
+      'DELETE /admin/v1/rates/{id}',
+      'POST /admin/v1/customers/{id}/credits',
+      'GET /admin/v1/customers/{id}/ledger',
+      'GET /admin/v1/customers/{id}/balance',
+      'GET /v1/usage',
+      'GET /v1/balance',
     ]);
   });
 
@@ -41,13 +81,20 @@ describe('the OpenAPI document', () => {
     expect(new Set(ids).size).to.equal(ids.length);
     for (const { path, operation } of operations()) {
       const named = [...path.matchAll(/\{([^}]+)\}/g)].map((match) => match[1]);
-      expect(operation.parameters?.filter((p) => p.in === 'path').map((p) => p.name) ?? [], path).to.deep.equal(named);
+      expect(
+        operation.parameters?.filter((p) => p.in === 'path').map((p) => p.name) ?? [],
+        path,
+      ).to.deep.equal(named);
     }
   });
 
   it('asks for a key wherever the API does', () => {
     for (const { path, operation } of operations()) {
-      const expected = path.startsWith('/admin/') ? [{ OperatorToken: [] }] : path.startsWith('/v1/') ? [{ ApplicationKey: [] }] : [];
+      const expected = path.startsWith('/admin/')
+        ? [{ OperatorToken: [] }]
+        : path.startsWith('/v1/')
+          ? [{ ApplicationKey: [] }]
+          : [];
       expect(operation.security, path).to.deep.equal(expected);
     }
   });
@@ -61,7 +108,8 @@ describe('the OpenAPI document', () => {
       }
       Object.values(node).forEach(visit);
     };
-    for (const schema of Object.values(api.document.components.schemas)) z.fromJSONSchema(resolved(schema, api.document) as JsonSchema);
+    for (const schema of Object.values(api.document.components.schemas))
+      z.fromJSONSchema(resolved(schema, api.document) as JsonSchema);
     visit(resolved(api.document, api.document));
   });
 

@@ -3,7 +3,10 @@ import type { Call } from '../../support/phone.ts';
 import { Phone } from '../../support/phone.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 
-/** From now on the phone addresses what it sends within the call to this URI, whatever Contact it is told (against RFC 3261 §12.2.1.1). */
+/**
+ * From now on the phone addresses what it sends within the call to this URI, whatever Contact it is told
+ * (against RFC 3261 §12.2.1.1).
+ */
 function addressesTo({ dialog }: Call, uri: string): void {
   dialog.refresh = () => undefined;
   dialog.target = uri;
@@ -23,7 +26,9 @@ describe('A peer that forgets our Contact within a call', () => {
     carrier = await Phone.open({ address: ADDRESS.operator });
     edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`] });
     edge.control.answer = (request) =>
-      (request.to === NUMBER.sip ? { action: 'sip', call: 'call_sip', targets: [customer.uri] } : edge.control.media());
+      request.to === NUMBER.sip
+        ? { action: 'sip', call: 'call_sip', targets: [customer.uri] }
+        : edge.control.media();
     node.listen('answer');
     customer.listen('answer');
     proxy = `sip:${edge.sip.host}:${edge.sip.port}`;
@@ -33,7 +38,10 @@ describe('A peer that forgets our Contact within a call', () => {
     await edge?.stop();
   });
 
-  const kinds = [['on a media node', NUMBER.webhook, () => node], ['relayed to a customer', NUMBER.sip, () => customer]] as const;
+  const kinds = [
+    ['on a media node', NUMBER.webhook, () => node],
+    ['relayed to a customer', NUMBER.sip, () => customer],
+  ] as const;
   for (const [what, number, far] of kinds) {
     const farOf = (): Promise<Call> => far().incoming();
     const dial = async (): Promise<{ call: Call; called: Call }> => {
@@ -82,7 +90,7 @@ describe('A peer that forgets our Contact within a call', () => {
       const call = await carrier.call({ to: number, from: '+491711234567', via: edge.sip });
       expect((await call.final()).code).to.equal(486);
       const acknowledged = async (): Promise<boolean> => {
-        const { current, waiting } = await edge.rpc('tm.stats') as { current: number; waiting: number };
+        const { current, waiting } = (await edge.rpc('tm.stats')) as { current: number; waiting: number };
         return current === waiting;
       };
       await edge.until(async () => (await acknowledged()) || undefined, 'all transactions to be over', 3000);
@@ -100,7 +108,8 @@ describe('A peer that forgets our Contact within a call', () => {
       const own = stranger.dialog.headers.bind(stranger.dialog);
       const others = call.dialog.headers.bind(call.dialog);
       stranger.dialog.target = `sip:${number}@${edge.sip.host}:${edge.sip.port}`;
-      stranger.dialog.headers = (method) => others(method).map(([name, value]) => [name, name === 'Call-ID' ? stranger.callId : value]);
+      stranger.dialog.headers = (method) =>
+        others(method).map(([name, value]) => [name, name === 'Call-ID' ? stranger.callId : value]);
       expect((await stranger.request('INFO')).code).to.equal(481);
       Object.assign(stranger.dialog, { target, headers: own });
       expect(await stranger.hangup()).to.equal(200);

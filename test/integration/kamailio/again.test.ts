@@ -25,20 +25,33 @@ describe('A caller that tries again within the same minute, with the same Call-I
   });
   afterEach(async () => customer?.close());
 
-  const invite = (callId: string, number: number): string => requestText(carrier, { user: NUMBER.sip, callId }).replace('CSeq: 1', `CSeq: ${number}`);
+  const invite = (callId: string, number: number): string =>
+    requestText(carrier, { user: NUMBER.sip, callId }).replace('CSeq: 1', `CSeq: ${number}`);
 
   /** Resolves with the final answer to the INVITE with this number. */
   async function answerTo(callId: string, number: number): Promise<SipMessage> {
-    const text = await carrier.until(() => carrier.received.find((one) =>
-      codeOf(one) >= 200 && one.includes(`Call-ID: ${callId}`) && one.includes(`CSeq: ${number} INVITE`)), `an answer to ${number}`);
+    const text = await carrier.until(
+      () =>
+        carrier.received.find(
+          (one) =>
+            codeOf(one) >= 200 &&
+            one.includes(`Call-ID: ${callId}`) &&
+            one.includes(`CSeq: ${number} INVITE`),
+        ),
+      `an answer to ${number}`,
+    );
     return parseSip(text);
   }
 
   /** ACKs the answer and hangs up; resolves with the code of the answer to BYE. */
   async function hangUp(answer: SipMessage, callId: string, number: number): Promise<number> {
-    const within = (method: string, cseq: number): string => requestText(carrier, { method, uri: uriOf(header(answer, 'contact') ?? ''), callId })
-      .replace(/^To: .*$/m, `To: ${header(answer, 'to') ?? ''}\r\nRoute: ${headerValues(answer, 'record-route').join(', ')}\r`)
-      .replace('CSeq: 1', `CSeq: ${cseq}`);
+    const within = (method: string, cseq: number): string =>
+      requestText(carrier, { method, uri: uriOf(header(answer, 'contact') ?? ''), callId })
+        .replace(
+          /^To: .*$/m,
+          `To: ${header(answer, 'to') ?? ''}\r\nRoute: ${headerValues(answer, 'record-route').join(', ')}\r`,
+        )
+        .replace('CSeq: 1', `CSeq: ${cseq}`);
     carrier.send(within('ACK', number), edge.sip);
     await customer.request('ACK');
     return codeOf(await carrier.ask(within('BYE', number + 1), edge.sip));
@@ -62,16 +75,25 @@ describe('A caller that tries again within the same minute, with the same Call-I
     // The answer to the living call is repeated, as when its ACK is lost: it passes once more.
     const before = carrier.received.length;
     customer.respond(customer.invites.at(-1) ?? first, '200 OK');
-    await carrier.until(() => carrier.received.slice(before).find((text) => /^CSeq: 2 INVITE\r$/m.test(text)), 'the repeated answer');
+    await carrier.until(
+      () => carrier.received.slice(before).find((text) => /^CSeq: 2 INVITE\r$/m.test(text)),
+      'the repeated answer',
+    );
     expect(await hangUp(answer, 'again-1@raw', 2)).to.equal(200);
-    expect(customer.got('BYE').map((one) => tagOf(header(one, 'to')) === 'late')).to.deep.equal([true, false]);
+    expect(customer.got('BYE').map((one) => tagOf(header(one, 'to')) === 'late')).to.deep.equal([
+      true,
+      false,
+    ]);
   });
 
   it('is answered after it has canceled its first INVITE', async () => {
     customer.script((sent) => (cseqOf(sent) === 1 ? ['180 Ringing'] : ['180 Ringing', '200 OK']));
     const first = invite('again-2@raw', 1);
     carrier.send(first, edge.sip);
-    await carrier.until(() => carrier.received.find((text) => codeOf(text) === 180 && text.includes('again-2@raw')), 'ringing');
+    await carrier.until(
+      () => carrier.received.find((text) => codeOf(text) === 180 && text.includes('again-2@raw')),
+      'ringing',
+    );
     carrier.send(first.replace('INVITE', 'CANCEL').replace('CSeq: 1 INVITE', 'CSeq: 1 CANCEL'), edge.sip);
     await customer.request('CANCEL');
     customer.respond(customer.invites[0] ?? parseSip(first), '487 Request Terminated');

@@ -38,7 +38,10 @@ describe('Who is calling, at the SIP edge', () => {
   });
 
   const gotBye = (callId: string): Promise<unknown> =>
-    customer.wire.until(() => customer.got('BYE').find((bye) => header(bye, 'call-id') === callId), 'the BYE');
+    customer.wire.until(
+      () => customer.got('BYE').find((bye) => header(bye, 'call-id') === callId),
+      'the BYE',
+    );
 
   const PAI = `P-Asserted-Identity: "Karl" <sip:${SECRET}@carrier.example>`;
   const callers: [from: string, headers: string[], told: string][] = [
@@ -61,12 +64,14 @@ describe('Who is calling, at the SIP edge', () => {
     ['<sip:*31@c.example>;tag=1', [], '*31'],
     ['"A/B \\"C\\" & D" <sip:unavailable!@c.example>;tag=1', [], 'unavailable!'],
     ['<sip:user=x&y@c.example>;tag=1', [], 'user=x&y'],
-    ['<sip:o\'neill~@c.example>;tag=1', [], 'o\'neill~'],
+    ["<sip:o'neill~@c.example>;tag=1", [], "o'neill~"],
   ];
   for (const [from, headers, told] of callers) {
     it(`${[`From: ${from}`, ...headers].join(' | ')} is ${told}`, async () => {
       edge.control.answer = () => ({ action: 'reject', code: 486, reason: 'Busy Here' });
-      expect(codeOf(await raw.ask(requestText(raw, { user: NUMBER.webhook, from, headers }), edge.sip))).to.equal(486);
+      expect(
+        codeOf(await raw.ask(requestText(raw, { user: NUMBER.webhook, from, headers }), edge.sip)),
+      ).to.equal(486);
       expect(edge.control.routes.at(-1)?.from).to.equal(told);
     });
   }
@@ -76,9 +81,12 @@ describe('Who is calling, at the SIP edge', () => {
     return carrier.call({ to: NUMBER.sip, from: SECRET, via: edge.sip, headers });
   };
 
-  it('a number that is withheld is shown to no customer\'s PBX, whoever ends the call', async () => {
+  it("a number that is withheld is shown to no customer's PBX, whoever ends the call", async () => {
     for (const end of ['caller', 'callee', 'platform']) {
-      const call = await relayed([['Privacy', 'user;id'], ['P-Asserted-Identity', `<sip:${SECRET}@carrier.example>`]]);
+      const call = await relayed([
+        ['Privacy', 'user;id'],
+        ['P-Asserted-Identity', `<sip:${SECRET}@carrier.example>`],
+      ]);
       await call.answered();
       await call.hold();
       if (end === 'caller') expect(await call.hangup()).to.equal(200);
@@ -126,7 +134,8 @@ describe('Who is calling, at the SIP edge', () => {
   it('a withheld number is not in a CANCEL either', async () => {
     customer.script(() => ['180 Ringing']);
     customer.answerOther = (request) => {
-      if (request.method === 'CANCEL') customer.respond(customer.invites[0] ?? request, '487 Request Terminated');
+      if (request.method === 'CANCEL')
+        customer.respond(customer.invites[0] ?? request, '487 Request Terminated');
       return '200 OK';
     };
     const call = await relayed([['Privacy', 'id']]);
@@ -144,10 +153,19 @@ describe('Who is calling, at the SIP edge', () => {
     await call.hangup();
   });
 
-  it('an anonymous caller of a media node\'s leg has an identity its trunk can accept, and is anonymous to whoever is called', async () => {
+  it("an anonymous caller of a media node's leg has an identity its trunk can accept, and is anonymous to whoever is called", async () => {
     const call = await node.call({
-      to: '+4930111', from: 'anonymous', via: edge.sip,
-      headers: [['X-MV-Call-ID', 'call_1'], ['X-MV-Targets', customer.uri()], ['X-MV-Trunks', 'trunk_1'], ['X-MV-Callers', 'anonymous'], ['X-MV-Identities', '493012345601'], ['Privacy', 'none']],
+      to: '+4930111',
+      from: 'anonymous',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Call-ID', 'call_1'],
+        ['X-MV-Targets', customer.uri()],
+        ['X-MV-Trunks', 'trunk_1'],
+        ['X-MV-Callers', 'anonymous'],
+        ['X-MV-Identities', '493012345601'],
+        ['Privacy', 'none'],
+      ],
     });
     await call.answered();
     const invite = await customer.request('INVITE');

@@ -14,7 +14,10 @@ describe('A decision of the control plane', () => {
   before(async () => {
     const port = await freePort();
     node = await Phone.open({ address: ADDRESS.media, port });
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], environment: { DECISION_MS: '500', DECISION_GUARD_MS: '3000' } });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${port}`],
+      environment: { DECISION_MS: '500', DECISION_GUARD_MS: '3000' },
+    });
     carrier = await RawSip.open(ADDRESS.operator);
     phone = await Phone.open({ address: ADDRESS.operator });
     customer = await Phone.open({ address: ADDRESS.customer });
@@ -26,21 +29,38 @@ describe('A decision of the control plane', () => {
     await edge?.stop();
   });
 
-  const dial = async (user: string, headers: string[] = []): Promise<string> => carrier.ask(requestText(carrier, { user, headers }), edge.sip);
+  const dial = async (user: string, headers: string[] = []): Promise<string> =>
+    carrier.ask(requestText(carrier, { user, headers }), edge.sip);
 
   it('asks once, with who calls whom from where', async () => {
     edge.control.answer = () => ({ action: 'reject', code: 486, reason: 'Busy Here' });
     const callId = 'asked-once@raw';
-    const reply = await carrier.ask(requestText(carrier, { user: NUMBER.webhook, callId, branch: 'z9hG4bKasked' }), edge.sip);
+    const reply = await carrier.ask(
+      requestText(carrier, { user: NUMBER.webhook, callId, branch: 'z9hG4bKasked' }),
+      edge.sip,
+    );
     expect(reply.split('\r\n')[0]).to.equal('SIP/2.0 486 Busy Here');
     const asked = edge.control.routes.filter((route) => route.sip_call_id === callId);
-    expect(asked).to.deep.equal([{
-      sip_call_id: callId, from_tag: 'raw', branch: 'z9hG4bKasked', from: '+491711234567', to: NUMBER.webhook, trunk: 'trunk_operator', source: `${ADDRESS.operator}:${carrier.port}`,
-    }]);
+    expect(asked).to.deep.equal([
+      {
+        sip_call_id: callId,
+        from_tag: 'raw',
+        branch: 'z9hG4bKasked',
+        from: '+491711234567',
+        to: NUMBER.webhook,
+        trunk: 'trunk_operator',
+        source: `${ADDRESS.operator}:${carrier.port}`,
+      },
+    ]);
   });
 
   it('refuses with the code and reason it names, and says when to come back if told to', async () => {
-    edge.control.answer = () => ({ action: 'reject', code: 503, reason: 'Service Unavailable', retry_after: 17 });
+    edge.control.answer = () => ({
+      action: 'reject',
+      code: 503,
+      reason: 'Service Unavailable',
+      retry_after: 17,
+    });
     const reply = await dial(NUMBER.webhook);
     expect(codeOf(reply)).to.equal(503);
     expect(reply).to.match(/^Retry-After: 17\r$/m);
@@ -88,16 +108,39 @@ describe('A decision of the control plane', () => {
 
   it('text that a stranger chose arrives as text, whatever it is', async () => {
     edge.control.answer = () => ({ action: 'reject', code: 486, reason: 'Busy Here' });
-    const hostile = ['a"b\\c@x', '","to":"+15550001111', '%00%0d%0a', 'é\u2028ü', '{}[]:,', '</script>\'', '\\u0000'];
+    const hostile = [
+      'a"b\\c@x',
+      '","to":"+15550001111',
+      '%00%0d%0a',
+      'é\u2028ü',
+      '{}[]:,',
+      "</script>'",
+      '\\u0000',
+    ];
     for (const callId of hostile) {
-      expect(codeOf(await carrier.ask(requestText(carrier, { user: NUMBER.webhook, callId, from: `<sip:${encodeURIComponent(callId)}@h>;tag=t` }), edge.sip))).to.equal(486);
+      expect(
+        codeOf(
+          await carrier.ask(
+            requestText(carrier, {
+              user: NUMBER.webhook,
+              callId,
+              from: `<sip:${encodeURIComponent(callId)}@h>;tag=t`,
+            }),
+            edge.sip,
+          ),
+        ),
+      ).to.equal(486);
       expect(edge.control.routes.at(-1)).to.include({ sip_call_id: callId, to: NUMBER.webhook });
     }
     expect(edge.alive).to.equal(true);
   });
 
   it('a reason with a line break in it cannot add headers', async () => {
-    edge.control.answer = () => ({ action: 'reject', code: 486, reason: 'Busy\r\nContact: <sip:evil@127.0.0.66>' });
+    edge.control.answer = () => ({
+      action: 'reject',
+      code: 486,
+      reason: 'Busy\r\nContact: <sip:evil@127.0.0.66>',
+    });
     const reply = await dial(NUMBER.webhook);
     expect(reply.split('\r\n')[0]).to.equal('SIP/2.0 486 Busy Here');
     expect(reply).not.to.include('evil');
@@ -110,10 +153,19 @@ describe('A decision of the control plane', () => {
     const text = requestText(carrier, { user: NUMBER.webhook, callId });
     const from = carrier.received.length;
     for (let i = 0; i < 4; i++) carrier.send(text, edge.sip);
-    await carrier.until(() => carrier.received.slice(from).filter((reply) => codeOf(reply) === 100).length >= 4 || undefined, 'four times 100');
-    await edge.control.until(() => edge.control.routes.find((route) => route.sip_call_id === callId), 'the request');
+    await carrier.until(
+      () => carrier.received.slice(from).filter((reply) => codeOf(reply) === 100).length >= 4 || undefined,
+      'four times 100',
+    );
+    await edge.control.until(
+      () => edge.control.routes.find((route) => route.sip_call_id === callId),
+      'the request',
+    );
     decide({ action: 'reject', code: 480, reason: 'Temporarily Unavailable' });
-    await carrier.until(() => carrier.received.slice(from).find((reply) => codeOf(reply) === 480), 'the refusal');
+    await carrier.until(
+      () => carrier.received.slice(from).find((reply) => codeOf(reply) === 480),
+      'the refusal',
+    );
     expect(edge.control.routes.filter((route) => route.sip_call_id === callId)).to.have.length(1);
   });
 
@@ -122,7 +174,10 @@ describe('A decision of the control plane', () => {
     edge.control.answer = () => new Promise((resolve) => (decide = resolve));
     const placed = node.received.length;
     const call = await phone.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
-    await edge.control.until(() => edge.control.routes.find((route) => route.sip_call_id === call.callId), 'the request');
+    await edge.control.until(
+      () => edge.control.routes.find((route) => route.sip_call_id === call.callId),
+      'the request',
+    );
     await call.cancel();
     expect((await call.final()).code).to.equal(487);
     const told = await edge.control.notice('canceled', call.callId);
@@ -137,7 +192,9 @@ describe('A decision of the control plane', () => {
   });
 
   it('a CANCEL for nothing gets 481', async () => {
-    expect(codeOf(await carrier.ask(requestText(carrier, { method: 'CANCEL', user: NUMBER.webhook }), edge.sip))).to.equal(481);
+    expect(
+      codeOf(await carrier.ask(requestText(carrier, { method: 'CANCEL', user: NUMBER.webhook }), edge.sip)),
+    ).to.equal(481);
   });
 
   it('without a decision a relayed number goes where it last went', async () => {

@@ -36,7 +36,10 @@ describe('Ending calls of ours at the SIP edge', () => {
     await edge?.stop();
   });
   beforeEach(async () => {
-    [carrier, other] = [await Phone.open({ address: ADDRESS.operator }), await Phone.open({ address: ADDRESS.operator })];
+    [carrier, other] = [
+      await Phone.open({ address: ADDRESS.operator }),
+      await Phone.open({ address: ADDRESS.operator }),
+    ];
     customer = await Phone.open({ address: ADDRESS.customer });
     customer.listen('answer');
     node.forget();
@@ -50,7 +53,8 @@ describe('Ending calls of ours at the SIP edge', () => {
     for (const phone of [carrier, other, customer]) await phone?.close();
   });
 
-  const dial = (phone: Phone, to: string, more: Partial<CallOptions> = {}): Promise<Call> => phone.call({ to, from: '+491711234567', via: edge.sip, ...more });
+  const dial = (phone: Phone, to: string, more: Partial<CallOptions> = {}): Promise<Call> =>
+    phone.call({ to, from: '+491711234567', via: edge.sip, ...more });
   /** It began before anything was started here. */
   const ours = (id: string, farEnds: FarEnd[] = []): EndedCall => ({ id, createdAt: new Date(0), farEnds });
   const restart = async (signal: NodeJS.Signals): Promise<void> => {
@@ -58,8 +62,23 @@ describe('Ending calls of ours at the SIP edge', () => {
     await edge.startKamailio();
   };
   const sidesTold = async (call: Call): Promise<FarEnd[]> => {
-    const { to_tag: toTag = '', to_caller: toCaller = '', to_callee: toCallee = '', caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '', from_tag: fromTag } = await edge.control.notice('answered', call.callId);
-    return sidesOf({ sipCallId: call.callId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes });
+    const {
+      to_tag: toTag = '',
+      to_caller: toCaller = '',
+      to_callee: toCallee = '',
+      caller_routes: callerRoutes = '',
+      callee_routes: calleeRoutes = '',
+      from_tag: fromTag,
+    } = await edge.control.notice('answered', call.callId);
+    return sidesOf({
+      sipCallId: call.callId,
+      fromTag,
+      toTag,
+      toCaller,
+      toCallee,
+      callerRoutes,
+      calleeRoutes,
+    });
   };
 
   for (const tag of [undefined, 'shared']) {
@@ -95,7 +114,10 @@ describe('Ending calls of ours at the SIP edge', () => {
     expect((await b.final()).code).to.equal(487);
     expect((await there.ended()).how).to.equal('cancel');
     expect(await dialogsOf(rpc, { id: `call_e${calls - 1}` })).to.have.lengthOf(1);
-    await edge.until(async () => ((await edge.relayed()).includes(`call_e${calls}`) ? undefined : true), 'its audio to be forgotten');
+    await edge.until(
+      async () => ((await edge.relayed()).includes(`call_e${calls}`) ? undefined : true),
+      'its audio to be forgotten',
+    );
     await a.cancel();
     await second.close();
   });
@@ -105,19 +127,36 @@ describe('Ending calls of ours at the SIP edge', () => {
     const call = await dial(carrier, NUMBER.sip);
     const there = await customer.incoming();
     there.ring();
-    await edge.until(async () => ((await dialogsOf(rpc, { id: `call_e${calls}` })).length > 0 ? true : undefined), 'the dialog');
+    await edge.until(
+      async () => ((await dialogsOf(rpc, { id: `call_e${calls}` })).length > 0 ? true : undefined),
+      'the dialog',
+    );
     const ending = ender.end(ours(`call_e${calls}`));
     there.answer();
     expect(await ending).to.equal(true);
     expect(await there.ended()).to.include({ by: 'remote' });
     if ((await call.final()).code === 200) await call.ended();
-    await edge.until(async () => ((await dialogsOf(rpc, { id: `call_e${calls}` })).some(({ state }) => state !== 'over') ? undefined : true), 'the end of the dialog');
+    await edge.until(
+      async () =>
+        (await dialogsOf(rpc, { id: `call_e${calls}` })).some(({ state }) => state !== 'over')
+          ? undefined
+          : true,
+      'the end of the dialog',
+    );
   });
 
   it('a call that a media node has placed ends on both sides, ringing or up', async () => {
     for (const manner of ['ring', 'answer'] as const) {
       customer.listen(manner);
-      const call = await node.call({ to: '+4930555', from: '+4930111', via: edge.sip, headers: [['X-MV-Targets', customer.uri], ['X-MV-Call-ID', `call_out_${manner}`]] });
+      const call = await node.call({
+        to: '+4930555',
+        from: '+4930111',
+        via: edge.sip,
+        headers: [
+          ['X-MV-Targets', customer.uri],
+          ['X-MV-Call-ID', `call_out_${manner}`],
+        ],
+      });
       const there = await customer.incoming();
       if (manner === 'answer') await call.answered();
       expect(await ender.end(ours(`call_out_${manner}`))).to.equal(true);
@@ -145,7 +184,10 @@ describe('Ending calls of ours at the SIP edge', () => {
         expect(await ender.end(ours(`call_e${calls}`, sides))).to.equal(true);
         expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
         expect(await there.ended()).to.include({ by: 'remote', how: 'bye' });
-        await edge.until(async () => ((await edge.relayed()).includes(`call_e${calls}`) ? undefined : true), 'its audio to be forgotten');
+        await edge.until(
+          async () => ((await edge.relayed()).includes(`call_e${calls}`) ? undefined : true),
+          'its audio to be forgotten',
+        );
       });
 
       it('the BYE of either side of a relayed call is told of, with whose it is', async () => {
@@ -167,13 +209,29 @@ describe('Ending calls of ours at the SIP edge', () => {
         const parked = await dial(carrier, NUMBER.webhook);
         await parked.answered();
         const onNode = await node.incoming();
-        const placed = await node.call({ to: '+4930555', from: '+4930111', via: edge.sip, headers: [['X-MV-Targets', customer.uri], ['X-MV-Call-ID', 'call_out_gone']] });
+        const placed = await node.call({
+          to: '+4930555',
+          from: '+4930111',
+          via: edge.sip,
+          headers: [
+            ['X-MV-Targets', customer.uri],
+            ['X-MV-Call-ID', 'call_out_gone'],
+          ],
+        });
         const answer = await placed.answered();
         const there = await customer.incoming();
         await restart(signal);
-        const namesOf = ({ callId, dialog }: Call, placing: boolean) => ({ callId, fromTag: placing ? dialog.localTag : dialog.remoteTag, toTag: placing ? dialog.remoteTag : dialog.localTag });
+        const namesOf = ({ callId, dialog }: Call, placing: boolean) => ({
+          callId,
+          fromTag: placing ? dialog.localTag : dialog.remoteTag,
+          toTag: placing ? dialog.remoteTag : dialog.localTag,
+        });
         const ends = [
-          farEndOf(/^X-MV-Far-End: (.*?)\r$/m.exec(onNode.invite?.text ?? '')?.[1], namesOf(onNode, false), false),
+          farEndOf(
+            /^X-MV-Far-End: (.*?)\r$/m.exec(onNode.invite?.text ?? '')?.[1],
+            namesOf(onNode, false),
+            false,
+          ),
           farEndOf(answer.headers['x-mv-far-end'], namesOf(placed, true), true),
         ].flatMap((end) => end ?? []);
         expect(ends).to.have.lengthOf(2);
@@ -187,7 +245,9 @@ describe('Ending calls of ours at the SIP edge', () => {
   it('goes through the proxies on the way to the caller', async () => {
     await edge.push();
     const proxy = await Phone.open({ address: ADDRESS.operator });
-    const call = await dial(carrier, NUMBER.sip, { headers: [['Record-Route', `<sip:${proxy.address}:${proxy.port};lr>`]] });
+    const call = await dial(carrier, NUMBER.sip, {
+      headers: [['Record-Route', `<sip:${proxy.address}:${proxy.port};lr>`]],
+    });
     await call.answered();
     const sides = await sidesTold(call);
     expect(sides[0]?.routes).to.contain(`sip:${proxy.address}:${proxy.port};lr`);

@@ -7,7 +7,7 @@ import { SipCarrier } from './sip-carrier.ts';
 
 const NAME_SERVER = '127.0.0.53';
 
-describe('A name of a customer\'s that leads inside', function () {
+describe("A name of a customer's that leads inside", function () {
   let names: NameServer;
   let edge: Edge;
   let node: Phone;
@@ -15,7 +15,8 @@ describe('A name of a customer\'s that leads inside', function () {
   let inside: SipCarrier;
 
   before(async function () {
-    if (process.getuid?.() !== 0) this.skip(); // Another name server for one process needs a file system of its own.
+    // Another name server for one process needs a file system of its own.
+    if (process.getuid?.() !== 0) this.skip();
     names = await NameServer.open(NAME_SERVER, {
       'priv.test': { a: [ADDRESS.customer] },
       'two.test': { a: ['192.0.2.77', ADDRESS.customer] },
@@ -24,7 +25,11 @@ describe('A name of a customer\'s that leads inside', function () {
     });
     const port = await freePort();
     node = await Phone.open({ address: ADDRESS.media, port });
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], nameServer: NAME_SERVER, environment: { TARGET_SILENCE_MS: '600' } });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${port}`],
+      nameServer: NAME_SERVER,
+      environment: { TARGET_SILENCE_MS: '600' },
+    });
     carrier = await Phone.open({ address: ADDRESS.operator });
     await edge.carrier('trunk_own', { ofCustomer: true });
     await edge.carrier('trunk_operator', {});
@@ -41,24 +46,42 @@ describe('A name of a customer\'s that leads inside', function () {
     await inside?.close();
   });
 
-  const leg = (uri: string, trunk?: string): Promise<Call> => node.call({
-    to: '+4930111', from: '+15551111', via: edge.sip, headers: [['X-MV-Call-ID', 'call_1'], ['X-MV-Targets', uri], ...(trunk ? [['X-MV-Trunks', trunk] as [string, string]] : [])],
-  });
+  const leg = (uri: string, trunk?: string): Promise<Call> =>
+    node.call({
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Call-ID', 'call_1'],
+        ['X-MV-Targets', uri],
+        ...(trunk ? [['X-MV-Trunks', trunk] as [string, string]] : []),
+      ],
+    });
 
-  for (const host of ['priv.test:5099', 'priv.test:5099;transport=tcp', 'two.test:5099', 'srv.test', 'localhost:5099', '0x7f.7:5099']) {
+  for (const host of [
+    'priv.test:5099',
+    'priv.test:5099;transport=tcp',
+    'two.test:5099',
+    'srv.test',
+    'localhost:5099',
+    '0x7f.7:5099',
+  ]) {
     it(`${host} is not connected to: as a SIP URI of a number, as the destination of a leg, as a trunk`, async () => {
       edge.control.answer = () => ({ action: 'sip', call: 'call_2', targets: [`sip:x@${host}`] });
       const relayed = await carrier.call({ to: NUMBER.sip, from: '+491711234567', via: edge.sip });
-      for (const call of [relayed, await leg(`sip:x@${host}`), await leg(`sip:x@${host}`, 'trunk_own')]) expect((await call.final()).code).to.be.within(400, 599);
+      for (const call of [relayed, await leg(`sip:x@${host}`), await leg(`sip:x@${host}`, 'trunk_own')])
+        expect((await call.final()).code).to.be.within(400, 599);
       expect(inside.invites).to.be.empty;
     });
   }
 
-  it('gets neither OPTIONS nor REGISTER where it is a customer\'s trunk: it is down; the operator\'s gets them', async () => {
-    const state = (table: string, id: string, wanted: string): Promise<true> => edge.until(async () => {
-      const found = await edge.rpc('htable.get', [table, id]).catch(() => undefined) as { item: { value: string } } | undefined;
-      return found?.item.value === wanted || undefined;
-    }, `${table} of ${id} to be ${wanted}`);
+  it("gets neither OPTIONS nor REGISTER where it is a customer's trunk: it is down; the operator's gets them", async () => {
+    const state = (table: string, id: string, wanted: string): Promise<true> =>
+      edge.until(async () => {
+        const found = (await edge.rpc('htable.get', [table, id]).catch(() => undefined)) as
+          { item: { value: string } } | undefined;
+        return found?.item.value === wanted || undefined;
+      }, `${table} of ${id} to be ${wanted}`);
     for (const host of ['priv.test:5099', 'srv.test']) {
       await edge.rpc('htable.flush', ['trunk_state']);
       await edge.rpc('htable.flush', ['registered']);
@@ -75,7 +98,7 @@ describe('A name of a customer\'s that leads inside', function () {
     for (const table of ['probes', 'registrations']) await edge.rpc('htable.flush', [table]);
   });
 
-  it('is connected to where it is a carrier of the operator\'s', async () => {
+  it("is connected to where it is a carrier of the operator's", async () => {
     const call = await leg('sip:x@priv.test:5099', 'trunk_operator');
     await call.answered();
     expect(inside.invites).to.have.length(1);

@@ -4,11 +4,18 @@ import { Phone } from '../../support/phone.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { LeakyNode } from './leaky-node.ts';
 
-/** Everything that a party has received, line by line, and what a curious one would decode: tokens in base64. */
+/**
+ * Everything that a party has received, line by line, and what a curious one would decode: tokens in base64.
+ */
 function seenBy(messages: readonly { received: boolean; text: string }[]): string[] {
   const texts = messages.filter(({ received }) => received).map(({ text }) => text);
   const tokens = texts.join('\n').match(/[A-Za-z0-9+/_.-]{24,}/g) ?? [];
-  return [...texts, ...tokens.map((token) => Buffer.from(token.replace(/^mv\./, '').replaceAll('.', '='), 'base64url').toString('latin1'))].flatMap((text) => text.split(/\r?\n/));
+  return [
+    ...texts,
+    ...tokens.map((token) =>
+      Buffer.from(token.replace(/^mv\./, '').replaceAll('.', '='), 'base64url').toString('latin1'),
+    ),
+  ].flatMap((text) => text.split(/\r?\n/));
 }
 
 /** The lines that give something away. */
@@ -25,7 +32,10 @@ describe('What leaves the SIP edge', () => {
   before(async () => {
     ports.media = await freePort();
     ports.media2 = await freePort();
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${ports.media}`, `${ADDRESS.media2}:${ports.media2}`], environment: { MEDIA_SILENCE_MS: '500' } });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${ports.media}`, `${ADDRESS.media2}:${ports.media2}`],
+      environment: { MEDIA_SILENCE_MS: '500' },
+    });
     edge.control.answer = () => edge.control.media();
   });
   after(async () => edge?.stop());
@@ -46,7 +56,10 @@ describe('What leaves the SIP edge', () => {
 
   for (const end of ['the media node', 'the caller'] as const) {
     it(`tells a carrier nothing of a media node, when ${end} hangs up`, async () => {
-      const nodes = [await LeakyNode.open(ADDRESS.media, ports.media), await LeakyNode.open(ADDRESS.media2, ports.media2)];
+      const nodes = [
+        await LeakyNode.open(ADDRESS.media, ports.media),
+        await LeakyNode.open(ADDRESS.media2, ports.media2),
+      ];
       try {
         const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
         await call.final();
@@ -70,7 +83,8 @@ describe('What leaves the SIP edge', () => {
       for (const refusal of ['486 Busy at 127.0.0.5', '503 FreeSWITCH is full', '302 Moved']) {
         first.refusal = refusal;
         second.listen({ refuse: 480 });
-        for (let i = 0; i < 2; i++) await (await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip })).final();
+        for (let i = 0; i < 2; i++)
+          await (await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip })).final();
       }
       second.listen('ring');
       first.refusal = '503 FreeSWITCH is full';
@@ -81,7 +95,11 @@ describe('What leaves the SIP edge', () => {
       second.listen('answer');
       const failedOver = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
       await failedOver.answered();
-      await edge.rpc('dlg.terminate_dlg', [failedOver.callId, failedOver.dialog.localTag, failedOver.dialog.remoteTag]);
+      await edge.rpc('dlg.terminate_dlg', [
+        failedOver.callId,
+        failedOver.dialog.localTag,
+        failedOver.dialog.remoteTag,
+      ]);
       await failedOver.ended();
       const seen = seenBy(carrier.messages);
       expect(secretsIn(seen, ADDRESS.media, ADDRESS.media2)).to.deep.equal([]);
@@ -93,11 +111,22 @@ describe('What leaves the SIP edge', () => {
 
   it('tells a carrier nothing of a customer, and a customer nothing of a carrier but the ids of the dialog', async () => {
     const customer = await LeakyNode.open(ADDRESS.customer);
-    edge.control.answer = () => ({ action: 'sip', call: 'call_secret', targets: [`sip:pbx@${ADDRESS.customer}:${customer.wire.port}`] });
+    edge.control.answer = () => ({
+      action: 'sip',
+      call: 'call_secret',
+      targets: [`sip:pbx@${ADDRESS.customer}:${customer.wire.port}`],
+    });
     try {
       const call = await carrier.call({
-        to: NUMBER.sip, from: '+491711234567', via: edge.sip,
-        headers: [['P-Asserted-Identity', `<sip:+491711234567@${ADDRESS.operator}>`], ['Server', 'CarrierSwitch'], ['X-Carrier', ADDRESS.operator], ['Warning', `399 ${ADDRESS.operator} "x"`]],
+        to: NUMBER.sip,
+        from: '+491711234567',
+        via: edge.sip,
+        headers: [
+          ['P-Asserted-Identity', `<sip:+491711234567@${ADDRESS.operator}>`],
+          ['Server', 'CarrierSwitch'],
+          ['X-Carrier', ADDRESS.operator],
+          ['Warning', `399 ${ADDRESS.operator} "x"`],
+        ],
       });
       await talk(customer, call);
       expect(await customer.request('BYE')).to.equal(200);
@@ -105,7 +134,12 @@ describe('What leaves the SIP edge', () => {
       expect(secretsIn(seen, ADDRESS.customer)).to.deep.equal([]);
 
       const shown = seenBy(customer.wire.log).filter((line) => !/^(From|To|Call-ID): /.test(line));
-      expect(shown.filter((line) => line.includes(ADDRESS.operator) || /CarrierSwitch|X-Carrier|test phone|call_secret/.test(line))).to.deep.equal([]);
+      expect(
+        shown.filter(
+          (line) =>
+            line.includes(ADDRESS.operator) || /CarrierSwitch|X-Carrier|test phone|call_secret/.test(line),
+        ),
+      ).to.deep.equal([]);
     } finally {
       await customer.close();
     }

@@ -22,7 +22,8 @@ describe('What a media node could not read is answered by the SIP edge', () => {
     await edge?.stop();
   });
 
-  const invite = (more: { headers?: string[]; user?: string } = {}): string => requestText(carrier, { user: NUMBER.webhook, ...more });
+  const invite = (more: { headers?: string[]; user?: string } = {}): string =>
+    requestText(carrier, { user: NUMBER.webhook, ...more });
   const lines = (count: number): string[] => Array.from({ length: count }, (_, i) => `X-Line-${i}: ${i}`);
 
   const refused: [what: string, text: () => string][] = [
@@ -50,13 +51,18 @@ describe('What a media node could not read is answered by the SIP edge', () => {
   });
 
   it('the highest CSeq there is, and 100 more header lines, are taken', async () => {
-    expect(codeOf(await carrier.ask(invite().replace('CSeq: 1 ', 'CSeq: 2147483647 '), edge.sip))).to.equal(486);
+    expect(codeOf(await carrier.ask(invite().replace('CSeq: 1 ', 'CSeq: 2147483647 '), edge.sip))).to.equal(
+      486,
+    );
     expect(codeOf(await carrier.ask(invite({ headers: lines(100) }), edge.sip))).to.equal(486);
   });
 
-  it('a NUL in a body that may hold one is none of the edge\'s business', async () => {
+  it("a NUL in a body that may hold one is none of the edge's business", async () => {
     const body = '--x\r\nContent-Type: application/isup\r\n\r\n\x01\0\x02\r\n--x--\r\n';
-    const text = invite({ headers: ['Content-Type: multipart/mixed;boundary=x'] }).replace('Content-Length: 0\r\n\r\n', `Content-Length: ${body.length}\r\n\r\n${body}`);
+    const text = invite({ headers: ['Content-Type: multipart/mixed;boundary=x'] }).replace(
+      'Content-Length: 0\r\n\r\n',
+      `Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
     expect(codeOf(await carrier.ask(text, edge.sip))).not.to.equal(400);
   });
 

@@ -19,7 +19,9 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
     raw = await RawSip.open(ADDRESS.operator);
     edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`] });
     edge.control.answer = (request) =>
-      (request.to === NUMBER.sip ? { action: 'sip', call: 'call_sip', targets: [customer.uri] } : edge.control.media());
+      request.to === NUMBER.sip
+        ? { action: 'sip', call: 'call_sip', targets: [customer.uri] }
+        : edge.control.media();
   });
   after(async () => {
     raw?.close();
@@ -33,7 +35,8 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
     customer.listen('answer');
   });
 
-  const ask = async (options: Parameters<typeof requestText>[1]): Promise<SipMessage> => parseSip(await raw.ask(requestText(raw, options), edge.sip));
+  const ask = async (options: Parameters<typeof requestText>[1]): Promise<SipMessage> =>
+    parseSip(await raw.ask(requestText(raw, options), edge.sip));
   const dial = (to: string): Promise<Call> => carrier.call({ to, from: '+491711234567', via: edge.sip });
 
   it('OPTIONS is answered with the methods and the body that are taken (RFC 3261 §11.2)', async () => {
@@ -43,7 +46,11 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
     expect(header(reply, 'accept')).to.equal('application/sdp');
   });
 
-  for (const [required, unsupported] of [['100rel', '100rel'], ['timer, foo', 'foo'], ['Foo\r\nRequire: timer,100rel', 'foo, 100rel']]) {
+  for (const [required, unsupported] of [
+    ['100rel', '100rel'],
+    ['timer, foo', 'foo'],
+    ['Foo\r\nRequire: timer,100rel', 'foo, 100rel'],
+  ]) {
     it(`an INVITE that requires ${JSON.stringify(required)} gets 420 with Unsupported, and nobody is asked about it`, async () => {
       const asked = edge.control.routes.length;
       const reply = await ask({ user: NUMBER.webhook, headers: [`Require: ${required}`] });
@@ -54,12 +61,20 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
   }
 
   it('an INVITE that requires timer is taken', async () => {
-    const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, headers: [['Require', 'timer']] });
+    const call = await carrier.call({
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      headers: [['Require', 'timer']],
+    });
     await call.answered();
     expect(await call.hangup()).to.equal(200);
   });
 
-  for (const [what, number] of [['webhook', NUMBER.webhook], ['sip', NUMBER.sip]] as const) {
+  for (const [what, number] of [
+    ['webhook', NUMBER.webhook],
+    ['sip', NUMBER.sip],
+  ] as const) {
     it(`an INVITE to a ${what} number without a Contact is refused with 400, and nobody is asked about it`, async () => {
       const asked = edge.control.routes.length;
       for (const contact of ['', 'Contact: *\r\n', 'Contact: \r\n']) {
@@ -69,7 +84,10 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
       expect(edge.control.routes.length).to.equal(asked);
     });
 
-    for (const [code, name, value] of [[420, 'Unsupported', '100rel'], [422, 'Min-SE', '120']] as const) {
+    for (const [code, name, value] of [
+      [420, 'Unsupported', '100rel'],
+      [422, 'Min-SE', '120'],
+    ] as const) {
       it(`a ${code} of the side called at a ${what} number comes with its ${name}, and is told at once`, async () => {
         const manner = { refuse: code, headers: [[name, value]] as [string, string][] };
         (what === 'sip' ? customer : node).listen(manner);
@@ -87,16 +105,23 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
       const called = await (what === 'sip' ? customer : node).incoming();
       for (const side of [call, called]) {
         for (const method of ['REFER', 'NOTIFY', 'SUBSCRIBE', 'MESSAGE', 'PUBLISH']) {
-          const reply = await side.request(method, [['Refer-To', '<sip:+15551230009@127.0.0.8>'], ['Event', 'refer']]);
+          const reply = await side.request(method, [
+            ['Refer-To', '<sip:+15551230009@127.0.0.8>'],
+            ['Event', 'refer'],
+          ]);
           expect(reply.code).to.equal(405);
-          expect(reply.headers.allow).to.match(/^INVITE, /).and.not.to.include(method);
+          expect(reply.headers.allow)
+            .to.match(/^INVITE, /)
+            .and.not.to.include(method);
         }
         const info = await side.request('INFO', [['Info-Package', 'foo']]);
         expect(info.code).to.equal(469);
         expect(info.headers).to.have.property('recv-info', '');
         expect((await side.request('INFO')).code).to.equal(200);
       }
-      expect(`${call.receivedText}${called.receivedText}`).not.to.match(/^(REFER|NOTIFY|SUBSCRIBE|MESSAGE|PUBLISH) sip/m);
+      expect(`${call.receivedText}${called.receivedText}`).not.to.match(
+        /^(REFER|NOTIFY|SUBSCRIBE|MESSAGE|PUBLISH) sip/m,
+      );
       expect(await call.hangup()).to.equal(200);
     });
   }
@@ -125,6 +150,10 @@ describe('What the SIP edge refuses for everybody is said with what helps', () =
     expect((await bye).code).to.equal(200);
     expect((await call.final()).code).to.equal(487);
     expect(await edge.control.notice('canceled', call.callId)).to.include({ by: 'caller', code: 487 });
-    expect(edge.control.notices.filter(({ sip_call_id, event }) => sip_call_id === call.callId && event === 'failed')).to.deep.equal([]);
+    expect(
+      edge.control.notices.filter(
+        ({ sip_call_id, event }) => sip_call_id === call.callId && event === 'failed',
+      ),
+    ).to.deep.equal([]);
   });
 });

@@ -24,7 +24,12 @@ describe('A webhook call at the SIP edge', () => {
 
   it('reaches a media node and is heard both ways, through rtpengine alone', async () => {
     node.listen('answer');
-    const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+    const call = await carrier.call({
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      sound: tone(1000),
+    });
     await call.answered();
     const parked = await node.incoming();
     await Promise.all([call.heard.waitUntilTone(440), parked.heard.waitUntilTone(1000)]);
@@ -43,12 +48,23 @@ describe('A webhook call at the SIP edge', () => {
   it('carries the headers of the decision, and none of their kind that came from outside', async () => {
     node.listen({ refuse: 486, reason: 'Busy Here' });
     const call = await carrier.call({
-      to: NUMBER.webhook, from: '+491711234567', via: edge.sip, headers: [['X-MV-Customer', 'cust_evil'], ['x-mv-call-id', 'call_evil'], ['X-Other', 'stays']],
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Customer', 'cust_evil'],
+        ['x-mv-call-id', 'call_evil'],
+        ['X-Other', 'stays'],
+      ],
     });
     await call.final();
     const invite = (await node.incoming()).invite?.text ?? '';
     const own = invite.match(/^x-mv-.*$/gim)?.map((line) => line.trim()) ?? [];
-    expect(own.slice(0, -1)).to.deep.equal(['X-MV-Call-ID: call_2', 'X-MV-Customer: cust_a', 'X-MV-From: +491711234567']);
+    expect(own.slice(0, -1)).to.deep.equal([
+      'X-MV-Call-ID: call_2',
+      'X-MV-Customer: cust_a',
+      'X-MV-From: +491711234567',
+    ]);
     expect(own.at(-1), 'how the caller is reached').to.match(/^X-MV-Far-End: sip:mv\.\S+@\S+$/);
     expect(invite).to.include('X-Other: stays');
     expect(invite).to.match(new RegExp(`^INVITE sip:\\${NUMBER.webhook}@`));
@@ -88,7 +104,12 @@ describe('A webhook call at the SIP edge', () => {
 
   it('is served without an offer in the INVITE, too', async () => {
     node.listen('answer');
-    const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, offer: false });
+    const call = await carrier.call({
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      offer: false,
+    });
     const answer = await call.final();
     expect(answer.code).to.equal(200);
     expect(call.remoteAudio?.host).to.equal(ADDRESS.rtp);
@@ -100,15 +121,23 @@ describe('A webhook call at the SIP edge', () => {
     node.listen('answer');
     const natted = await RawSip.open(ADDRESS.operator);
     try {
-      const sdp = 'v=0\r\no=- 1 1 IN IP4 192.168.1.20\r\ns=-\r\nc=IN IP4 192.168.1.20\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n';
+      const sdp =
+        'v=0\r\no=- 1 1 IN IP4 192.168.1.20\r\ns=-\r\nc=IN IP4 192.168.1.20\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n';
       const invite = requestText(natted, { user: NUMBER.webhook, callId: 'natted@raw' })
-        .replace(/Via: SIP\/2.0\/UDP [^;]*/, 'Via: SIP/2.0/UDP 192.168.1.20:5060;rport').replace(/Contact: .*\r\n/, 'Contact: <sip:raw@192.168.1.20:5060>\r\n')
-        .replace('Content-Length: 0\r\n\r\n', `Content-Type: application/sdp\r\nContent-Length: ${sdp.length}\r\n\r\n${sdp}`);
+        .replace(/Via: SIP\/2.0\/UDP [^;]*/, 'Via: SIP/2.0/UDP 192.168.1.20:5060;rport')
+        .replace(/Contact: .*\r\n/, 'Contact: <sip:raw@192.168.1.20:5060>\r\n')
+        .replace(
+          'Content-Length: 0\r\n\r\n',
+          `Content-Type: application/sdp\r\nContent-Length: ${sdp.length}\r\n\r\n${sdp}`,
+        );
       const answer = await natted.ask(invite, edge.sip);
       expect(codeOf(answer)).to.equal(200);
       const parked = await node.incoming();
       void parked.hangup().catch(() => undefined);
-      const bye = await natted.until(() => natted.received.find((text) => text.startsWith('BYE ')), 'the BYE');
+      const bye = await natted.until(
+        () => natted.received.find((text) => text.startsWith('BYE ')),
+        'the BYE',
+      );
       expect(bye).to.match(/^BYE sip:raw@192\.168\.1\.20:5060 /);
     } finally {
       natted.close();
@@ -124,7 +153,10 @@ describe('A webhook call at the SIP edge', () => {
     await edge.rpc('dlg.terminate_dlg', [call.callId, call.dialog.localTag, call.dialog.remoteTag]);
     expect(await call.ended()).to.include({ by: 'remote', how: 'bye' });
     const id = /^X-MV-Call-ID: (.*)\r$/m.exec(parked.invite?.text ?? '')?.[1] ?? 'none';
-    await edge.until(async () => !(await edge.relayed()).includes(id) || undefined, 'rtpengine to have forgotten the call');
+    await edge.until(
+      async () => !(await edge.relayed()).includes(id) || undefined,
+      'rtpengine to have forgotten the call',
+    );
   });
 
   it('is refused with 503, and told, when rtpengine does not answer: nobody is connected around it', async () => {
@@ -178,7 +210,8 @@ describe('Media nodes behind the SIP edge', () => {
   });
 
   /** Calls until both have been asked at least once: the first choice goes round. */
-  const call = async (): Promise<number> => (await (await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip })).final()).code;
+  const call = async (): Promise<number> =>
+    (await (await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip })).final()).code;
 
   it('take calls in turn', async () => {
     for (const node of [first, second]) node.listen({ refuse: 486 });
@@ -190,10 +223,18 @@ describe('Media nodes behind the SIP edge', () => {
     first.listen({ refuse: 503 });
     second.listen('answer');
     for (let i = 0; i < 2; i++) {
-      const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+      const made = await carrier.call({
+        to: NUMBER.webhook,
+        from: '+491711234567',
+        via: edge.sip,
+        sound: tone(1000),
+      });
       await made.answered();
       const parked = await second.incoming();
-      expect(parked.invite?.text).to.match(/^X-MV-Call-ID: call_\d+\r$/m).and.to.match(/^Record-Route: /m).and.to.match(new RegExp(`^INVITE sip:\\${NUMBER.webhook}@`));
+      expect(parked.invite?.text)
+        .to.match(/^X-MV-Call-ID: call_\d+\r$/m)
+        .and.to.match(/^Record-Route: /m)
+        .and.to.match(new RegExp(`^INVITE sip:\\${NUMBER.webhook}@`));
       expect(parked.invite?.text.match(/^X-MV-Call-ID/gm)).to.have.length(1);
       await Promise.all([made.heard.waitUntilTone(440), parked.heard.waitUntilTone(1000)]);
       expect(made.remoteAudio?.host).to.equal(ADDRESS.rtp);
@@ -225,9 +266,13 @@ describe('Media nodes behind the SIP edge', () => {
   it('a node that is silent to one INVITE but answers OPTIONS keeps its place', async () => {
     for (const node of [first, second]) node.listen('deaf');
     expect(await call()).to.equal(500);
-    const probes = (node: Phone): number => node.messages.filter(({ received, text }) => received && text.startsWith('OPTIONS ')).length;
+    const probes = (node: Phone): number =>
+      node.messages.filter(({ received, text }) => received && text.startsWith('OPTIONS ')).length;
     const before = [first, second].map(probes);
-    await edge.until(() => Promise.resolve([first, second].every((node, i) => probes(node) > (before[i] ?? 0)) || undefined), 'both to have been asked again');
+    await edge.until(
+      () => Promise.resolve([first, second].every((node, i) => probes(node) > (before[i] ?? 0)) || undefined),
+      'both to have been asked again',
+    );
     expect([await stateOf(ports[0]), await stateOf(ports[1])]).to.deep.equal(['AP', 'AP']);
     for (const node of [first, second]) {
       node.forget();
@@ -239,13 +284,17 @@ describe('Media nodes behind the SIP edge', () => {
 
   it('a node that is dead is known to be soon, whether anybody calls it or not', async () => {
     await first.close();
-    await edge.until(async () => (await stateOf(ports[0]))?.startsWith('I') || undefined, 'the node to be down', 5000);
+    await edge.until(
+      async () => (await stateOf(ports[0]))?.startsWith('I') || undefined,
+      'the node to be down',
+      5000,
+    );
     second.listen({ refuse: 486 });
     for (let i = 0; i < 4; i++) expect(await call()).to.equal(486);
     expect(second.received.length).to.equal(4);
   });
 
-  it('a node that rings has the call: no other is tried, and its 503 is one call\'s failure: 500', async () => {
+  it("a node that rings has the call: no other is tried, and its 503 is one call's failure: 500", async () => {
     for (const node of [first, second]) node.listen('ring');
     const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
     await made.provisional(180);
@@ -282,13 +331,24 @@ describe('Media nodes behind the SIP edge', () => {
     await second.close();
     const made = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
     expect((await made.final()).code).to.equal(500);
-    expect(await edge.control.notice('failed', made.callId)).to.deep.include({ call: 'call_1', code: 500, reason: 'Server Internal Error' });
-    await edge.until(async () => (await Promise.all(ports.map(stateOf))).every((state) => state?.startsWith('I')) || undefined, 'both to be down');
+    expect(await edge.control.notice('failed', made.callId)).to.deep.include({
+      call: 'call_1',
+      code: 500,
+      reason: 'Server Internal Error',
+    });
+    await edge.until(
+      async () =>
+        (await Promise.all(ports.map(stateOf))).every((state) => state?.startsWith('I')) || undefined,
+      'both to be down',
+    );
     const atOnce = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip });
     const final = await atOnce.final();
     expect(final.code).to.equal(503);
     expect(final.headers['retry-after']).to.equal('5');
-    expect(await edge.control.notice('failed', atOnce.callId)).to.deep.include({ code: 503, reason: 'Service Unavailable' });
+    expect(await edge.control.notice('failed', atOnce.callId)).to.deep.include({
+      code: 503,
+      reason: 'Service Unavailable',
+    });
   });
 
   it('nodes that are all full are a reason to come back later: 503 with Retry-After', async () => {

@@ -2,7 +2,10 @@ import { expect } from 'chai';
 import { ADDRESS, Edge, NUMBER } from './edge.ts';
 import { RawSip, requestText } from './raw-sip.ts';
 
-/** What a trunk sends, and the number it means. The German trunk belongs to the operator, the American one to the owner of the numbers. */
+/**
+ * What a trunk sends, and the number it means. The German trunk belongs to the operator, the American one to
+ * the owner of the numbers.
+ */
 const DIALLED: [trunk: 'german' | 'american', uri: string, to: string | undefined][] = [
   ['german', 'sip:+493012345601@127.0.0.1', NUMBER.webhook],
   ['german', 'sip:493012345601@127.0.0.1', NUMBER.webhook],
@@ -59,7 +62,9 @@ describe('How the SIP edge reads numbers', () => {
     it(`${uri} from the ${trunk} trunk is ${to ?? 'nobody'}`, async () => {
       const asked = edge.control.routes.length;
       const reply = await trunks[trunk].ask(requestText(trunks[trunk], { uri }), edge.sip);
-      expect(edge.control.routes.slice(asked).map((route) => route.to)).to.deep.equal(to === undefined ? [] : [to]);
+      expect(edge.control.routes.slice(asked).map((route) => route.to)).to.deep.equal(
+        to === undefined ? [] : [to],
+      );
       expect(reply).to.match(to === undefined ? /^SIP\/2\.0 404 / : /^SIP\/2\.0 480 /);
     });
   }

@@ -26,7 +26,10 @@ describe('Who is in a call, asked by the SIP edge', function () {
     await edge?.stop();
   });
   beforeEach(async () => {
-    [carrier, customer] = [await Phone.open({ address: ADDRESS.operator }), await Phone.open({ address: ADDRESS.customer })];
+    [carrier, customer] = [
+      await Phone.open({ address: ADDRESS.operator }),
+      await Phone.open({ address: ADDRESS.customer }),
+    ];
     customer.listen('answer');
   });
   afterEach(async () => {
@@ -39,20 +42,47 @@ describe('Who is in a call, asked by the SIP edge', function () {
     const call = await carrier.call({ to: NUMBER.sip, from: '+491711234567', via: edge.sip });
     await call.answered();
     const far = await customer.incoming();
-    const { to_tag: toTag = '', to_caller: toCaller = '', to_callee: toCallee = '', caller_routes: callerRoutes = '', callee_routes: calleeRoutes = '', from_tag: fromTag } = await edge.control.notice('answered', call.callId);
-    return { call, far, ends: sidesOf({ sipCallId: call.callId, fromTag, toTag, toCaller, toCallee, callerRoutes, calleeRoutes }) };
+    const {
+      to_tag: toTag = '',
+      to_caller: toCaller = '',
+      to_callee: toCallee = '',
+      caller_routes: callerRoutes = '',
+      callee_routes: calleeRoutes = '',
+      from_tag: fromTag,
+    } = await edge.control.notice('answered', call.callId);
+    return {
+      call,
+      far,
+      ends: sidesOf({
+        sipCallId: call.callId,
+        fromTag,
+        toTag,
+        toCaller,
+        toCallee,
+        callerRoutes,
+        calleeRoutes,
+      }),
+    };
   }
 
   const numbers = async (id: string): Promise<unknown> =>
-    ((await rpc.call('dlg.profile_list', ['call', id])) as { caller: { cseq: string }; callee: { cseq: string } }[]).map(({ caller, callee }) => [caller.cseq, callee.cseq]);
+    (
+      (await rpc.call('dlg.profile_list', ['call', id])) as {
+        caller: { cseq: string };
+        callee: { cseq: string };
+      }[]
+    ).map(({ caller, callee }) => [caller.cseq, callee.cseq]);
 
-  it('both sides answer, which changes nothing for Kamailio\'s dialog, and either of them is enough', async () => {
+  it("both sides answer, which changes nothing for Kamailio's dialog, and either of them is enough", async () => {
     const { call, far, ends } = await relayed('call_p1');
     await call.hold();
     await call.resume();
     const before = await numbers('call_p1');
     expect(await isThere([rpc], ends)).to.equal(true);
-    for (const side of [call, far]) expect(side.receivedText).to.match(/^OPTIONS /m).and.not.to.include('X-MV');
+    for (const side of [call, far])
+      expect(side.receivedText)
+        .to.match(/^OPTIONS /m)
+        .and.not.to.include('X-MV');
     expect(await numbers('call_p1')).to.deep.equal(before);
     far.drop();
     expect(await isThere([rpc], ends)).to.equal(true);
@@ -77,10 +107,23 @@ describe('Who is in a call, asked by the SIP edge', function () {
 
   it('a call that was given up is not let out, whatever a media node does late', async () => {
     await rpc.call('htable.sets', ['given_up', 'call_p5', '1']);
-    const headers = (id: string): [string, string][] => [['X-MV-Call-ID', id], ['X-MV-Targets', customer.uri]];
-    const refused = await node.call({ to: '+4930555', from: '+4930111', via: edge.sip, headers: headers('call_p5') });
+    const headers = (id: string): [string, string][] => [
+      ['X-MV-Call-ID', id],
+      ['X-MV-Targets', customer.uri],
+    ];
+    const refused = await node.call({
+      to: '+4930555',
+      from: '+4930111',
+      via: edge.sip,
+      headers: headers('call_p5'),
+    });
     expect((await refused.final()).code).to.equal(487);
-    const other = await node.call({ to: '+4930555', from: '+4930111', via: edge.sip, headers: headers('call_p6') });
+    const other = await node.call({
+      to: '+4930555',
+      from: '+4930111',
+      via: edge.sip,
+      headers: headers('call_p6'),
+    });
     await other.answered();
     expect(customer.received).to.have.length(1);
     await other.hangup();

@@ -11,7 +11,10 @@ export class RawSip extends Watched {
   readonly port: number;
   readonly received: string[] = [];
   #socket: Socket;
-  /** INVITEs sent, by Call-ID, so that their refusals can be acknowledged and are not repeated for half a minute. */
+  /**
+   * INVITEs sent, by Call-ID, so that their refusals can be acknowledged and are not repeated for half a
+   * minute.
+   */
   #invites = new Map<string, string>();
 
   private constructor(socket: Socket) {
@@ -22,7 +25,8 @@ export class RawSip extends Watched {
       const text = datagram.toString('latin1');
       this.received.push(text);
       const invite = this.#invites.get(callIdOf(text));
-      if (invite && codeOf(text) >= 300 && /^CSeq: \d+ INVITE\r$/m.test(text)) socket.send(ackOf(invite, text), from.port, from.address);
+      if (invite && codeOf(text) >= 300 && /^CSeq: \d+ INVITE\r$/m.test(text))
+        socket.send(ackOf(invite, text), from.port, from.address);
       this.changed();
     });
     socket.on('error', () => undefined);
@@ -36,7 +40,8 @@ export class RawSip extends Watched {
   }
 
   send(message: string | Buffer, to: HostPort): void {
-    if (typeof message === 'string' && message.startsWith('INVITE ')) this.#invites.set(callIdOf(Buffer.from(message).toString('latin1')), message);
+    if (typeof message === 'string' && message.startsWith('INVITE '))
+      this.#invites.set(callIdOf(Buffer.from(message).toString('latin1')), message);
     this.#socket.send(typeof message === 'string' ? Buffer.from(message, 'utf8') : message, to.port, to.host);
   }
 
@@ -45,7 +50,14 @@ export class RawSip extends Watched {
     const from = this.received.length;
     this.send(message, to);
     const callId = callIdOf(Buffer.from(message).toString('latin1'));
-    return this.until(() => this.received.slice(from).find((text) => !/^SIP\/2\.0 1/.test(text) && (!callId || callIdOf(text) === callId)), 'a final answer', timeoutMs);
+    return this.until(
+      () =>
+        this.received
+          .slice(from)
+          .find((text) => !/^SIP\/2\.0 1/.test(text) && (!callId || callIdOf(text) === callId)),
+      'a final answer',
+      timeoutMs,
+    );
   }
 
   close(): void {
@@ -90,23 +102,41 @@ const callIdOf = (text: string): string => /^(?:Call-ID|i)[ \t]*:[ \t]*(.*?)\r?$
 /** ACK of a refusal: the Via of its INVITE, the To of the refusal (RFC 3261 §17.1.1.3). */
 function ackOf(invite: string, refusal: string): string {
   const to = /^To: .*$/m.exec(refusal)?.[0] ?? '';
-  return invite.replace(/^INVITE/, 'ACK').replace(/^CSeq: (\d+) INVITE/m, 'CSeq: $1 ACK').replace(/^To: .*$/m, to.trimEnd() + '\r');
+  return invite
+    .replace(/^INVITE/, 'ACK')
+    .replace(/^CSeq: (\d+) INVITE/m, 'CSeq: $1 ACK')
+    .replace(/^To: .*$/m, to.trimEnd() + '\r');
 }
 
-/** Takes what belongs to one transaction out of a reply: two refusals that are equal then tell a stranger the same. */
+/**
+ * Takes what belongs to one transaction out of a reply: two refusals that are equal then tell a stranger the
+ * same.
+ */
 export function withoutTransaction(reply: string): string {
-  return reply.split('\r\n').filter((line) => !/^(via|from|call-id|cseq):/i.test(line)).map((line) => line.replace(/^(To: )<[^>]*>/, '$1').replace(/tag=\S+/, 'tag=')).join('\n');
+  return reply
+    .split('\r\n')
+    .filter((line) => !/^(via|from|call-id|cseq):/i.test(line))
+    .map((line) => line.replace(/^(To: )<[^>]*>/, '$1').replace(/tag=\S+/, 'tag='))
+    .join('\n');
 }
 
 export const codeOf = (reply: string): number => Number(/^SIP\/2\.0 (\d{3})/.exec(reply)?.[1]);
 
 /** Sends bytes over TCP and resolves with what came back when the far end has answered once, or closed. */
-export async function overTcp(message: string | Buffer, to: HostPort, from: string, timeoutMs = 5000): Promise<string> {
+export async function overTcp(
+  message: string | Buffer,
+  to: HostPort,
+  from: string,
+  timeoutMs = 5000,
+): Promise<string> {
   const socket = connect({ host: to.host, port: to.port, localAddress: from });
   try {
     await once(socket, 'connect');
     socket.write(message);
-    const [chunk] = await Promise.race([once(socket, 'data', { signal: AbortSignal.timeout(timeoutMs) }), once(socket, 'close')]) as [unknown];
+    const [chunk] = (await Promise.race([
+      once(socket, 'data', { signal: AbortSignal.timeout(timeoutMs) }),
+      once(socket, 'close'),
+    ])) as [unknown];
     return Buffer.isBuffer(chunk) ? chunk.toString('latin1') : '';
   } finally {
     socket.destroy();

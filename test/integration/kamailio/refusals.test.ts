@@ -17,7 +17,13 @@ describe('What the SIP edge refuses from its own memory', () => {
 
   const dial = async (user: string): Promise<string> => carrier.ask(requestText(carrier, { user }), edge.sip);
 
-  for (const [code, reason] of [[403, 'Forbidden'], [404, 'Not Found'], [480, 'Temporarily Unavailable'], [486, 'Busy Here'], [603, 'Decline']] as const) {
+  for (const [code, reason] of [
+    [403, 'Forbidden'],
+    [404, 'Not Found'],
+    [480, 'Temporarily Unavailable'],
+    [486, 'Busy Here'],
+    [603, 'Decline'],
+  ] as const) {
     it(`a number in mode reject is refused with its ${code}`, async () => {
       await edge.set('dids', NUMBER.reject, `r;cust_a;${code}`);
       const reply = await dial(NUMBER.reject);
@@ -37,10 +43,10 @@ describe('What the SIP edge refuses from its own memory', () => {
   });
 
   it('none of it asks the control plane or makes a transaction', async () => {
-    const before = await edge.rpc('tm.stats') as { created: number };
+    const before = (await edge.rpc('tm.stats')) as { created: number };
     await dial(NUMBER.unknown);
     await dial(NUMBER.suspended);
-    expect((await edge.rpc('tm.stats') as { created: number }).created).to.equal(before.created);
+    expect(((await edge.rpc('tm.stats')) as { created: number }).created).to.equal(before.created);
     expect(edge.control.routes).to.be.empty;
   });
 

@@ -4,14 +4,17 @@ import { Phone } from '../../support/phone.ts';
 import { tone } from '../../support/sound.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 
-const sdp = (media: string): string => `v=0\r\no=- 1 9 IN IP4 ${ADDRESS.other}\r\ns=-\r\nc=IN IP4 ${ADDRESS.other}\r\nt=0 0\r\n${media}`;
+const sdp = (media: string): string =>
+  `v=0\r\no=- 1 9 IN IP4 ${ADDRESS.other}\r\ns=-\r\nc=IN IP4 ${ADDRESS.other}\r\nt=0 0\r\n${media}`;
 const OFFERS = {
   'another address': sdp('m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n'),
   'a codec nobody speaks': sdp('m=audio 40000 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n'),
   'a fax': sdp('m=audio 0 RTP/AVP 0\r\nm=image 40002 udptl t38\r\n'),
   'no audio': sdp('m=audio 0 RTP/AVP 0\r\n'),
 };
-const WITH_KEYS = sdp('m=audio 40000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n');
+const WITH_KEYS = sdp(
+  'm=audio 40000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n',
+);
 
 describe('An offer within a call that is refused', () => {
   let edge: Edge;
@@ -25,7 +28,10 @@ describe('An offer within a call that is refused', () => {
     customer = await Phone.open({ address: ADDRESS.customer });
     carrier = await Phone.open({ address: ADDRESS.operator });
     edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`] });
-    edge.control.answer = ({ to }) => (to === NUMBER.sip ? { action: 'sip', call: `call_${Math.random()}`, targets: [customer.uri] } : edge.control.media());
+    edge.control.answer = ({ to }) =>
+      to === NUMBER.sip
+        ? { action: 'sip', call: `call_${Math.random()}`, targets: [customer.uri] }
+        : edge.control.media();
     for (const phone of [node, customer]) phone.listen('answer');
   });
   after(async () => {
@@ -33,21 +39,31 @@ describe('An offer within a call that is refused', () => {
     await edge?.stop();
   });
 
-  const offer = async (by: Call, method: string, body: string): Promise<number> => (await by.request(method, [['Content-Type', 'application/sdp']], body)).code;
+  const offer = async (by: Call, method: string, body: string): Promise<number> =>
+    (await by.request(method, [['Content-Type', 'application/sdp']], body)).code;
 
   /** Both sides go on hearing each other, and keys count. */
   async function goesOn(call: Call, called: Call): Promise<void> {
     const before = new Map([call, called].map((side) => [side, side.heard.packets]));
-    for (const side of [call, called]) await side.heard.until(() => side.heard.packets > (before.get(side) ?? 0) + 25 || undefined, () => `audio; ${side.story()}`);
+    for (const side of [call, called])
+      await side.heard.until(
+        () => side.heard.packets > (before.get(side) ?? 0) + 25 || undefined,
+        () => `audio; ${side.story()}`,
+      );
     const keys = called.heard.keys;
     await call.press('7');
     await called.heard.until(() => called.heard.keys === `${keys}7` || undefined, 'the key');
   }
 
   for (const method of ['INVITE', 'UPDATE']) {
-    for (const [what, body] of Object.entries({ ...OFFERS, 'keys': WITH_KEYS })) {
+    for (const [what, body] of Object.entries({ ...OFFERS, keys: WITH_KEYS })) {
       it(`leaves a relayed call as it was: ${method} with ${what}, by either side`, async () => {
-        const call = await carrier.call({ to: NUMBER.sip, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+        const call = await carrier.call({
+          to: NUMBER.sip,
+          from: '+491711234567',
+          via: edge.sip,
+          sound: tone(1000),
+        });
         await call.answered();
         const called = await customer.incoming();
         await goesOn(call, called);
@@ -68,13 +84,26 @@ describe('An offer within a call that is refused', () => {
       });
     }
 
-    for (const [what, body] of Object.entries({ 'a fax': OFFERS['a fax'], 'no audio': OFFERS['no audio'], 'a codec nobody speaks': OFFERS['a codec nobody speaks'], 'keys': WITH_KEYS, 'garbage': 'garbage' })) {
+    for (const [what, body] of Object.entries({
+      'a fax': OFFERS['a fax'],
+      'no audio': OFFERS['no audio'],
+      'a codec nobody speaks': OFFERS['a codec nobody speaks'],
+      keys: WITH_KEYS,
+      garbage: 'garbage',
+    })) {
       it(`never reaches a media node when it has no audio a node could have: ${method} with ${what}`, async () => {
-        const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+        const call = await carrier.call({
+          to: NUMBER.webhook,
+          from: '+491711234567',
+          via: edge.sip,
+          sound: tone(1000),
+        });
         await call.answered();
         const parked = await node.incoming();
         expect(await offer(call, method, body)).to.equal(488);
-        expect(parked.messages.filter(({ received, text }) => received && /^(INVITE|UPDATE) /.test(text))).to.have.length(1);
+        expect(
+          parked.messages.filter(({ received, text }) => received && /^(INVITE|UPDATE) /.test(text)),
+        ).to.have.length(1);
         await goesOn(call, parked);
         await call.hangup();
       });
@@ -82,7 +111,12 @@ describe('An offer within a call that is refused', () => {
   }
 
   it('by a media node, or by who it talks to, leaves the call as it was', async () => {
-    const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+    const call = await carrier.call({
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      sound: tone(1000),
+    });
     await call.answered();
     const parked = await node.incoming();
     parked.refusesOffers = '488 Not Acceptable Here';

@@ -14,7 +14,10 @@ describe('A SIP edge that is killed with calls up', () => {
     customer = await Phone.open({ address: ADDRESS.customer });
     carrier = await Phone.open({ address: ADDRESS.operator });
     edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`] });
-    edge.control.answer = (request) => (request.to === NUMBER.sip ? { action: 'sip', call: 'call_sip', targets: [customer.uri] } : edge.control.media());
+    edge.control.answer = (request) =>
+      request.to === NUMBER.sip
+        ? { action: 'sip', call: 'call_sip', targets: [customer.uri] }
+        : edge.control.media();
     node.listen('answer');
     customer.listen('answer');
   });
@@ -33,7 +36,8 @@ describe('A SIP edge that is killed with calls up', () => {
     await edge.stopKamailio('SIGKILL');
     await edge.startKamailio();
 
-    // Before anything is pushed, and without a dialog in its memory: the Contact of each side says where the other one is.
+    // Before anything is pushed, and without a dialog in its memory: the Contact of each side says where the
+    // other one is.
     await onNode.hold();
     await onNode.resume();
     expect(await onNode.hangup()).to.equal(200);

@@ -14,7 +14,10 @@ describe('A leg between two media nodes, into a conference room', () => {
     const [one, two] = [await freePort(), await freePort()];
     node = await Phone.open({ address: ADDRESS.media, port: one });
     other = await Phone.open({ address: ADDRESS.media2, port: two });
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${one}`, `${ADDRESS.media2}:${two}`], environment: { MEDIA_SILENCE_MS: '600' } });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${one}`, `${ADDRESS.media2}:${two}`],
+      environment: { MEDIA_SILENCE_MS: '600' },
+    });
   });
   after(async () => {
     await node?.close();
@@ -23,15 +26,24 @@ describe('A leg between two media nodes, into a conference room', () => {
   });
 
   const at = ({ address, port }: Phone): string => `${address}:${port}`;
-  const dial = (headers: HeaderLine[], from = node): ReturnType<Phone['call']> => from.call({ to: 'room', from: 'b0b2d7c4', via: edge.sip, sound: tone(1000), headers });
+  const dial = (headers: HeaderLine[], from = node): ReturnType<Phone['call']> =>
+    from.call({ to: 'room', from: 'b0b2d7c4', via: edge.sip, sound: tone(1000), headers });
 
   it('is heard both ways through rtpengine, with the headers that lead into the room alone, and neither node sees the other', async () => {
     other.listen('answer');
-    const call = await dial([['X-MV-Node', at(other)], ['X-MV-Room', 'app_1-team'], ['X-MV-Room-Flags', 'mute|endconf'], ['X-MV-Call-ID', 'call_evil']]);
+    const call = await dial([
+      ['X-MV-Node', at(other)],
+      ['X-MV-Room', 'app_1-team'],
+      ['X-MV-Room-Flags', 'mute|endconf'],
+      ['X-MV-Call-ID', 'call_evil'],
+    ]);
     await call.answered();
     const entered = await other.incoming();
     await Promise.all([call.heard.waitUntilTone(440), entered.heard.waitUntilTone(1000)]);
-    expect(entered.invite?.text.match(/^x-mv-.*$/gim)?.map((line) => line.trim())).to.deep.equal(['X-MV-Room: app_1-team', 'X-MV-Room-Flags: mute|endconf']);
+    expect(entered.invite?.text.match(/^x-mv-.*$/gim)?.map((line) => line.trim())).to.deep.equal([
+      'X-MV-Room: app_1-team',
+      'X-MV-Room-Flags: mute|endconf',
+    ]);
     expect(entered.invite?.text).to.match(/^From: .*b0b2d7c4/m);
     expect(entered.remoteAudio?.host).to.equal(ADDRESS.rtp);
     expect(call.remoteAudio?.host).to.equal(ADDRESS.rtp);
@@ -45,7 +57,10 @@ describe('A leg between two media nodes, into a conference room', () => {
 
   it('ends with the room', async () => {
     other.listen('answer');
-    const call = await dial([['X-MV-Node', at(other)], ['X-MV-Room', 'app_1-team']]);
+    const call = await dial([
+      ['X-MV-Node', at(other)],
+      ['X-MV-Room', 'app_1-team'],
+    ]);
     await call.answered();
     expect(await (await other.incoming()).hangup()).to.equal(200);
     await call.ended();
@@ -54,7 +69,10 @@ describe('A leg between two media nodes, into a conference room', () => {
   it('is refused with 503 when the other node does not take it, or says nothing', async () => {
     for (const manner of [{ refuse: 486 }, 'deaf'] as const) {
       other.listen(manner);
-      const call = await dial([['X-MV-Node', at(other)], ['X-MV-Room', 'app_1-team']]);
+      const call = await dial([
+        ['X-MV-Node', at(other)],
+        ['X-MV-Room', 'app_1-team'],
+      ]);
       expect((await call.final()).code).to.equal(503);
     }
     await other.incoming();
@@ -63,8 +81,23 @@ describe('A leg between two media nodes, into a conference room', () => {
 
   it('goes nowhere but to a media node, and into nothing but a room', async () => {
     for (const headers of [
-      [['X-MV-Node', '127.0.0.7:5060'], ['X-MV-Room', 'app_1-team']], [['X-MV-Node', `${at(other)};x=y@127.0.0.7`], ['X-MV-Room', 'app_1-team']],
-      [['X-MV-Node', at(other)]], [['X-MV-Node', at(other)], ['X-MV-Room', 'a b']], [['X-MV-Node', ''], ['X-MV-Room', 'app_1-team']],
+      [
+        ['X-MV-Node', '127.0.0.7:5060'],
+        ['X-MV-Room', 'app_1-team'],
+      ],
+      [
+        ['X-MV-Node', `${at(other)};x=y@127.0.0.7`],
+        ['X-MV-Room', 'app_1-team'],
+      ],
+      [['X-MV-Node', at(other)]],
+      [
+        ['X-MV-Node', at(other)],
+        ['X-MV-Room', 'a b'],
+      ],
+      [
+        ['X-MV-Node', ''],
+        ['X-MV-Room', 'app_1-team'],
+      ],
     ] satisfies HeaderLine[][]) {
       const call = await dial(headers);
       expect((await call.final()).code, JSON.stringify(headers)).to.equal(403);
@@ -76,9 +109,19 @@ describe('A leg between two media nodes, into a conference room', () => {
     node.listen({ refuse: 486 });
     other.listen({ refuse: 486 });
     const carrier = await Phone.open({ address: ADDRESS.operator });
-    const call = await carrier.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, headers: [['X-MV-Node', at(other)], ['X-MV-Room', 'app_1-team']] });
+    const call = await carrier.call({
+      to: NUMBER.webhook,
+      from: '+491711234567',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Node', at(other)],
+        ['X-MV-Room', 'app_1-team'],
+      ],
+    });
     expect((await call.final()).code).to.equal(486);
-    const invites = [...node.received, ...other.received].map(({ invite }) => invite?.text ?? '').filter((text) => text.includes(NUMBER.webhook));
+    const invites = [...node.received, ...other.received]
+      .map(({ invite }) => invite?.text ?? '')
+      .filter((text) => text.includes(NUMBER.webhook));
     expect(invites).to.have.length(1);
     expect(invites[0]).to.not.match(/x-mv-(node|room)/i);
     await carrier.close();

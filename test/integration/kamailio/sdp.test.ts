@@ -7,9 +7,13 @@ import { codeOf, RawSip, requestText } from './raw-sip.ts';
 
 const HEAD = `v=0\r\no=- 1 1 IN IP4 ${ADDRESS.operator}\r\ns=-\r\nc=IN IP4 ${ADDRESS.operator}\r\nt=0 0\r\n`;
 const AUDIO = 'm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n';
-const KEYED = 'm=audio 40002 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n';
+const KEYED =
+  'm=audio 40002 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n';
 
-const multipart = (kind: string, parts: readonly [type: string, body: string][]): [type: string, body: string] => [
+const multipart = (
+  kind: string,
+  parts: readonly [type: string, body: string][],
+): [type: string, body: string] => [
   `multipart/${kind};boundary="cut-here"`,
   `${parts.map(([type, body]) => `--cut-here\r\nContent-Type: ${type}\r\n\r\n${body}\r\n`).join('')}--cut-here--\r\n`,
 ];
@@ -28,7 +32,10 @@ describe('What an INVITE brings', () => {
     customer = await Phone.open({ address: ADDRESS.customer });
     carrier = await RawSip.open(ADDRESS.operator);
     edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`] });
-    edge.control.answer = ({ to }) => (to === NUMBER.sip ? { action: 'sip', call: `call_s${++calls}`, targets: [customer.uri] } : edge.control.media());
+    edge.control.answer = ({ to }) =>
+      to === NUMBER.sip
+        ? { action: 'sip', call: `call_s${++calls}`, targets: [customer.uri] }
+        : edge.control.media();
   });
   after(async () => {
     carrier?.close();
@@ -42,13 +49,26 @@ describe('What an INVITE brings', () => {
     }
   });
 
-  const invite = (to: string, [type, body]: readonly [string, string], callId = `${random()}@raw`, headers: string[] = []): string =>
-    requestText(carrier, { user: to, callId, headers: [...headers, ...(type ? [`Content-Type: ${type}`] : [])] })
-      .replace('Content-Length: 0\r\n\r\n', `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
-  const ask = (to: string, body: readonly [string, string], callId?: string, headers?: string[]): Promise<string> => carrier.ask(invite(to, body, callId, headers), edge.sip);
+  const invite = (
+    to: string,
+    [type, body]: readonly [string, string],
+    callId = `${random()}@raw`,
+    headers: string[] = [],
+  ): string =>
+    requestText(carrier, {
+      user: to,
+      callId,
+      headers: [...headers, ...(type ? [`Content-Type: ${type}`] : [])],
+    }).replace('Content-Length: 0\r\n\r\n', `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  const ask = (
+    to: string,
+    body: readonly [string, string],
+    callId?: string,
+    headers?: string[],
+  ): Promise<string> => carrier.ask(invite(to, body, callId, headers), edge.sip);
 
   const bad: Record<string, string> = {
-    'garbage': 'garbage',
+    garbage: 'garbage',
     'no media line': HEAD,
     'no address': HEAD.replace(/^c=.*\r\n/m, '') + AUDIO,
     'a host name for an address': HEAD.replace(/^c=.*\r\n/m, 'c=IN IP4 phone.example\r\n') + AUDIO,
@@ -82,7 +102,11 @@ describe('What an INVITE brings', () => {
       }
     } finally {
       await edge.startRtpengine();
-      await edge.until(async () => (codeOf(await ask(NUMBER.webhook, ['application/sdp', HEAD + AUDIO])) === 486 ? true : undefined), 'rtpengine to be used again');
+      await edge.until(
+        async () =>
+          codeOf(await ask(NUMBER.webhook, ['application/sdp', HEAD + AUDIO])) === 486 ? true : undefined,
+        'rtpengine to be used again',
+      );
     }
   });
 
@@ -90,17 +114,27 @@ describe('What an INVITE brings', () => {
     ['application/sdp', ['application/sdp', HEAD + AUDIO]],
     ['Application/SDP with a parameter', ['Application/SDP;charset=utf-8', HEAD + AUDIO]],
     ['empty lines at its end', ['application/sdp', `${HEAD}${AUDIO}\r\n\r\n`]],
-    ...['mixed', 'related', 'alternative', 'x-unknown'].map((kind): [string, readonly [string, string]] =>
-      [`multipart/${kind}`, multipart(kind, [ISUP, ['application/sdp', HEAD + AUDIO], ['text/plain', 'text-secret']])]),
+    ...['mixed', 'related', 'alternative', 'x-unknown'].map((kind): [string, readonly [string, string]] => [
+      `multipart/${kind}`,
+      multipart(kind, [ISUP, ['application/sdp', HEAD + AUDIO], ['text/plain', 'text-secret']]),
+    ]),
   ];
   for (const [what, body] of spelled) {
     it(`goes through rtpengine, alone, as ${what}`, async () => {
-      for (const [number, called] of [[NUMBER.webhook, node], [NUMBER.sip, customer]] as const) {
+      for (const [number, called] of [
+        [NUMBER.webhook, node],
+        [NUMBER.sip, customer],
+      ] as const) {
         expect(codeOf(await ask(number, body))).to.equal(486);
         const { text } = (await called.incoming()).invite ?? { text: '' };
-        expect(text).to.match(/^Content-Type: application\/sdp\r$/m).and.to.include(`c=IN IP4 ${ADDRESS.rtp}`);
+        expect(text)
+          .to.match(/^Content-Type: application\/sdp\r$/m)
+          .and.to.include(`c=IN IP4 ${ADDRESS.rtp}`);
         expect(text.match(/^Content-Type:/gim)).to.have.length(1);
-        expect(text.split('\r\n\r\n').slice(1).join()).not.to.include(ADDRESS.operator).and.not.to.include('secret').and.not.to.include('cut-here');
+        expect(text.split('\r\n\r\n').slice(1).join())
+          .not.to.include(ADDRESS.operator)
+          .and.not.to.include('secret')
+          .and.not.to.include('cut-here');
       }
     });
   }
@@ -117,8 +151,12 @@ describe('What an INVITE brings', () => {
   });
 
   it('is left out when it says that it need not be understood', async () => {
-    expect(codeOf(await ask(NUMBER.sip, ISUP, undefined, ['Content-Disposition: signal;handling=optional']))).to.equal(486);
-    expect((await customer.incoming()).invite?.text).not.to.include('secret').and.not.to.match(/^Content-Type/m);
+    expect(
+      codeOf(await ask(NUMBER.sip, ISUP, undefined, ['Content-Disposition: signal;handling=optional'])),
+    ).to.equal(486);
+    expect((await customer.incoming()).invite?.text)
+      .not.to.include('secret')
+      .and.not.to.match(/^Content-Type/m);
   });
 
   it('with keys alone is refused with 488; with and without, the line without is chosen', async () => {
@@ -128,7 +166,9 @@ describe('What an INVITE brings', () => {
     for (const both of [KEYED + AUDIO, AUDIO + KEYED]) {
       expect(codeOf(await ask(NUMBER.webhook, ['application/sdp', HEAD + both]))).to.equal(486);
       const offered = (await node.incoming()).invite?.body ?? '';
-      expect(offered.match(/^m=audio \d+ \S+/gm)?.map((line) => line.replace(/ [1-9]\d* /, ' open '))).to.have.members(['m=audio 0 RTP/SAVP', 'm=audio open RTP/AVP']);
+      expect(
+        offered.match(/^m=audio \d+ \S+/gm)?.map((line) => line.replace(/ [1-9]\d* /, ' open ')),
+      ).to.have.members(['m=audio 0 RTP/SAVP', 'm=audio open RTP/AVP']);
     }
   });
 
@@ -136,7 +176,13 @@ describe('What an INVITE brings', () => {
     node.listen('answer', { sound: () => tone(440) });
     const phone = await Phone.open({ address: ADDRESS.operator });
     try {
-      const call = await phone.call({ to: NUMBER.webhook, from: '+491711234567', via: edge.sip, sound: tone(1000), rewrite: (sdp) => sdp.replace('RTP/AVP', 'RTP/AVPF') });
+      const call = await phone.call({
+        to: NUMBER.webhook,
+        from: '+491711234567',
+        via: edge.sip,
+        sound: tone(1000),
+        rewrite: (sdp) => sdp.replace('RTP/AVP', 'RTP/AVPF'),
+      });
       await call.answered();
       const parked = await node.incoming();
       expect(parked.invite?.body).to.match(/^m=audio \d+ RTP\/AVP 0/m);
@@ -148,9 +194,17 @@ describe('What an INVITE brings', () => {
     }
   });
 
-  it('may be answered with telephone events under a number of the far end\'s own: each side sends with the number of the other', async () => {
+  it("may be answered with telephone events under a number of the far end's own: each side sends with the number of the other", async () => {
     customer.listen('manual', { rewrite: (sdp) => sdp.replaceAll('101', '96') });
-    const call = await node.call({ to: '+4930111', from: '+15551111', via: edge.sip, headers: [['X-MV-Call-ID', 'call_1'], ['X-MV-Targets', customer.uri]] });
+    const call = await node.call({
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Call-ID', 'call_1'],
+        ['X-MV-Targets', customer.uri],
+      ],
+    });
     const called = await customer.incoming();
     called.rtp.ownEventType = 96;
     call.rtp.ownEventType = 101;
@@ -166,11 +220,24 @@ describe('What an INVITE brings', () => {
 
   it('never takes over, or answers, another call of the node', async () => {
     await ask(NUMBER.webhook, ['application/sdp', HEAD + AUDIO], undefined, [
-      'Replaces: other@node;to-tag=a;from-tag=b', 'Join: other@node;to-tag=a;from-tag=b', 'Target-Dialog: other@node;local-tag=a;remote-tag=b',
-      'Refer-To: <sip:a@b>', 'Answer-Mode: Auto', 'Alert-Info: <http://x>', 'Call-Info: <sip:x>;answer-after=0', 'X-FS-Support: update_display', 'X-AUTH-IP: 1.2.3.4', 'X-Kept: yes', 'Diversion: <sip:+49301@x>',
+      'Replaces: other@node;to-tag=a;from-tag=b',
+      'Join: other@node;to-tag=a;from-tag=b',
+      'Target-Dialog: other@node;local-tag=a;remote-tag=b',
+      'Refer-To: <sip:a@b>',
+      'Answer-Mode: Auto',
+      'Alert-Info: <http://x>',
+      'Call-Info: <sip:x>;answer-after=0',
+      'X-FS-Support: update_display',
+      'X-AUTH-IP: 1.2.3.4',
+      'X-Kept: yes',
+      'Diversion: <sip:+49301@x>',
     ]);
     const { text } = (await node.incoming()).invite ?? { text: '' };
-    expect(text).not.to.match(/^(Replaces|Join|Target-Dialog|Refer-To|Answer-Mode|Alert-Info|Call-Info|X-FS-|X-AUTH-)/im);
-    expect(text).to.match(/^X-Kept: yes\r$/m).and.to.match(/^Diversion: /m);
+    expect(text).not.to.match(
+      /^(Replaces|Join|Target-Dialog|Refer-To|Answer-Mode|Alert-Info|Call-Info|X-FS-|X-AUTH-)/im,
+    );
+    expect(text)
+      .to.match(/^X-Kept: yes\r$/m)
+      .and.to.match(/^Diversion: /m);
   });
 });

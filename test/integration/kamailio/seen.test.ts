@@ -25,15 +25,23 @@ describe('What the SIP edge refuses', () => {
   const lines = (text: string): number => edge.log.split(text).length - 1;
 
   it('is counted by its reason, and logged: a stranger, and a number that the trunk may not deliver', async () => {
-    expect(codeOf(await stranger.ask(requestText(stranger, { user: NUMBER.webhook }), edge.sip))).to.equal(403);
-    for (const user of [NUMBER.unknown, NUMBER.unknown, NUMBER.reject, NUMBER.suspended]) await trunk.ask(requestText(trunk, { user }), edge.sip);
-    await trunk.ask(requestText(trunk, { user: NUMBER.webhook }).replace('CSeq: 1 ', 'CSeq: 4294967296 '), edge.sip);
+    expect(codeOf(await stranger.ask(requestText(stranger, { user: NUMBER.webhook }), edge.sip))).to.equal(
+      403,
+    );
+    for (const user of [NUMBER.unknown, NUMBER.unknown, NUMBER.reject, NUMBER.suspended])
+      await trunk.ask(requestText(trunk, { user }), edge.sip);
+    await trunk.ask(
+      requestText(trunk, { user: NUMBER.webhook }).replace('CSeq: 1 ', 'CSeq: 4294967296 '),
+      edge.sip,
+    );
     expect(await counted('refused_stranger')).to.equal(1);
     expect(await counted('refused_unknown_number')).to.equal(2);
     expect(await counted('refused_reject_number')).to.equal(1);
     expect(await counted('refused_suspended')).to.equal(1);
     expect(await counted('refused_malformed')).to.equal(1);
-    expect(edge.log).to.include(`refused: INVITE of ${ADDRESS.stranger}:${stranger.port}, which is no active trunk's inbound_ip`);
+    expect(edge.log).to.include(
+      `refused: INVITE of ${ADDRESS.stranger}:${stranger.port}, which is no active trunk's inbound_ip`,
+    );
     expect(lines(`refused: a call from ${ADDRESS.operator} to ${NUMBER.unknown}`)).to.equal(1);
   });
 
@@ -46,14 +54,22 @@ describe('What the SIP edge refuses', () => {
     expect(JSON.stringify(await edge.rpc('htable.dump', ['bans']))).to.include(ADDRESS.stranger);
     await edge.until(async () => {
       await edge.rpc('htable.delete', ['bans', ADDRESS.stranger]).catch(() => undefined);
-      return codeOf(await stranger.ask(requestText(stranger, { method: 'OPTIONS' }), edge.sip, 300).catch(() => '')) === 403 || undefined;
+      return (
+        codeOf(
+          await stranger.ask(requestText(stranger, { method: 'OPTIONS' }), edge.sip, 300).catch(() => ''),
+        ) === 403 || undefined
+      );
     }, 'an answer again');
   });
 
   it('says that it is the token, when the control plane refuses it', async () => {
     edge.control.answer = () => ({ status: 403 });
-    for (let i = 0; i < 3; i++) expect(codeOf(await trunk.ask(requestText(trunk, { user: NUMBER.webhook }), edge.sip))).to.equal(503);
-    await edge.until(() => Promise.resolve(lines('the control plane has another EDGE_TOKEN') > 0 || undefined), 'the line');
+    for (let i = 0; i < 3; i++)
+      expect(codeOf(await trunk.ask(requestText(trunk, { user: NUMBER.webhook }), edge.sip))).to.equal(503);
+    await edge.until(
+      () => Promise.resolve(lines('the control plane has another EDGE_TOKEN') > 0 || undefined),
+      'the line',
+    );
     expect(lines('the control plane has another EDGE_TOKEN')).to.equal(1);
   });
 });

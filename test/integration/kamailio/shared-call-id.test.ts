@@ -30,8 +30,14 @@ describe('Calls that share a Call-ID', () => {
     await edge?.stop();
   });
   beforeEach(async () => {
-    [one, two] = [await Phone.open({ address: ADDRESS.operator }), await Phone.open({ address: ADDRESS.operator })];
-    [first, second] = [await Phone.open({ address: ADDRESS.customer }), await Phone.open({ address: ADDRESS.customer2 })];
+    [one, two] = [
+      await Phone.open({ address: ADDRESS.operator }),
+      await Phone.open({ address: ADDRESS.operator }),
+    ];
+    [first, second] = [
+      await Phone.open({ address: ADDRESS.customer }),
+      await Phone.open({ address: ADDRESS.customer2 }),
+    ];
     first.listen('answer', { sound: () => tone(440) });
     second.listen('answer', { sound: () => tone(700) });
     node.forget();
@@ -50,13 +56,24 @@ describe('Calls that share a Call-ID', () => {
   const dial = (phone: Phone, to: string, more: Partial<CallOptions>): Promise<Call> =>
     phone.call({ to, from: '+491711234567', via: edge.sip, ...more });
 
-  for (const [what, tag] of [['of two carriers, with From tags of their own', undefined], ['of a carrier that forks to two numbers', 'forked']] as const) {
+  for (const [what, tag] of [
+    ['of two carriers, with From tags of their own', undefined],
+    ['of a carrier that forks to two numbers', 'forked'],
+  ] as const) {
     it(`live each alone, ${what}: each hears its own far end, and the end of one is not the other's`, async () => {
       const shared = { callId: `${random()}@shared`, ...(tag && { tag }) };
-      const [a, b] = [await dial(one, NUMBER.sip, { ...shared, sound: tone(1000) }), await dial(two, ANOTHER, { ...shared, sound: tone(1600) })];
+      const [a, b] = [
+        await dial(one, NUMBER.sip, { ...shared, sound: tone(1000) }),
+        await dial(two, ANOTHER, { ...shared, sound: tone(1600) }),
+      ];
       await Promise.all([a.answered(), b.answered()]);
       const [atFirst, atSecond] = [await first.incoming(), await second.incoming()];
-      await Promise.all([a.heard.waitUntilTone(440), b.heard.waitUntilTone(700), atFirst.heard.waitUntilTone(1000), atSecond.heard.waitUntilTone(1600)]);
+      await Promise.all([
+        a.heard.waitUntilTone(440),
+        b.heard.waitUntilTone(700),
+        atFirst.heard.waitUntilTone(1000),
+        atSecond.heard.waitUntilTone(1600),
+      ]);
       expect(await edge.relayed()).to.include.members([`call_s${calls - 1}`, `call_s${calls}`]);
       expect(await a.hangup()).to.equal(200);
       await atFirst.ended();
@@ -106,17 +123,26 @@ describe('Calls that share a Call-ID', () => {
     const b = await dial(two, ANOTHER, shared);
     await b.answered();
     const a = await dial(one, NUMBER.sip, shared);
-    await edge.control.until(() => edge.control.routes.find(({ sip_call_id, to }) => sip_call_id === shared.callId && to === NUMBER.sip), 'the request');
+    await edge.control.until(
+      () =>
+        edge.control.routes.find(({ sip_call_id, to }) => sip_call_id === shared.callId && to === NUMBER.sip),
+      'the request',
+    );
     await a.cancel();
     expect((await a.final()).code).to.equal(487);
-    const asked = edge.control.routes.find(({ sip_call_id, to }) => sip_call_id === shared.callId && to === NUMBER.sip);
-    expect(await edge.control.notice('canceled', shared.callId)).to.include({ call: '', branch: asked?.branch });
+    const asked = edge.control.routes.find(
+      ({ sip_call_id, to }) => sip_call_id === shared.callId && to === NUMBER.sip,
+    );
+    expect(await edge.control.notice('canceled', shared.callId)).to.include({
+      call: '',
+      branch: asked?.branch,
+    });
     expect(b.isOver).to.equal(false);
     await b.hangup();
   });
 
   for (const number of [NUMBER.webhook, NUMBER.sip]) {
-    it(`the same INVITE by two paths is one call to ${number === NUMBER.sip ? 'a customer\'s SIP URI' : 'a media node'}, ringing or answered: the second one gets 482`, async () => {
+    it(`the same INVITE by two paths is one call to ${number === NUMBER.sip ? "a customer's SIP URI" : 'a media node'}, ringing or answered: the second one gets 482`, async () => {
       (number === NUMBER.sip ? first : node).listen('manual');
       const [called] = [number === NUMBER.sip ? first : node];
       const raw = await RawSip.open(ADDRESS.operator);
@@ -163,7 +189,14 @@ describe('Calls that share a Call-ID', () => {
 
   it('a second far end that answers a call of ours is let go, and the first one keeps its audio', async () => {
     const call = await node.call({
-      to: '+4930111', from: '+15551111', via: edge.sip, sound: tone(1000), headers: [['X-MV-Call-ID', 'call_1'], ['X-MV-Targets', first.uri]],
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      sound: tone(1000),
+      headers: [
+        ['X-MV-Call-ID', 'call_1'],
+        ['X-MV-Targets', first.uri],
+      ],
     });
     await call.answered();
     const called = await first.incoming();
@@ -174,15 +207,24 @@ describe('Calls that share a Call-ID', () => {
     try {
       late.send(answerOf(invite.text, 'late', `<sip:late@${ADDRESS.other}>`), edge.sip);
       for (const method of ['ACK', 'BYE']) {
-        const request = await late.until(() => late.received.find((text) => text.startsWith(`${method} sip:late@${ADDRESS.other}`)), method);
+        const request = await late.until(
+          () => late.received.find((text) => text.startsWith(`${method} sip:late@${ADDRESS.other}`)),
+          method,
+        );
         expect(request).to.match(/^To: .*;tag=late\r$/m);
       }
     } finally {
       late.close();
     }
     const before = { call: call.heard.packets, called: called.heard.packets };
-    await call.heard.until(() => call.heard.packets > before.call + 25 || undefined, 'audio from who has answered');
-    await called.heard.until(() => called.heard.packets > before.called + 25 || undefined, 'audio to who has answered');
+    await call.heard.until(
+      () => call.heard.packets > before.call + 25 || undefined,
+      'audio from who has answered',
+    );
+    await called.heard.until(
+      () => called.heard.packets > before.called + 25 || undefined,
+      'audio to who has answered',
+    );
     expect(called.remoteAudio?.host).to.equal(ADDRESS.rtp);
     expect(call.receivedText).not.to.include(';tag=late').and.not.to.include(ADDRESS.other);
     expect(await call.hangup()).to.equal(200);
@@ -230,10 +272,17 @@ describe('Calls that share a Call-ID', () => {
 
 /** A 200 to an INVITE, of somebody with this tag and Contact. */
 function answerOf(invite: string, tag: string, contact: string): string {
-  const kept = invite.split('\r\n').filter((line) => /^(Via|Record-Route|From|To|Call-ID|CSeq): /i.test(line));
+  const kept = invite
+    .split('\r\n')
+    .filter((line) => /^(Via|Record-Route|From|To|Call-ID|CSeq): /i.test(line));
   const sdp = `v=0\r\no=- 1 1 IN IP4 ${ADDRESS.other}\r\ns=-\r\nc=IN IP4 ${ADDRESS.other}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n`;
   return [
-    'SIP/2.0 200 OK', ...kept.map((line) => (line.startsWith('To: ') ? `${line};tag=${tag}` : line)), `Contact: ${contact}`,
-    'Content-Type: application/sdp', `Content-Length: ${sdp.length}`, '', sdp,
+    'SIP/2.0 200 OK',
+    ...kept.map((line) => (line.startsWith('To: ') ? `${line};tag=${tag}` : line)),
+    `Contact: ${contact}`,
+    'Content-Type: application/sdp',
+    `Content-Length: ${sdp.length}`,
+    '',
+    sdp,
   ].join('\r\n');
 }

@@ -5,18 +5,24 @@ import { header, type HeaderLine, type HostPort, type SipMessage } from '../../s
 import { random, Wire } from '../../support/wire.ts';
 
 /** What a carrier does with an INVITE: the responses it sends, in order; none is silence. */
-export type Script = (invite: SipMessage, number: number) => (string | [status: string, headers: HeaderLine[]])[];
+export type Script = (
+  invite: SipMessage,
+  number: number,
+) => (string | [status: string, headers: HeaderLine[]])[];
 
 export const REALM = 'carrier.example';
 
-/** A carrier that answers INVITEs by a script, checks credentials by itself, and keeps everything it was sent. */
+/**
+ * A carrier that answers INVITEs by a script, checks credentials by itself, and keeps everything it was sent.
+ */
 export class SipCarrier {
   readonly wire: Wire;
   readonly invites: SipMessage[] = [];
   readonly requests: SipMessage[] = [];
   readonly dialogs: Dialog[] = [];
   /** Answers to requests that are no INVITE and no ACK; 200 unless a test says otherwise. */
-  answerOther: (request: SipMessage) => string | [status: string, headers: HeaderLine[]] | undefined = () => '200 OK';
+  answerOther: (request: SipMessage) => string | [status: string, headers: HeaderLine[]] | undefined = () =>
+    '200 OK';
   /** What it tells to be reached at. */
   contact: string;
   #script: Script = () => ['180 Ringing', '200 OK'];
@@ -28,7 +34,10 @@ export class SipCarrier {
     wire.onRequest = (request, from) => this.#handle(request, from);
   }
 
-  static async open(address: string, options: { port?: number; transport?: 'udp' | 'tcp' } = {}): Promise<SipCarrier> {
+  static async open(
+    address: string,
+    options: { port?: number; transport?: 'udp' | 'tcp' } = {},
+  ): Promise<SipCarrier> {
     return new SipCarrier(await Wire.open(address, options.port ?? 0, options.transport ?? 'udp'));
   }
 
@@ -53,15 +62,27 @@ export class SipCarrier {
 
   /** Resolves with the n-th request of a method. */
   async request(method: string, n = 0): Promise<SipMessage> {
-    return this.wire.until(() => this.got(method)[n], `${method} number ${n}; there are ${this.requests.map((request) => request.method).join(' ')}`);
+    return this.wire.until(
+      () => this.got(method)[n],
+      `${method} number ${n}; there are ${this.requests.map((request) => request.method).join(' ')}`,
+    );
   }
 
   /** Sends another response to an INVITE, at any time. */
   respond(invite: SipMessage, status: string, headers: HeaderLine[] = [], tag?: string): void {
     const answer = status.startsWith('200') || status.startsWith('183');
-    this.wire.respond(invite, this.#from ?? { host: '', port: 0 }, status, [
-      ['Contact', this.contact], ...headers, ...(answer ? [['Content-Type', 'application/sdp'] as HeaderLine] : []),
-    ], answer ? sdp(this.wire.address) : '', tag ?? this.#dialogOf(invite).localTag);
+    this.wire.respond(
+      invite,
+      this.#from ?? { host: '', port: 0 },
+      status,
+      [
+        ['Contact', this.contact],
+        ...headers,
+        ...(answer ? [['Content-Type', 'application/sdp'] as HeaderLine] : []),
+      ],
+      answer ? sdp(this.wire.address) : '',
+      tag ?? this.#dialogOf(invite).localTag,
+    );
   }
 
   /** A BYE of ours in the dialog; resolves with the code of its answer. */
@@ -108,19 +129,36 @@ export class SipCarrier {
 }
 
 /** Challenges with the code, and answers who has the password by `then`. */
-export function guarded(code: 401 | 407, user: string, password: string, then: Script = () => ['180 Ringing', '200 OK']): Script {
-  const [challenge, credentials] = code === 401 ? ['WWW-Authenticate', 'authorization'] : ['Proxy-Authenticate', 'proxy-authorization'];
+export function guarded(
+  code: 401 | 407,
+  user: string,
+  password: string,
+  then: Script = () => ['180 Ringing', '200 OK'],
+): Script {
+  const [challenge, credentials] =
+    code === 401 ? ['WWW-Authenticate', 'authorization'] : ['Proxy-Authenticate', 'proxy-authorization'];
   const nonce = random(16);
-  const refusal: [string, HeaderLine[]] = [`${code} Who Are You`, [[challenge, `Digest realm="${REALM}", nonce="${nonce}", qop="auth", algorithm=MD5`]]];
+  const refusal: [string, HeaderLine[]] = [
+    `${code} Who Are You`,
+    [[challenge, `Digest realm="${REALM}", nonce="${nonce}", qop="auth", algorithm=MD5`]],
+  ];
   return (invite, number) => {
     const given = header(invite, credentials);
     if (given === undefined) return [refusal];
-    return isRight(given, invite.method ?? '', user, password, nonce) ? then(invite, number) : [['403 Wrong Password', []]];
+    return isRight(given, invite.method ?? '', user, password, nonce)
+      ? then(invite, number)
+      : [['403 Wrong Password', []]];
   };
 }
 
 /** RFC 7616 with MD5, computed here and not by what is tested. */
-export function isRight(credentials: string, method: string, user: string, password: string, nonce: string): boolean {
+export function isRight(
+  credentials: string,
+  method: string,
+  user: string,
+  password: string,
+  nonce: string,
+): boolean {
   const value = (name: string): string => new RegExp(`[ ,]${name}="?([^",]*)"?`).exec(credentials)?.[1] ?? '';
   if (value('username') !== user || value('nonce') !== nonce) return false;
   const ha1 = md5(`${user}:${value('realm')}:${password}`);
@@ -130,4 +168,8 @@ export function isRight(credentials: string, method: string, user: string, passw
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
 
-const sdp = (address: string): string => writeSdp({ host: address, port: 40000 }, { codecs: ['PCMU'], eventType: 101, direction: 'sendrecv', session: 7, version: 1 });
+const sdp = (address: string): string =>
+  writeSdp(
+    { host: address, port: 40000 },
+    { codecs: ['PCMU'], eventType: 101, direction: 'sendrecv', session: 7, version: 1 },
+  );

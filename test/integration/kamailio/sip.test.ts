@@ -22,15 +22,21 @@ describe('A call relayed to the SIP URIs of a customer', () => {
   beforeEach(async () => {
     first = await Phone.open({ address: ADDRESS.customer });
     second = await Phone.open({ address: ADDRESS.customer2 });
-    edge.control.answer = () => ({ action: 'sip', call: `call_${++calls}`, targets: [first.uri.replace('phone@', '+4930555@'), second.uri] });
+    edge.control.answer = () => ({
+      action: 'sip',
+      call: `call_${++calls}`,
+      targets: [first.uri.replace('phone@', '+4930555@'), second.uri],
+    });
   });
   afterEach(async () => {
     await first?.close();
     await second?.close();
   });
 
-  const dial = (): ReturnType<Phone['call']> => carrier.call({ to: NUMBER.sip, from: '+491711234567', via: edge.sip, sound: tone(1000) });
-  const eventsOf = (callId: string): string[] => edge.control.notices.filter((notice) => notice.sip_call_id === callId).map(({ event }) => event);
+  const dial = (): ReturnType<Phone['call']> =>
+    carrier.call({ to: NUMBER.sip, from: '+491711234567', via: edge.sip, sound: tone(1000) });
+  const eventsOf = (callId: string): string[] =>
+    edge.control.notices.filter((notice) => notice.sip_call_id === callId).map(({ event }) => event);
 
   it('is heard both ways through rtpengine; its answer and its end are told', async () => {
     first.listen('answer');
@@ -41,10 +47,16 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     await Promise.all([call.heard.waitUntilTone(440), called.heard.waitUntilTone(1000)]);
     expect(called.remoteAudio?.host).to.equal(ADDRESS.rtp);
     expect(call.remoteAudio?.host).to.equal(ADDRESS.rtp);
-    expect(await edge.control.notice('answered', call.callId)).to.include({ call: `call_${calls}`, from_tag: call.dialog.localTag });
+    expect(await edge.control.notice('answered', call.callId)).to.include({
+      call: `call_${calls}`,
+      from_tag: call.dialog.localTag,
+    });
     expect(await call.hangup()).to.equal(200);
     await called.ended();
-    expect(await edge.control.notice('ended', call.callId)).to.include({ call: `call_${calls}`, by: 'caller' });
+    expect(await edge.control.notice('ended', call.callId)).to.include({
+      call: `call_${calls}`,
+      by: 'caller',
+    });
     expect(eventsOf(call.callId)).to.deep.equal(['answered', 'ended']);
   });
 
@@ -58,7 +70,7 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     expect(await edge.control.notice('ended', call.callId)).to.include({ by: 'callee' });
   });
 
-  it('can be ended through JSON-RPC, which is told as the platform\'s doing', async () => {
+  it("can be ended through JSON-RPC, which is told as the platform's doing", async () => {
     first.listen('answer');
     const call = await dial();
     await call.answered();
@@ -81,21 +93,27 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     await called.ended();
   });
 
-  it('is canceled at the customer\'s when the caller gives up, which is told', async () => {
+  it("is canceled at the customer's when the caller gives up, which is told", async () => {
     first.listen('ring');
     const call = await dial();
     await call.provisional(180);
     await call.cancel();
     expect((await call.final()).code).to.equal(487);
     expect((await (await first.incoming()).ended()).how).to.equal('cancel');
-    expect(await edge.control.notice('canceled', call.callId)).to.include({ call: `call_${calls}`, by: 'caller' });
+    expect(await edge.control.notice('canceled', call.callId)).to.include({
+      call: `call_${calls}`,
+      by: 'caller',
+    });
     expect(second.received).to.be.empty;
     expect(eventsOf(call.callId)).to.deep.equal(['canceled']);
   });
 
   // The failover table of the contract, row by row.
   const next: [what: string, manner: Manner][] = [
-    ...[408, 500, 502, 503, 504].map((code): [string, Manner] => [`a ${code}`, { refuse: code, reason: 'Failed' }]),
+    ...[408, 500, 502, 503, 504].map((code): [string, Manner] => [
+      `a ${code}`,
+      { refuse: code, reason: 'Failed' },
+    ]),
     ['no answer to the INVITE at all', 'deaf'],
   ];
   for (const [what, manner] of next) {
@@ -106,23 +124,48 @@ describe('A call relayed to the SIP URIs of a customer', () => {
       await call.answered();
       const called = await second.incoming();
       await Promise.all([call.heard.waitUntilTone(440), called.heard.waitUntilTone(1000)]);
-      expect(called.invite?.text).to.match(/^Record-Route: /m).and.to.match(/^INVITE sip:phone@127\.0\.0\.8/);
+      expect(called.invite?.text)
+        .to.match(/^Record-Route: /m)
+        .and.to.match(/^INVITE sip:phone@127\.0\.0\.8/);
       expect(await call.hangup()).to.equal(200);
       await edge.control.notice('ended', call.callId);
       expect(eventsOf(call.callId)).to.deep.equal(['answered', 'ended']);
     });
   }
 
-  const last: [code: number, told: number][] = [[486, 486], [600, 600], [603, 603], [487, 487], [404, 404], [480, 480], [488, 488], [403, 403], [401, 403], [407, 403], [302, 480]];
+  const last: [code: number, told: number][] = [
+    [486, 486],
+    [600, 600],
+    [603, 603],
+    [487, 487],
+    [404, 404],
+    [480, 480],
+    [488, 488],
+    [403, 403],
+    [401, 403],
+    [407, 403],
+    [302, 480],
+  ];
   for (const [code, told] of last) {
     it(`a ${code} of the first target is the end: the caller gets ${told}`, async () => {
-      first.listen({ refuse: code, reason: 'See sip:inside@10.9.8.7', headers: [['Contact', '<sip:elsewhere@10.9.8.7>'], ['Warning', '399 10.9.8.7 "no"']] });
+      first.listen({
+        refuse: code,
+        reason: 'See sip:inside@10.9.8.7',
+        headers: [
+          ['Contact', '<sip:elsewhere@10.9.8.7>'],
+          ['Warning', '399 10.9.8.7 "no"'],
+        ],
+      });
       second.listen('answer');
       const call = await dial();
       const final = await call.final();
       expect(final.code).to.equal(told);
       expect(call.receivedText).not.to.include('10.9.8.7');
-      expect(await edge.control.notice('failed', call.callId)).to.include({ call: `call_${calls}`, code, by: 'callee' });
+      expect(await edge.control.notice('failed', call.callId)).to.include({
+        call: `call_${calls}`,
+        code,
+        by: 'callee',
+      });
       expect(second.received).to.be.empty;
     });
   }
@@ -137,7 +180,11 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     expect(second.received).to.be.empty;
   });
 
-  for (const [what, manner] of [['silence', 'deaf'], ['a 408', { refuse: 408 }], ['a 500', { refuse: 500 }]] as [string, Manner][]) {
+  for (const [what, manner] of [
+    ['silence', 'deaf'],
+    ['a 408', { refuse: 408 }],
+    ['a 500', { refuse: 500 }],
+  ] as [string, Manner][]) {
     it(`${what} of the first target does not hide what the second one says`, async () => {
       first.listen(manner);
       second.listen({ refuse: 486 });
@@ -149,13 +196,17 @@ describe('A call relayed to the SIP URIs of a customer', () => {
 
   it('a target that cannot be sent to counts as tried', async () => {
     second.listen('answer');
-    edge.control.answer = () => ({ action: 'sip', call: `call_${++calls}`, targets: ['sip:x@no-such-host.invalid', 'mailto:x@y', '', 'sips:x@127.0.0.7', second.uri] });
+    edge.control.answer = () => ({
+      action: 'sip',
+      call: `call_${++calls}`,
+      targets: ['sip:x@no-such-host.invalid', 'mailto:x@y', '', 'sips:x@127.0.0.7', second.uri],
+    });
     const call = await dial();
     await call.answered();
     await call.hangup();
   });
 
-  it('when all have failed the caller gets the last one\'s code, and a 503 as 500: it is no word about our other numbers', async () => {
+  it("when all have failed the caller gets the last one's code, and a 503 as 500: it is no word about our other numbers", async () => {
     first.listen({ refuse: 500 });
     second.listen({ refuse: 503 });
     const call = await dial();
@@ -172,7 +223,9 @@ describe('A call relayed to the SIP URIs of a customer', () => {
     const call = await dial();
     await call.final();
     const failed = await edge.control.notice('failed', call.callId);
-    expect(failed.tries).to.equal(`5xx;500;Out Of Order;${first.uri.replace('phone@', '+4930555@')}|4xx;404;Nobody;${second.uri}|`);
+    expect(failed.tries).to.equal(
+      `5xx;500;Out Of Order;${first.uri.replace('phone@', '+4930555@')}|4xx;404;Nobody;${second.uri}|`,
+    );
   });
 
   it('is refused when rtpengine does not answer: nobody is connected around it', async () => {

@@ -30,17 +30,25 @@ export interface DialogNotice {
   last?: number;
 }
 
-/** How the stub answers a decision request: JSON, a raw text, an HTTP status, silence, or a closed connection. */
+/**
+ * How the stub answers a decision request: JSON, a raw text, an HTTP status, silence, or a closed connection.
+ */
 export type Answer = object | { status: number } | 'silence' | 'close' | { raw: string };
 
-/** Stands where Kamailio expects the control plane: answers as the test wants, and remembers what it was told. */
+/**
+ * Stands where Kamailio expects the control plane: answers as the test wants, and remembers what it was told.
+ */
 export class StubControl extends Watched {
   readonly routes: RouteRequest[] = [];
   readonly notices: DialogNotice[] = [];
   /** The text of each decision request as it came. */
   readonly bodies: string[] = [];
   readonly tokens: (string | undefined)[] = [];
-  answer: (request: RouteRequest) => Answer | Promise<Answer> = () => ({ action: 'reject', code: 480, reason: 'Temporarily Unavailable' });
+  answer: (request: RouteRequest) => Answer | Promise<Answer> = () => ({
+    action: 'reject',
+    code: 480,
+    reason: 'Temporarily Unavailable',
+  });
   #server: Server;
   #port = 0;
   #calls = 0;
@@ -85,7 +93,11 @@ export class StubControl extends Watched {
 
   /** Resolves with the first notice of this event about this call. */
   async notice(event: string, sipCallId: string, timeoutMs = 10_000): Promise<DialogNotice> {
-    return this.until(() => this.notices.find((notice) => notice.event === event && notice.sip_call_id === sipCallId), () => `the notice ${event}; there are ${JSON.stringify(this.notices)}`, timeoutMs);
+    return this.until(
+      () => this.notices.find((notice) => notice.event === event && notice.sip_call_id === sipCallId),
+      () => `the notice ${event}; there are ${JSON.stringify(this.notices)}`,
+      timeoutMs,
+    );
   }
 
   #create(): Server {
@@ -108,7 +120,8 @@ export class StubControl extends Watched {
     const answer = await this.answer(route);
     if (answer === 'silence') return;
     if (answer === 'close') return void request.socket.destroy();
-    if (typeof answer === 'object' && 'status' in answer) return void response.writeHead(answer.status).end('{}');
+    if (typeof answer === 'object' && 'status' in answer)
+      return void response.writeHead(answer.status).end('{}');
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(typeof answer === 'object' && 'raw' in answer ? answer.raw : JSON.stringify(answer));
   }

@@ -16,7 +16,14 @@ const at = new Date(0);
 /** The database of these tests: numbers and one trunk, read by as many control processes as a test has. */
 class World {
   readonly dids = new Map<string, RoutedDid>();
-  readonly trunk = { id: 'trunk_1', proxy: ADDRESS.operator, transport: 'udp', inboundIp: ADDRESS.operator, isActive: true, updatedAt: at } as Trunk;
+  readonly trunk = {
+    id: 'trunk_1',
+    proxy: ADDRESS.operator,
+    transport: 'udp',
+    inboundIp: ADDRESS.operator,
+    isActive: true,
+    updatedAt: at,
+  } as Trunk;
   rereads = 0;
 
   constructor(total: number) {
@@ -26,7 +33,16 @@ class World {
   put(i: number, change: Partial<RoutedDid> = {}): RoutedDid {
     const routeMode = i % 20 < 14 ? 'webhook' : i % 20 < 17 ? 'sip' : 'reject';
     const routeTarget = routeMode === 'sip' ? { sip_uri: `sip:${i}@pbx.example.com` } : undefined;
-    const did: RoutedDid = { id: `did_${i}`, customerId: 'cust_a', applicationId: 'app_a', number: numberAt(i), status: 'active', routeMode, routeTarget, ...change };
+    const did: RoutedDid = {
+      id: `did_${i}`,
+      customerId: 'cust_a',
+      applicationId: 'app_a',
+      number: numberAt(i),
+      status: 'active',
+      routeMode,
+      routeTarget,
+      ...change,
+    };
     this.dids.set(did.id, did);
     return did;
   }
@@ -80,13 +96,23 @@ describe('A hundred thousand numbers at the edge', function () {
     one.sync.start();
     return one;
   }
-  const settled = (sync: EdgeSync): Promise<unknown> => edge.until(() => Promise.resolve((sync.synced && sync.counters.due === 0) || undefined), 'the tables', 40_000);
+  const settled = (sync: EdgeSync): Promise<unknown> =>
+    edge.until(
+      () => Promise.resolve((sync.synced && sync.counters.due === 0) || undefined),
+      'the tables',
+      40_000,
+    );
   async function answerTo(number: string): Promise<{ status: number; retry: string | undefined }> {
-    const { code: status, headers } = await (await phone.call({ to: number, from: '+491711234567', via: edge.sip })).final();
+    const { code: status, headers } = await (
+      await phone.call({ to: number, from: '+491711234567', via: edge.sip })
+    ).final();
     return { status, retry: headers['retry-after'] };
   }
   const held = async (table: string, i: number): Promise<string | undefined> =>
-    ((await edge.rpc('htable.get', [table, numberAt(i)]).catch(() => undefined)) as { item: { value: string } } | undefined)?.item.value;
+    (
+      (await edge.rpc('htable.get', [table, numberAt(i)]).catch(() => undefined)) as
+        { item: { value: string } } | undefined
+    )?.item.value;
 
   before(async () => {
     edge = await Edge.start({ synced: false });
@@ -103,14 +129,18 @@ describe('A hundred thousand numbers at the edge', function () {
 
   it('serve as soon as they are there: what is not there yet gets 503, not 404, until everything is', async () => {
     const first = await control();
-    await edge.until(() => Promise.resolve(first.sync.counters.entries > 20_000 || undefined), 'a part of the numbers');
+    await edge.until(
+      () => Promise.resolve(first.sync.counters.entries > 20_000 || undefined),
+      'a part of the numbers',
+    );
     await first.sync.stop();
     expect(await edge.rpc('htable.get', ['edge', 'synced']).catch(() => undefined)).to.equal(undefined);
     const rejected = await Promise.all(Array.from({ length: 200 }, (_, i) => held('dids', i * 20 + 19)));
     const there = rejected.findIndex((value) => value !== undefined) * 20 + 19;
     const absent = rejected.indexOf(undefined) * 20 + 19;
     expect(await answerTo(numberAt(there))).to.deep.equal({ status: 480, retry: undefined });
-    for (const number of [numberAt(absent), '+493999999999']) expect(await answerTo(number)).to.deep.equal({ status: 503, retry: '5' });
+    for (const number of [numberAt(absent), '+493999999999'])
+      expect(await answerTo(number)).to.deep.equal({ status: 503, retry: '5' });
     // Another process goes on where the first one ended.
     const { sync } = await control();
     await settled(sync);
@@ -162,9 +192,15 @@ describe('A hundred thousand numbers at the edge', function () {
     await edge.stopKamailio('SIGKILL');
     await edge.startKamailio();
     const one = await control();
-    await edge.until(() => Promise.resolve(one.sync.counters.entries > 1000 || undefined), 'the first numbers');
+    await edge.until(
+      () => Promise.resolve(one.sync.counters.entries > 1000 || undefined),
+      'the first numbers',
+    );
     // Of the last piece, so that it would be the last.
-    const i = Array.from({ length: TOTAL / 20 }, (_, block) => block * 20).find((n) => shardOf(numberAt(n)) === SHARDS - 1) ?? 0;
+    const i =
+      Array.from({ length: TOTAL / 20 }, (_, block) => block * 20).find(
+        (n) => shardOf(numberAt(n)) === SHARDS - 1,
+      ) ?? 0;
     await one.changed(world.put(i, { routeMode: 'reject' }).id);
     const due = one.sync.counters.due;
     expect(await held('dids', i)).to.equal('r;cust_a;480');

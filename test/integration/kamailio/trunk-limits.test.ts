@@ -22,9 +22,16 @@ describe('The limits of a trunk at the edge', () => {
     await edge?.stop();
   });
 
-  const dial = (trunks: string): Promise<Call> => node.call({
-    to: '+4930111', from: '+15551111', via: edge.sip, headers: [['X-MV-Targets', `${first.uri()}|${second.uri()}`], ['X-MV-Trunks', trunks]],
-  });
+  const dial = (trunks: string): Promise<Call> =>
+    node.call({
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Targets', `${first.uri()}|${second.uri()}`],
+        ['X-MV-Trunks', trunks],
+      ],
+    });
   const taken = async (call: Call): Promise<string | undefined> => {
     const final = await call.final();
     return final.code === 200 ? final.headers['x-mv-trunk'] : String(final.code);
@@ -34,7 +41,9 @@ describe('The limits of a trunk at the edge', () => {
     await edge.carrier('narrow', { maxConcurrent: 2 });
     const calls = [await dial('narrow|wide'), await dial('narrow|wide'), await dial('narrow|wide')];
     expect((await Promise.all(calls.map(taken))).sort()).to.deep.equal(['narrow', 'narrow', 'wide']);
-    const onNarrow = await Promise.all(calls.map(async (call) => ((await taken(call)) === 'narrow' ? call : undefined)));
+    const onNarrow = await Promise.all(
+      calls.map(async (call) => ((await taken(call)) === 'narrow' ? call : undefined)),
+    );
     await onNarrow.find((call) => call !== undefined)?.hangup();
     const next = await dial('narrow|wide');
     expect(await taken(next)).to.equal('narrow');
@@ -66,8 +75,13 @@ describe('The limits of a trunk at the edge', () => {
   it('a trunk that could not be sent to keeps no place', async () => {
     await edge.carrier('gone', { maxConcurrent: 1 });
     const call = await node.call({
-      to: '+4930111', from: '+15551111', via: edge.sip,
-      headers: [['X-MV-Targets', `sip:1@${ADDRESS.operator}:${await freePort()};transport=tcp|${second.uri()}`], ['X-MV-Trunks', 'gone|wide']],
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Targets', `sip:1@${ADDRESS.operator}:${await freePort()};transport=tcp|${second.uri()}`],
+        ['X-MV-Trunks', 'gone|wide'],
+      ],
     });
     expect(await taken(call)).to.equal('wide');
     const next = await dial('gone|wide');
@@ -98,13 +112,31 @@ describe('The limits of a trunk at the edge', () => {
     await (await dial('counted|wide')).final();
     await edge.set('carriers', 'counted', ';;;');
     const metrics = await (await fetch(edge.rpcUrl.replace('/RPC', '/metrics'))).text();
-    const value = (name: string, labels: string): string | undefined => new RegExp(`^kamailio_${name}\\{${labels}\\} (\\d+)`, 'm').exec(metrics)?.[1];
-    expect({
-      attempts: value('trunk_attempts', 'trunk="counted"'), answered: value('trunk_answered', 'trunk="counted"'), active: value('trunk_active', 'trunk="counted"'),
-      failed: value('trunk_failures', 'trunk="counted", class="5xx"'), busy: value('trunk_failures', 'trunk="counted", class="4xx"'),
-    }, metrics.split('\n').filter((line) => line.includes('trunk')).join('\n')).to.deep.equal({ attempts: '3', answered: '1', active: '1', failed: '1', busy: '1' });
+    const value = (name: string, labels: string): string | undefined =>
+      new RegExp(`^kamailio_${name}\\{${labels}\\} (\\d+)`, 'm').exec(metrics)?.[1];
+    expect(
+      {
+        attempts: value('trunk_attempts', 'trunk="counted"'),
+        answered: value('trunk_answered', 'trunk="counted"'),
+        active: value('trunk_active', 'trunk="counted"'),
+        failed: value('trunk_failures', 'trunk="counted", class="5xx"'),
+        busy: value('trunk_failures', 'trunk="counted", class="4xx"'),
+      },
+      metrics
+        .split('\n')
+        .filter((line) => line.includes('trunk'))
+        .join('\n'),
+    ).to.deep.equal({ attempts: '3', answered: '1', active: '1', failed: '1', busy: '1' });
     expect(metrics).to.match(/^# TYPE kamailio_trunk_attempts counter$/m);
     for (const one of [call, moved]) await one.hangup();
-    await edge.until(async () => (/trunk_active\{trunk="counted"\} 0/.test(await (await fetch(edge.rpcUrl.replace('/RPC', '/metrics'))).text()) ? true : undefined), 'no active call');
+    await edge.until(
+      async () =>
+        /trunk_active\{trunk="counted"\} 0/.test(
+          await (await fetch(edge.rpcUrl.replace('/RPC', '/metrics'))).text(),
+        )
+          ? true
+          : undefined,
+      'no active call',
+    );
   });
 });

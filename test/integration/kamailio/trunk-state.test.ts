@@ -8,7 +8,9 @@ describe('The state of a trunk', () => {
   let carrier: SipCarrier;
 
   before(async () => {
-    edge = await Edge.start({ environment: { TARGET_SILENCE_MS: '300', TRUNK_PROBE_SECONDS: '1', REGISTER_RETRY_SECONDS: '1' } });
+    edge = await Edge.start({
+      environment: { TARGET_SILENCE_MS: '300', TRUNK_PROBE_SECONDS: '1', REGISTER_RETRY_SECONDS: '1' },
+    });
   });
   after(async () => {
     await edge?.stop();
@@ -17,15 +19,18 @@ describe('The state of a trunk', () => {
     carrier = await SipCarrier.open(ADDRESS.operator);
   });
   afterEach(async () => {
-    for (const table of ['probes', 'registrations', 'trunk_state', 'registered', 'due', 'failed']) await edge.rpc('htable.flush', [table]);
+    for (const table of ['probes', 'registrations', 'trunk_state', 'registered', 'due', 'failed'])
+      await edge.rpc('htable.flush', [table]);
     await carrier?.close();
   });
 
   const state = async (table: string): Promise<string | undefined> => {
-    const found = await edge.rpc('htable.get', [table, 'trunk_1']).catch(() => undefined) as { item: { value: string } } | undefined;
+    const found = (await edge.rpc('htable.get', [table, 'trunk_1']).catch(() => undefined)) as
+      { item: { value: string } } | undefined;
     return found?.item.value;
   };
-  const becomes = (table: string, wanted: string): Promise<true> => edge.until(async () => (await state(table)) === wanted || undefined, `${table} to be ${wanted}`);
+  const becomes = (table: string, wanted: string): Promise<true> =>
+    edge.until(async () => (await state(table)) === wanted || undefined, `${table} to be ${wanted}`);
 
   it('a trunk that answers OPTIONS, however it does, is up; one that stays silent twice is down, and up with its next answer', async () => {
     carrier.answerOther = () => '405 Method Not Allowed';
@@ -52,18 +57,34 @@ describe('The state of a trunk', () => {
     await becomes('trunk_state', 'down');
   });
 
-  const registrar = (password: string, grant = 'expires=600') => (request: SipMessage): [string, [string, string][]] => {
-    const given = header(request, 'authorization');
-    if (given === undefined) return ['401 Who Are You', [['WWW-Authenticate', `Digest realm="${REALM}", nonce="abc", qop="auth"`]]];
-    if (!isRight(given, 'REGISTER', 'mini', password, 'abc')) return ['403 Forbidden', []];
-    return ['200 OK', [['Contact', `<sip:other@10.0.0.1>;expires=3`], ['Contact', `${header(request, 'contact')};${grant}`]]];
-  };
+  const registrar =
+    (password: string, grant = 'expires=600') =>
+    (request: SipMessage): [string, [string, string][]] => {
+      const given = header(request, 'authorization');
+      if (given === undefined)
+        return [
+          '401 Who Are You',
+          [['WWW-Authenticate', `Digest realm="${REALM}", nonce="abc", qop="auth"`]],
+        ];
+      if (!isRight(given, 'REGISTER', 'mini', password, 'abc')) return ['403 Forbidden', []];
+      return [
+        '200 OK',
+        [
+          ['Contact', `<sip:other@10.0.0.1>;expires=3`],
+          ['Contact', `${header(request, 'contact')};${grant}`],
+        ],
+      ];
+    };
   const register = async (): Promise<void> => {
     await edge.carrier('trunk_1', { username: 'mini', password: 'se;cr"et' });
-    await edge.set('registrations', 'trunk_1', `sip:carrier.example|sip:${carrier.at}|sip:mini@carrier.example|reg.token1`);
+    await edge.set(
+      'registrations',
+      'trunk_1',
+      `sip:carrier.example|sip:${carrier.at}|sip:mini@carrier.example|reg.token1`,
+    );
   };
 
-  it('a registration is made with the trunk\'s credentials, at its registrar, and before half of the granted time is over again', async () => {
+  it("a registration is made with the trunk's credentials, at its registrar, and before half of the granted time is over again", async () => {
     carrier.answerOther = registrar('se;cr"et', 'expires=10');
     await register();
     await becomes('registered', 'up');

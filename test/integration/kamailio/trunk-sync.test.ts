@@ -15,7 +15,13 @@ import { guarded, SipCarrier } from './sip-carrier.ts';
 
 const PASSWORD = 'p|a;s"s\\w::o%rd ü{}$1';
 const none = { loadAll: () => Promise.resolve([]), get: () => Promise.resolve(undefined) };
-const call = { id: 'call_1', customerId: 'cust_a', direction: 'outbound', from: '+15551111', to: '+493012345601' } as Call;
+const call = {
+  id: 'call_1',
+  customerId: 'cust_a',
+  direction: 'outbound',
+  from: '+15551111',
+  to: '+493012345601',
+} as Call;
 
 describe('Trunks as the control plane pushes them', () => {
   let edge: Edge;
@@ -27,23 +33,61 @@ describe('Trunks as the control plane pushes them', () => {
   let trunk: Trunk;
   let log = '';
   const noted: string[] = [];
-  const logger = pino({ level: 'trace' }, new Writable({ write: (chunk: Buffer, _encoding, done) => ((log += chunk.toString()), done()) }));
+  const logger = pino(
+    { level: 'trace' },
+    new Writable({ write: (chunk: Buffer, _encoding, done) => ((log += chunk.toString()), done()) }),
+  );
 
   before(async () => {
     const port = await freePort();
     node = await Phone.open({ address: ADDRESS.media, port });
     carrier = await SipCarrier.open(ADDRESS.operator);
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], synced: false, environment: { TRUNK_PROBE_SECONDS: '1' } });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${port}`],
+      synced: false,
+      environment: { TRUNK_PROBE_SECONDS: '1' },
+    });
     trunk = {
-      id: 'trunk_1', customerId: undefined, name: 'Carrier', gatewayName: 'carrier', proxy: ADDRESS.operator, port: carrier.wire.port, transport: 'udp', username: 'mini user', password: PASSWORD, realm: undefined,
-      fromDomain: 'carrier.example', inboundIp: undefined, country: 'DE', register: true, priority: 1, weight: 1, numberFormat: 'national', callerId: 'passthrough', callerIdNumber: undefined,
-      maxCps: undefined, maxConcurrent: 3, retryOn404: false, probe: true, isActive: true, status: 'unknown', createdAt: new Date(), updatedAt: new Date(),
+      id: 'trunk_1',
+      customerId: undefined,
+      name: 'Carrier',
+      gatewayName: 'carrier',
+      proxy: ADDRESS.operator,
+      port: carrier.wire.port,
+      transport: 'udp',
+      username: 'mini user',
+      password: PASSWORD,
+      realm: undefined,
+      fromDomain: 'carrier.example',
+      inboundIp: undefined,
+      country: 'DE',
+      register: true,
+      priority: 1,
+      weight: 1,
+      numberFormat: 'national',
+      callerId: 'passthrough',
+      callerIdNumber: undefined,
+      maxCps: undefined,
+      maxConcurrent: 3,
+      retryOn404: false,
+      probe: true,
+      isActive: true,
+      status: 'unknown',
+      createdAt: new Date(),
+      updatedAt: new Date(),
     };
-    directory = new Directory({ customers: none, applications: none, dids: none, trunks: { loadAll: () => Promise.resolve([trunk]), get: () => Promise.resolve(trunk) } });
+    directory = new Directory({
+      customers: none,
+      applications: none,
+      dids: none,
+      trunks: { loadAll: () => Promise.resolve([trunk]), get: () => Promise.resolve(trunk) },
+    });
     await directory.load();
     sync = new EdgeSync(new KamailioRpc(edge.rpcUrl), directory, TOKEN, logger);
     states = new TrunkStates({
-      rpcs: [new KamailioRpc(edge.rpcUrl)], directory, logger,
+      rpcs: [new KamailioRpc(edge.rpcUrl)],
+      directory,
+      logger,
       note: async (id, status) => {
         noted.push(status);
         trunk = { ...trunk, status };
@@ -59,11 +103,19 @@ describe('Trunks as the control plane pushes them', () => {
     await edge?.stop();
   });
 
-  it('a call goes out with the trunk\'s credentials, whatever characters they have, and its numbers', async () => {
+  it("a call goes out with the trunk's credentials, whatever characters they have, and its numbers", async () => {
     carrier.script(guarded(401, 'mini user', PASSWORD));
     const legs = new Legs({ directory, allowPrivate: true });
     const { uris, from, headers } = legs.via(legs.trunksFor('cust_a'), call, '+493012345601');
-    const out = await node.call({ to: '+493012345601', from, via: edge.sip, headers: [['X-MV-Targets', uris.join('|')], ...Object.entries(headers).map(([name, value]): HeaderLine => [name, value])] });
+    const out = await node.call({
+      to: '+493012345601',
+      from,
+      via: edge.sip,
+      headers: [
+        ['X-MV-Targets', uris.join('|')],
+        ...Object.entries(headers).map(([name, value]): HeaderLine => [name, value]),
+      ],
+    });
     await out.answered();
     const [, invite] = carrier.invites;
     expect(invite?.uri).to.equal(carrier.uri('03012345601'));
@@ -73,11 +125,15 @@ describe('Trunks as the control plane pushes them', () => {
   });
 
   it('its state is told when it is news: registered and answering it is up, unregistered it is down, after a restart of the edge as before', async () => {
-    const look = async (status: string): Promise<void> => void (await edge.until(async () => {
-      await states.look();
-      return trunk.status === status || undefined;
-    }, `the trunk to be ${status}`));
-    carrier.answerOther = (request) => (request.method === 'REGISTER' ? ['200 OK', [['Contact', `${header(request, 'contact')};expires=600`]]] : '200 OK');
+    const look = async (status: string): Promise<void> =>
+      void (await edge.until(async () => {
+        await states.look();
+        return trunk.status === status || undefined;
+      }, `the trunk to be ${status}`));
+    carrier.answerOther = (request) =>
+      request.method === 'REGISTER'
+        ? ['200 OK', [['Contact', `${header(request, 'contact')};expires=600`]]]
+        : '200 OK';
     await look('up');
     expect(header(await carrier.request('REGISTER'), 'from')).to.include('<sip:mini%20user@carrier.example>');
     await states.look();
@@ -96,11 +152,14 @@ describe('Trunks as the control plane pushes them', () => {
     await look('unknown');
   });
 
-  it('a trunk that is no longer active leaves nothing in the edge\'s memory', async () => {
+  it("a trunk that is no longer active leaves nothing in the edge's memory", async () => {
     trunk = { ...trunk, isActive: false };
     await directory.refresh({ room: 'trunks', id: trunk.id });
     await sync.push();
-    for (const table of ['carriers', 'credentials', 'logins', 'contacts', 'probes', 'registrations']) expect(JSON.stringify(await edge.rpc('htable.dump', [table]).catch(() => [])), table).not.to.include('trunk_1');
+    for (const table of ['carriers', 'credentials', 'logins', 'contacts', 'probes', 'registrations'])
+      expect(JSON.stringify(await edge.rpc('htable.dump', [table]).catch(() => [])), table).not.to.include(
+        'trunk_1',
+      );
   });
 
   it('no password is in a log, of the control plane or of the edge', async () => {
@@ -110,7 +169,12 @@ describe('Trunks as the control plane pushes them', () => {
     await sync.push();
     expect(sync.synced).to.equal(false);
     for (const secret of [PASSWORD, 'unheard of']) {
-      for (const text of [secret, JSON.stringify(secret).slice(1, -1), Buffer.from(secret).toString('base64')]) expect(log + edge.log).not.to.include(text);
+      for (const text of [
+        secret,
+        JSON.stringify(secret).slice(1, -1),
+        Buffer.from(secret).toString('base64'),
+      ])
+        expect(log + edge.log).not.to.include(text);
     }
   });
 });

@@ -14,8 +14,15 @@ describe('A call of a media node to a trunk', () => {
   before(async () => {
     const port = await freePort();
     node = await Phone.open({ address: ADDRESS.media, port });
-    edge = await Edge.start({ media: [`${ADDRESS.media}:${port}`], environment: { TARGET_SILENCE_MS: '600', TARGET_RING_MS: '1500' } });
-    await edge.carrier('trunk_1', { username: 'mini', password: 'pa"ss|w;ord', fromDomain: 'customer.example' });
+    edge = await Edge.start({
+      media: [`${ADDRESS.media}:${port}`],
+      environment: { TARGET_SILENCE_MS: '600', TARGET_RING_MS: '1500' },
+    });
+    await edge.carrier('trunk_1', {
+      username: 'mini',
+      password: 'pa"ss|w;ord',
+      fromDomain: 'customer.example',
+    });
     await edge.carrier('trunk_2', {});
   });
   after(async () => {
@@ -31,10 +38,24 @@ describe('A call of a media node to a trunk', () => {
     await second?.close();
   });
 
-  const dial = ({ uris = [first.uri('4930111'), second.uri('030111')], trunks = 'trunk_1|trunk_2', id = 'call_1', more = [] }: { uris?: string[]; trunks?: string; id?: string; more?: HeaderLine[] } = {}): Promise<Call> => node.call({
-    to: '+4930111', from: '+15551111', via: edge.sip,
-    headers: [['X-MV-Call-ID', id], ['X-MV-Targets', uris.join('|')], ['X-MV-Trunks', trunks], ['X-MV-Callers', '15551111|+15552222'], ...more],
-  });
+  const dial = ({
+    uris = [first.uri('4930111'), second.uri('030111')],
+    trunks = 'trunk_1|trunk_2',
+    id = 'call_1',
+    more = [],
+  }: { uris?: string[]; trunks?: string; id?: string; more?: HeaderLine[] } = {}): Promise<Call> =>
+    node.call({
+      to: '+4930111',
+      from: '+15551111',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Call-ID', id],
+        ['X-MV-Targets', uris.join('|')],
+        ['X-MV-Trunks', trunks],
+        ['X-MV-Callers', '15551111|+15552222'],
+        ...more,
+      ],
+    });
 
   it('shows the numbers and the domain of the trunk, and hides that of the node; the node sees its own again, and the trunk', async () => {
     first.script(() => []);
@@ -66,10 +87,17 @@ describe('A call of a media node to a trunk', () => {
       const call = await dial();
       await call.answered();
       expect(first.invites).to.have.length(2);
-      const numbers = first.invites.map((invite) => Number(header(invite, 'cseq')?.split(' ')[0])) as [number, number];
+      const numbers = first.invites.map((invite) => Number(header(invite, 'cseq')?.split(' ')[0])) as [
+        number,
+        number,
+      ];
       expect(numbers[1]).to.equal(numbers[0] + 1);
-      expect(call.messages.filter(({ received }) => received).map(({ text }) => /^CSeq: (\d+)/m.exec(text)?.[1])).to.satisfy((all: string[]) => all.every((number) => number === String(numbers[0])));
-      expect((await first.request('ACK', 1)).headers.find(([name]) => name === 'CSeq')?.[1]).to.equal(`${numbers[1]} ACK`);
+      expect(
+        call.messages.filter(({ received }) => received).map(({ text }) => /^CSeq: (\d+)/m.exec(text)?.[1]),
+      ).to.satisfy((all: string[]) => all.every((number) => number === String(numbers[0])));
+      expect((await first.request('ACK', 1)).headers.find(([name]) => name === 'CSeq')?.[1]).to.equal(
+        `${numbers[1]} ACK`,
+      );
       // This trunk wants to see them for every INVITE.
       await call.hold();
       const held = Number(header(await first.request('INVITE', 3), 'cseq')?.split(' ')[0]);
@@ -85,9 +113,22 @@ describe('A call of a media node to a trunk', () => {
   const next: [what: string, script: Script, more?: HeaderLine[]][] = [
     ...[408, 500, 502, 503, 504].map((code): [string, Script] => [`a ${code}`, () => [`${code} Failed`]]),
     ['no answer to the INVITE at all', () => []],
-    ['a 403 after our credentials', (invite, n) => (n === 1 ? guarded(401, 'mini', 'x')(invite, n) : ['403 Forbidden'])],
-    ['a 407 after our credentials', () => [['407 Who Are You', [['Proxy-Authenticate', `Digest realm="${REALM}", nonce="${'n'.repeat(8)}"`]]]]],
-    ['a 401 after our credentials', () => [['401 Who Are You', [['WWW-Authenticate', `Digest realm="${REALM}", nonce="${'n'.repeat(8)}"`]]]]],
+    [
+      'a 403 after our credentials',
+      (invite, n) => (n === 1 ? guarded(401, 'mini', 'x')(invite, n) : ['403 Forbidden']),
+    ],
+    [
+      'a 407 after our credentials',
+      () => [
+        ['407 Who Are You', [['Proxy-Authenticate', `Digest realm="${REALM}", nonce="${'n'.repeat(8)}"`]]],
+      ],
+    ],
+    [
+      'a 401 after our credentials',
+      () => [
+        ['401 Who Are You', [['WWW-Authenticate', `Digest realm="${REALM}", nonce="${'n'.repeat(8)}"`]]],
+      ],
+    ],
     ['a challenge that makes no sense', () => [['401 Who Are You', [['WWW-Authenticate', 'Bearer x']]]]],
   ];
   for (const [what, script] of next) {
@@ -98,21 +139,28 @@ describe('A call of a media node to a trunk', () => {
       expect((await call.final()).headers).to.include({ 'x-mv-trunk': 'trunk_2' });
       const [invite] = second.invites;
       expect(invite?.uri).to.equal(second.uri('030111'));
-      expect(invite?.text).to.match(/^From: <sip:\+15552222@127\.0\.0\.1:\d+>;tag=/m).and.not.match(/authorization/i);
+      expect(invite?.text)
+        .to.match(/^From: <sip:\+15552222@127\.0\.0\.1:\d+>;tag=/m)
+        .and.not.match(/authorization/i);
       expect(await call.hangup()).to.equal(200);
     });
   }
 
   it('a trunk that refuses the connection is not waited for', async () => {
     const gone = await freePort();
-    const call = await dial({ uris: [`sip:4930111@${ADDRESS.operator}:${gone};transport=tcp`, second.uri()] });
+    const call = await dial({
+      uris: [`sip:4930111@${ADDRESS.operator}:${gone};transport=tcp`, second.uri()],
+    });
     await call.answered();
     expect((await call.final()).headers).to.include({ 'x-mv-trunk': 'trunk_2' });
     await call.hangup();
   });
 
   it('a trunk whose name does not exist, or whose transport we do not speak, is not waited for', async () => {
-    const call = await dial({ trunks: 'trunk_1|trunk_1|trunk_2', uris: ['sip:1@no-such-host.invalid', `sip:1@${first.at};transport=tls`, second.uri()] });
+    const call = await dial({
+      trunks: 'trunk_1|trunk_1|trunk_2',
+      uris: ['sip:1@no-such-host.invalid', `sip:1@${first.at};transport=tls`, second.uri()],
+    });
     await call.answered();
     expect((await call.final()).headers).to.include({ 'x-mv-trunk': 'trunk_2' });
     await call.hangup();
@@ -157,7 +205,7 @@ describe('A call of a media node to a trunk', () => {
     expect(second.invites).to.be.empty;
   });
 
-  it('when all have failed the node gets the last one\'s code and name', async () => {
+  it("when all have failed the node gets the last one's code and name", async () => {
     first.script(() => ['500 Failed']);
     second.script(() => ['503 Full']);
     const call = await dial();
@@ -169,10 +217,16 @@ describe('A call of a media node to a trunk', () => {
   it('each try that fails is told, with what the trunk said: when another rings, or with the last; none where the first one answers', async () => {
     first.script((invite, n) => (n === 1 ? guarded(401, 'mini', 'x')(invite, n) : ['403 Go "away|;"\\']));
     second.script(() => ['486 Busy Here']);
-    const call = await dial({ id: 'call_tried', trunks: 'trunk_1|trunk_1|trunk_2', uris: [first.uri(), `sip:1@${first.at};transport=tls`, second.uri()] });
+    const call = await dial({
+      id: 'call_tried',
+      trunks: 'trunk_1|trunk_1|trunk_2',
+      uris: [first.uri(), `sip:1@${first.at};transport=tls`, second.uri()],
+    });
     expect((await call.final()).code).to.equal(486);
     const told = await edge.control.until(() => {
-      const notices = edge.control.notices.filter(({ event, call: tried }) => event === 'tried' && tried === 'call_tried');
+      const notices = edge.control.notices.filter(
+        ({ event, call: tried }) => event === 'tried' && tried === 'call_tried',
+      );
       return notices.some(({ last }) => last === 1) ? notices : undefined;
     }, 'the last try');
     expect(told.map(({ tries, last }) => ({ tries, last }))).to.deep.equal([
@@ -183,7 +237,12 @@ describe('A call of a media node to a trunk', () => {
     const moved = await dial({ id: 'call_moved' });
     await moved.answered();
     await moved.hangup();
-    expect(await edge.control.until(() => edge.control.notices.find(({ call: tried }) => tried === 'call_moved'), 'the try')).to.include({ event: 'tried', tries: '5xx;503;Full;trunk_1|', last: 0 });
+    expect(
+      await edge.control.until(
+        () => edge.control.notices.find(({ call: tried }) => tried === 'call_moved'),
+        'the try',
+      ),
+    ).to.include({ event: 'tried', tries: '5xx;503;Full;trunk_1|', last: 0 });
     first.script(() => ['200 OK']);
     const good = await dial({ id: 'call_good' });
     await good.answered();
@@ -224,7 +283,7 @@ describe('A call of a media node to a trunk', () => {
     expect((await call.ended()).by).to.equal('remote');
   });
 
-  it('a trunk that answers after the next one has been tried is acknowledged and hung up: the call is the next one\'s', async () => {
+  it("a trunk that answers after the next one has been tried is acknowledged and hung up: the call is the next one's", async () => {
     first.script(() => []);
     second.script(() => ['180 Ringing']);
     const call = await dial();
@@ -232,11 +291,19 @@ describe('A call of a media node to a trunk', () => {
     const [late] = first.invites;
     const [current] = second.invites;
     if (!late || !current) throw new Error('not both were called');
-    first.respond(late, '200 OK', [['Record-Route', '<sip:10.9.8.1;lr>'], ['Record-Route', '<sip:10.9.8.2;lr>']]);
-    expect(header(await first.request('ACK'), 'cseq')).to.equal(header(late, 'cseq')?.replace('INVITE', 'ACK'));
+    first.respond(late, '200 OK', [
+      ['Record-Route', '<sip:10.9.8.1;lr>'],
+      ['Record-Route', '<sip:10.9.8.2;lr>'],
+    ]);
+    expect(header(await first.request('ACK'), 'cseq')).to.equal(
+      header(late, 'cseq')?.replace('INVITE', 'ACK'),
+    );
     const bye = await first.request('BYE');
     expect(bye.uri).to.equal(`sip:carrier@${first.at}`);
-    expect(bye.headers.filter(([name]) => name === 'Route').map(([, value]) => value)).to.deep.equal(['<sip:10.9.8.2;lr>', '<sip:10.9.8.1;lr>']);
+    expect(bye.headers.filter(([name]) => name === 'Route').map(([, value]) => value)).to.deep.equal([
+      '<sip:10.9.8.2;lr>',
+      '<sip:10.9.8.1;lr>',
+    ]);
     expect(header(bye, 'from')).to.equal(header(late, 'from'));
     second.respond(current, '200 OK');
     expect((await call.final()).headers).to.include({ 'x-mv-trunk': 'trunk_2' });
@@ -253,10 +320,12 @@ describe('A call of a media node to a trunk', () => {
     if (late) first.respond(late, '200 OK');
     await first.request('ACK');
     await first.request('BYE');
-    expect(call.story()).not.to.include('200 OK | ').and.not.to.match(/487.*SIP\/2\.0 200/);
+    expect(call.story())
+      .not.to.include('200 OK | ')
+      .and.not.to.match(/487.*SIP\/2\.0 200/);
   });
 
-  it('the edge\'s own BYE has the numbers and names the trunk knows, and nothing of the node\'s', async () => {
+  it("the edge's own BYE has the numbers and names the trunk knows, and nothing of the node's", async () => {
     first.script(guarded(401, 'mini', 'pa"ss|w;ord'));
     const call = await dial();
     await call.answered();
@@ -266,7 +335,9 @@ describe('A call of a media node to a trunk', () => {
     const [, invite] = first.invites;
     expect(bye.text).not.to.include(ADDRESS.media);
     expect(header(bye, 'from')).to.equal(invite && header(invite, 'from'));
-    expect(parseInt(header(bye, 'cseq') ?? '')).to.be.greaterThan(parseInt((invite && header(invite, 'cseq')) ?? ''));
+    expect(parseInt(header(bye, 'cseq') ?? '')).to.be.greaterThan(
+      parseInt((invite && header(invite, 'cseq')) ?? ''),
+    );
   });
 
   it('an answered call goes on and ends after a restart of the edge, credentials or not', async () => {
@@ -281,21 +352,33 @@ describe('A call of a media node to a trunk', () => {
     expect(await first.bye(two.callId)).to.equal(200);
     expect((await two.ended()).by).to.equal('remote');
     await edge.push();
-    await edge.carrier('trunk_1', { username: 'mini', password: 'pa"ss|w;ord', fromDomain: 'customer.example', realm: REALM });
+    await edge.carrier('trunk_1', {
+      username: 'mini',
+      password: 'pa"ss|w;ord',
+      fromDomain: 'customer.example',
+      realm: REALM,
+    });
     await edge.carrier('trunk_2', {});
   });
 
   it('many calls at once, challenged, moved on, canceled and answered, leave nothing behind', async () => {
-    first.script((invite, n) => (n % 3 === 0 ? ['503 Full'] : guarded(401, 'mini', 'pa"ss|w;ord')(invite, n)));
+    first.script((invite, n) =>
+      n % 3 === 0 ? ['503 Full'] : guarded(401, 'mini', 'pa"ss|w;ord')(invite, n),
+    );
     const calls = await Promise.all(Array.from({ length: 30 }, () => dial()));
-    await Promise.all(calls.map(async (call, index) => {
-      if (index % 4 === 0) await call.cancel();
-      const { code } = await call.final();
-      if (code === 200) await call.hangup();
-    }));
+    await Promise.all(
+      calls.map(async (call, index) => {
+        if (index % 4 === 0) await call.cancel();
+        const { code } = await call.final();
+        if (code === 200) await call.hangup();
+      }),
+    );
     await edge.until(async () => (await edge.dialogs()) === 0 || undefined, 'no dialog');
     await edge.until(async () => (await edge.relayed()).length === 0 || undefined, 'no relayed call');
     // One is the OPTIONS to the media node.
-    await edge.until(async () => ((await edge.rpc('tm.stats')) as { current: number }).current <= 1 || undefined, 'no transaction');
+    await edge.until(
+      async () => ((await edge.rpc('tm.stats')) as { current: number }).current <= 1 || undefined,
+      'no transaction',
+    );
   });
 });

@@ -1,4 +1,7 @@
-/** A self-signed certificate for the name receiver.test, valid until 2126. It protects nothing: tests alone use it. */
+/**
+ * A self-signed certificate for the name receiver.test, valid until 2126. It protects nothing: tests alone
+ * use it.
+ */
 export const cert = `-----BEGIN CERTIFICATE-----
 MIIBoTCCAUegAwIBAgIUFvm7nHr+rA1TvZQ20pMeiUeG5WMwCgYIKoZIzj0EAwIw
 GDEWMBQGA1UEAwwNcmVjZWl2ZXIudGVzdDAgFw0yNjExMjEwMTE2MzRaGA8yMTI2

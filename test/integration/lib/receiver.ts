@@ -26,25 +26,38 @@ export class Receiver extends Watched {
     server.on('connection', (socket: Socket) => {
       this.connections++;
       this.#sockets.add(socket);
-      socket.on('error', () => {}).once('close', () => {
-        this.#sockets.delete(socket);
-        this.changed();
-      });
+      socket
+        .on('error', () => {})
+        .once('close', () => {
+          this.#sockets.delete(socket);
+          this.changed();
+        });
       this.changed();
     });
   }
 
   /** @param reply answers one request, whose body has been read. */
-  static async start(reply: (request: Received, response: http.ServerResponse) => void, options: { host?: string; tls?: { key: string; cert: string } } = {}): Promise<Receiver> {
+  static async start(
+    reply: (request: Received, response: http.ServerResponse) => void,
+    options: { host?: string; tls?: { key: string; cert: string } } = {},
+  ): Promise<Receiver> {
     const handler: http.RequestListener = (request, response) => {
       const chunks: Buffer[] = [];
-      request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-        const rawBody = Buffer.concat(chunks);
-        const received = { method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: rawBody.toString(), rawBody };
-        receiver.requests.push(received);
-        reply(received, response);
-        receiver.changed();
-      });
+      request
+        .on('data', (chunk: Buffer) => chunks.push(chunk))
+        .on('end', () => {
+          const rawBody = Buffer.concat(chunks);
+          const received = {
+            method: request.method ?? '',
+            path: request.url ?? '',
+            headers: request.headers,
+            body: rawBody.toString(),
+            rawBody,
+          };
+          receiver.requests.push(received);
+          reply(received, response);
+          receiver.changed();
+        });
     };
     const server = options.tls ? https.createServer(options.tls, handler) : http.createServer(handler);
     server.on('clientError', (_error, socket) => socket.destroy());

@@ -11,7 +11,10 @@ const none: IsMine = () => false;
 const all: IsMine = () => true;
 
 async function refused(attempt: Promise<unknown>): Promise<ApiError> {
-  const error = await attempt.then(() => undefined, (thrown: unknown) => thrown);
+  const error = await attempt.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
   if (!(error instanceof ApiError)) throw new Error(`was not refused: ${String(error)}`);
   return error;
 }
@@ -39,7 +42,11 @@ describe('limits', () => {
   });
   afterEach(() => Promise.all(opened.splice(0).map((one) => one.stop())));
 
-  async function started(instance: number, isMine = none, connection = instance === 0 ? redis : other): Promise<Limits> {
+  async function started(
+    instance: number,
+    isMine = none,
+    connection = instance === 0 ? redis : other,
+  ): Promise<Limits> {
     const one = limitsOf(connection, instance, clock);
     opened.push(one);
     await one.start(isMine);
@@ -87,7 +94,9 @@ describe('limits', () => {
       const second = await started(1);
       await second.beat();
       const of = { customer: { id: 'cust_1', cps: 5, concurrentCalls: 100 } };
-      const results = await Promise.allSettled(Array.from({ length: 40 }, (_, n) => (n % 2 ? limits : second).take(place(`call_${n}`, of))));
+      const results = await Promise.allSettled(
+        Array.from({ length: 40 }, (_, n) => (n % 2 ? limits : second).take(place(`call_${n}`, of))),
+      );
       expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(5);
     });
 
@@ -105,7 +114,10 @@ describe('limits', () => {
     it('are not used up by what is refused', async () => {
       const of = { customer: { id: 'cust_1', cps: 2, concurrentCalls: 1 } };
       await limits.take(place('call_1', of));
-      for (let n = 0; n < 5; n++) expect((await refused(limits.take(place(`call_r${n}`, of)))).code).to.equal('concurrent_call_limit_reached');
+      for (let n = 0; n < 5; n++)
+        expect((await refused(limits.take(place(`call_r${n}`, of)))).code).to.equal(
+          'concurrent_call_limit_reached',
+        );
       limits.release('call_1', 0);
       await limits.take(place('call_2', of));
     });
@@ -179,15 +191,25 @@ describe('limits', () => {
     });
 
     it('say what would pass soonest when none has room', async () => {
-      const full = [{ id: 'trunk_1', maxConcurrent: 1 }, { id: 'trunk_2', maxCps: 1 }];
+      const full = [
+        { id: 'trunk_1', maxConcurrent: 1 },
+        { id: 'trunk_2', maxCps: 1 },
+      ];
       await limits.take(place('call_1', { trunks: full }));
       await limits.take(place('call_2', { trunks: full }));
-      expect((await refused(limits.take(place('call_3', { trunks: full })))).code).to.equal('cps_limit_reached');
-      expect((await refused(limits.take(place('call_3', { trunks: full.slice(0, 1) })))).code).to.equal('concurrent_call_limit_reached');
+      expect((await refused(limits.take(place('call_3', { trunks: full })))).code).to.equal(
+        'cps_limit_reached',
+      );
+      expect((await refused(limits.take(place('call_3', { trunks: full.slice(0, 1) })))).code).to.equal(
+        'concurrent_call_limit_reached',
+      );
     });
 
     it('follow a leg that went to another trunk', async () => {
-      const two = [{ id: 'trunk_1', maxConcurrent: 1 }, { id: 'trunk_2', maxConcurrent: 1 }];
+      const two = [
+        { id: 'trunk_1', maxConcurrent: 1 },
+        { id: 'trunk_2', maxConcurrent: 1 },
+      ];
       await limits.take(place('call_1', { trunks: two }));
       limits.moved('call_1', 0, 'trunk_2');
       expect(await limits.take(place('call_2', { trunks: two }))).to.deep.equal(['trunk_1']);
@@ -222,7 +244,18 @@ describe('limits', () => {
       expect(next.counters).to.include({ held: 1, orphans: 0 });
       await limits.take(place('call_3', of));
       await refused(limits.take(place('call_4', of)));
-      expect((await refused(limits.take(place('call_5', { customer: { id: 'cust_2', cps: 9, concurrentCalls: 9 }, trunks: [{ id: 'trunk_1', maxConcurrent: 1 }] })))).code).to.equal('concurrent_call_limit_reached');
+      expect(
+        (
+          await refused(
+            limits.take(
+              place('call_5', {
+                customer: { id: 'cust_2', cps: 9, concurrentCalls: 9 },
+                trunks: [{ id: 'trunk_1', maxConcurrent: 1 }],
+              }),
+            ),
+          )
+        ).code,
+      ).to.equal('concurrent_call_limit_reached');
       next.release('call_2', 0);
       await other.ping(); // Until then Redis may hear of what comes over the other connection first.
       await limits.take(place('call_6', { ...of, trunks: [{ id: 'trunk_1', maxConcurrent: 1 }] }));
@@ -270,8 +303,12 @@ describe('limits', () => {
       await pass(5, limits); // The other process is slow to notice.
       expect((await refused(limits.take(place('call_3', of)))).code).to.equal('service_unavailable');
       await second.beat();
-      expect((await refused(limits.take(place('call_3', of)))).code).to.equal('concurrent_call_limit_reached');
-      expect((await refused(second.take(place('call_3', of)))).code).to.equal('concurrent_call_limit_reached');
+      expect((await refused(limits.take(place('call_3', of)))).code).to.equal(
+        'concurrent_call_limit_reached',
+      );
+      expect((await refused(second.take(place('call_3', of)))).code).to.equal(
+        'concurrent_call_limit_reached',
+      );
       second.release('call_2', 0);
       await second.take(place('call_3', of));
     });
@@ -315,11 +352,18 @@ describe('limits', () => {
     it('refuse within a second, with Retry-After: a connection that hangs', async () => {
       const silent = createServer(() => undefined);
       await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-      const hanging = new Redis({ port: (silent.address() as AddressInfo).port, enableReadyCheck: false, maxRetriesPerRequest: 1 });
+      const hanging = new Redis({
+        port: (silent.address() as AddressInfo).port,
+        enableReadyCheck: false,
+        maxRetriesPerRequest: 1,
+      });
       hanging.on('error', () => undefined);
       try {
         const apart = limitsOf(hanging, 5, undefined, { patienceMs: 50 });
-        expect(await refused(apart.take(place('call_1')))).to.include({ code: 'service_unavailable', retryAfter: 2 });
+        expect(await refused(apart.take(place('call_1')))).to.include({
+          code: 'service_unavailable',
+          retryAfter: 2,
+        });
         expect(apart.open).to.equal(false);
         expect(apart.counters).to.deep.equal({ held: 0, taking: 0, orphans: 0 });
       } finally {
@@ -345,11 +389,18 @@ describe('limits', () => {
     const of = { customer: { id: 'cust_1', cps: 2, concurrentCalls: 100 } };
     const granted: string[] = [];
     const began = Date.now();
-    for (let n = 0; granted.length < 3; n++) await timed.take(place(`call_${n}`, of)).then(() => granted.push(`call_${n}`), () => undefined);
+    for (let n = 0; granted.length < 3; n++)
+      await timed.take(place(`call_${n}`, of)).then(
+        () => granted.push(`call_${n}`),
+        () => undefined,
+      );
     expect(Date.now() - began).to.be.greaterThan(990);
     expect(timed.counters.held).to.equal(3);
     await timed.stop();
-    while ((await redis.keys('*held*')).length > 0) await new Promise((resolve) => { setTimeout(resolve, 10); });
+    while ((await redis.keys('*held*')).length > 0)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 10);
+      });
   });
 
   it('what Redis has written down and nobody holds is swept away', async () => {

@@ -41,7 +41,11 @@ class Way {
 }
 
 const of = { customer: { id: 'cust_1', cps: 100, concurrentCalls: 2 } };
-const codeOf = (attempt: Promise<unknown>): Promise<string> => attempt.then(() => 'granted', (error: unknown) => (error instanceof ApiError ? error.code : String(error)));
+const codeOf = (attempt: Promise<unknown>): Promise<string> =>
+  attempt.then(
+    () => 'granted',
+    (error: unknown) => (error instanceof ApiError ? error.code : String(error)),
+  );
 
 describe('limits and an outage of Redis', () => {
   let direct: Redis;
@@ -49,7 +53,9 @@ describe('limits and an outage of Redis', () => {
   let redis: Redis;
   let limits: Limits;
 
-  before(() => { direct = connect(); });
+  before(() => {
+    direct = connect();
+  });
   after(() => direct.disconnect());
   beforeEach(async () => {
     await direct.flushdb();
@@ -73,7 +79,9 @@ describe('limits and an outage of Redis', () => {
   async function until(look: () => boolean | Promise<boolean>, what: string): Promise<void> {
     for (const end = Date.now() + 5000; !(await look());) {
       if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
-      await new Promise((resolve) => { setTimeout(resolve, 5); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5);
+      });
     }
   }
   const open = (): Promise<void> => until(() => limits.open, 'places to be given');
@@ -87,7 +95,10 @@ describe('limits and an outage of Redis', () => {
     await way.open();
     await open();
     expect(await codeOf(limits.take(place('call_3', of)))).to.equal('granted');
-    await until(async () => (await direct.hkeys('{limits}:places:0')).join() === 'call_3:0', 'what was released meanwhile to be forgotten');
+    await until(
+      async () => (await direct.hkeys('{limits}:places:0')).join() === 'call_3:0',
+      'what was released meanwhile to be forgotten',
+    );
   });
 
   it('a restart that forgets everything: what is held is announced before anything is taken', async () => {
@@ -112,7 +123,8 @@ describe('limits and an outage of Redis', () => {
     expect(await codeOf(limits.take(place('call_2', of)))).to.equal('service_unavailable');
     way.go();
     await open();
-    for (const id of ['call_3', 'call_4']) expect(await codeOf(limits.take(place(id, of)))).to.equal('granted');
+    for (const id of ['call_3', 'call_4'])
+      expect(await codeOf(limits.take(place(id, of)))).to.equal('granted');
     expect(await codeOf(limits.take(place('call_5', of)))).to.equal('concurrent_call_limit_reached');
   });
 });

@@ -49,7 +49,10 @@ for (const kind of KINDS) {
     afterEach(() => rig.clear());
 
     /** The node has no leg any more, and the caller's channel takes instructions. */
-    const goesOn = async (call: Call, channel: { sendDigits(digits: string): Promise<void>; play(source: string): Promise<unknown> }): Promise<void> => {
+    const goesOn = async (
+      call: Call,
+      channel: { sendDigits(digits: string): Promise<void>; play(source: string): Promise<unknown> },
+    ): Promise<void> => {
       const had = call.heard.keys;
       await channel.sendDigits('7');
       expect(call.heard.keys).to.equal(`${had}7`);
@@ -59,15 +62,23 @@ for (const kind of KINDS) {
     it('is sent to Kamailio with its targets, and both hear each other until the callee hangs up', async () => {
       const { call, channel } = await rig.caller();
       const wanted = new Wanted({
-        uris: ['sip:+1 (555)~{}$|\'"é@192.0.2.7:5060;transport=tcp;a=b', 'sip:bob@[2001:db8::7]?Subject=a&b=c,d'],
-        headers: { 'X-MV-Call-ID': 'call_1', Diversion: '<sip:+15551230001@example.com>;reason=unconditional' },
+        uris: [
+          'sip:+1 (555)~{}$|\'"é@192.0.2.7:5060;transport=tcp;a=b',
+          'sip:bob@[2001:db8::7]?Subject=a&b=c,d',
+        ],
+        headers: {
+          'X-MV-Call-ID': 'call_1',
+          Diversion: '<sip:+15551230001@example.com>;reason=unconditional',
+        },
       });
       const ended = channel.bridge(wanted.request);
       const leg = await rig.callee.incoming();
       await wanted.told('answered uuid');
       const invite = leg.receivedText;
       expect(invite).to.match(/^INVITE sip:[\w+.-]+@127\.0\.0\.1:\d+ SIP/);
-      expect(invite).to.include('X-MV-Targets: sip:+1%20(555)%7E%7B%7D%24%7C%27%22%C3%A9@192.0.2.7:5060;transport=tcp;a=b|sip:bob@[2001:db8::7]?Subject=a&b=c,d\r\n');
+      expect(invite).to.include(
+        'X-MV-Targets: sip:+1%20(555)%7E%7B%7D%24%7C%27%22%C3%A9@192.0.2.7:5060;transport=tcp;a=b|sip:bob@[2001:db8::7]?Subject=a&b=c,d\r\n',
+      );
       expect(invite).to.include('X-MV-Call-ID: call_1\r\n');
       expect(invite).to.include('Diversion: <sip:+15551230001@example.com>;reason=unconditional\r\n');
       expect(invite).to.match(/^From: "\+15551230001" <sip:\+15551230001@/m);
@@ -115,7 +126,14 @@ for (const kind of KINDS) {
       await ended;
     });
 
-    for (const [code, cause] of [[486, 'USER_BUSY'], [404, 'UNALLOCATED_NUMBER'], [480, 'NO_USER_RESPONSE'], [603, 'CALL_REJECTED'], [503, 'NORMAL_TEMPORARY_FAILURE'], [408, 'RECOVERY_ON_TIMER_EXPIRE']] as const) {
+    for (const [code, cause] of [
+      [486, 'USER_BUSY'],
+      [404, 'UNALLOCATED_NUMBER'],
+      [480, 'NO_USER_RESPONSE'],
+      [603, 'CALL_REJECTED'],
+      [503, 'NORMAL_TEMPORARY_FAILURE'],
+      [408, 'RECOVERY_ON_TIMER_EXPIRE'],
+    ] as const) {
       it(`is not reached when it is refused with ${code}, and says so`, async () => {
         rig.callee.listen({ refuse: code });
         const { call, channel } = await rig.caller();
@@ -269,7 +287,11 @@ for (const kind of KINDS) {
       expect(await doing?.bridging?.answered).to.equal(true);
       await Promise.all([hearsTone(call, 1000), hearsTone(leg, 600)]);
       await leg.hangup();
-      expect(await doing?.bridging?.finished).to.deep.equal({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' });
+      expect(await doing?.bridging?.finished).to.deep.equal({
+        reached: true,
+        cause: 'NORMAL_CLEARING',
+        endedBy: 'callee',
+      });
       await goesOn(call, adopted);
     });
 
@@ -347,7 +369,10 @@ for (const kind of KINDS) {
       await leg.hangup();
       expect((await ended).reached).to.equal(true);
       for (const value of ['a\r\nX-Other: b', 'a~sip_h_X=b', '${uuid}', 'a}sofia', 'é']) {
-        expect(await failure(channel.bridge(new Wanted({ headers: { 'X-MV-Call-ID': value } }).request)), value).to.be.instanceOf(MediaError);
+        expect(
+          await failure(channel.bridge(new Wanted({ headers: { 'X-MV-Call-ID': value } }).request)),
+          value,
+        ).to.be.instanceOf(MediaError);
       }
       expect(await failure(channel.bridge(new Wanted({ uris: [] }).request))).to.be.instanceOf(MediaError);
     });

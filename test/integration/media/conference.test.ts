@@ -28,7 +28,10 @@ for (const kind of KINDS) {
       await Promise.all([hearsTone(one.call, 1000), hearsTone(two.call, 600)]);
       const three = await rig.caller(tone(1400));
       ends.push(three.channel.conference(room, { mute: true, endOnExit: false }));
-      await three.call.heard.until(() => three.call.heard.loudest(three.call.heard.durationMs - 200) > 7000 || undefined, 'two voices at once');
+      await three.call.heard.until(
+        () => three.call.heard.loudest(three.call.heard.durationMs - 200) > 7000 || undefined,
+        'two voices at once',
+      );
       await Promise.all([hearsTone(one.call, 1000), hearsTone(two.call, 600)]);
       await three.channel.interrupt();
       await two.channel.interrupt();
@@ -42,23 +45,45 @@ for (const kind of KINDS) {
     });
 
     it('keeps rooms of different names apart, whatever is in the names', async () => {
-      const callers = [await rig.caller(tone(600)), await rig.caller(tone(1000)), await rig.caller(tone(1400)), await rig.caller(tone(2000))];
-      const rooms = ['app_a.room', 'app_a.Room', 'app_a.room@x+flags{endconf} ', 'app_a.room@x+flags{endconf} '];
-      for (const [i, { channel }] of callers.entries()) void channel.conference(rooms[i] ?? '', plain).catch(() => undefined);
+      const callers = [
+        await rig.caller(tone(600)),
+        await rig.caller(tone(1000)),
+        await rig.caller(tone(1400)),
+        await rig.caller(tone(2000)),
+      ];
+      const rooms = [
+        'app_a.room',
+        'app_a.Room',
+        'app_a.room@x+flags{endconf} ',
+        'app_a.room@x+flags{endconf} ',
+      ];
+      for (const [i, { channel }] of callers.entries())
+        void channel.conference(rooms[i] ?? '', plain).catch(() => undefined);
       const [one, two, three, four] = callers;
       if (!one || !two || !three || !four) throw new Error('four callers');
-      await Promise.all([hearsMusic(one.call), hearsMusic(two.call), hearsTone(three.call, 2000), hearsTone(four.call, 1400)]);
+      await Promise.all([
+        hearsMusic(one.call),
+        hearsMusic(two.call),
+        hearsTone(three.call, 2000),
+        hearsTone(four.call, 1400),
+      ]);
     });
 
     it('goes on when somebody hangs up, and ends for all with one that is said to end it', async () => {
       const one = await rig.caller(tone(600));
       const two = await rig.caller(tone(1000));
       const host = await rig.caller(tone(1400));
-      const ends = [one.channel.conference(room, plain), two.channel.conference(room, { mute: true, endOnExit: false })];
+      const ends = [
+        one.channel.conference(room, plain),
+        two.channel.conference(room, { mute: true, endOnExit: false }),
+      ];
       const hosted = failure(host.channel.conference(room, { mute: false, endOnExit: true }));
       const leaver = await rig.caller(tone(2000));
       const left = failure(leaver.channel.conference(room, plain));
-      await leaver.call.heard.until(() => leaver.call.heard.loudest(leaver.call.heard.durationMs - 200) > 3000 || undefined, 'the others');
+      await leaver.call.heard.until(
+        () => leaver.call.heard.loudest(leaver.call.heard.durationMs - 200) > 3000 || undefined,
+        'the others',
+      );
       await leaver.call.hangup();
       expect(await left).to.be.instanceOf(ChannelGone);
       await hearsTone(one.call, 1400);
@@ -75,7 +100,10 @@ for (const kind of KINDS) {
     it('ends for all when one that is said to end it is interrupted', async () => {
       const one = await rig.caller(tone(600));
       const host = await rig.caller(tone(1400));
-      const ends = [one.channel.conference(room, plain), host.channel.conference(room, { mute: true, endOnExit: true })];
+      const ends = [
+        one.channel.conference(room, plain),
+        host.channel.conference(room, { mute: true, endOnExit: true }),
+      ];
       await hearsTone(host.call, 600);
       await host.channel.interrupt();
       await Promise.all(ends);

@@ -10,7 +10,10 @@ export class Control extends Watched {
   readonly parked: ParkedChannel[] = [];
   readonly media: FreeSwitchMedia;
 
-  constructor(node: TestNode, options: { eslPort?: number; kamailio?: string; timings?: Partial<NodeTimings> } = {}) {
+  constructor(
+    node: TestNode,
+    options: { eslPort?: number; kamailio?: string; timings?: Partial<NodeTimings> } = {},
+  ) {
     super();
     this.media = new FreeSwitchMedia({
       nodes: [node.address(options.eslPort)],

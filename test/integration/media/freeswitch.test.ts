@@ -12,9 +12,18 @@ import { Control } from './control.ts';
 import { EslProxy, KINDS, TestNode } from './nodes.ts';
 
 const tone = (frequency: number, seconds: number): Buffer =>
-  writeWav({ rate: 8000, samples: Int16Array.from({ length: 8000 * seconds }, (_, i) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000))) });
+  writeWav({
+    rate: 8000,
+    samples: Int16Array.from({ length: 8000 * seconds }, (_, i) =>
+      Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000)),
+    ),
+  });
 
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 for (const kind of KINDS) {
   describe(`the media nodes' driver on the ${kind} node`, function () {
@@ -46,7 +55,8 @@ for (const kind of KINDS) {
     });
 
     afterEach(async () => {
-      for (const { channel } of control.parked) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
+      for (const { channel } of control.parked)
+        await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
       await Promise.all(control.parked.map(({ channel }) => channel.ended));
       await control.media.stop();
       proxy?.close();
@@ -54,9 +64,16 @@ for (const kind of KINDS) {
     });
 
     const ring = (headers: [string, string][] = []): Promise<Call> =>
-      phone.call({ to: '+15551230001', from: '+15552000', via: node.sip, headers: [['X-MV-Call-ID', 'call_1'], ...headers] });
+      phone.call({
+        to: '+15551230001',
+        from: '+15552000',
+        via: node.sip,
+        headers: [['X-MV-Call-ID', 'call_1'], ...headers],
+      });
 
-    const connected = async (on = control): Promise<{ call: Call; parked: ParkedChannel; channel: ParkedChannel['channel'] }> => {
+    const connected = async (
+      on = control,
+    ): Promise<{ call: Call; parked: ParkedChannel; channel: ParkedChannel['channel'] }> => {
       const count = on.parked.length + 1;
       const call = await ring();
       const parked = await on.next(count);
@@ -66,8 +83,15 @@ for (const kind of KINDS) {
     };
 
     /** Plays a file of one second, and hears it whole. */
-    const heardWhole = async (call: Call, channel: ParkedChannel['channel'], frequency: 440 | 1000): Promise<void> => {
-      const [result] = await Promise.all([channel.play(join(folder, `${frequency}.wav`)), call.heard.waitUntilTone(frequency, 900)]);
+    const heardWhole = async (
+      call: Call,
+      channel: ParkedChannel['channel'],
+      frequency: 440 | 1000,
+    ): Promise<void> => {
+      const [result] = await Promise.all([
+        channel.play(join(folder, `${frequency}.wav`)),
+        call.heard.waitUntilTone(frequency, 900),
+      ]);
       expect(result).to.equal('finished');
     };
 
@@ -84,7 +108,9 @@ for (const kind of KINDS) {
       for (let i = 1; i <= 40; i++) {
         const call = await ring();
         const { channel } = await control.next(i);
-        const answering = channel.answer().catch((error: unknown) => expect(error).to.be.instanceOf(ChannelGone));
+        const answering = channel
+          .answer()
+          .catch((error: unknown) => expect(error).to.be.instanceOf(ChannelGone));
         await call.cancel();
         const { code } = await call.final();
         const end = await channel.ended;
@@ -95,7 +121,10 @@ for (const kind of KINDS) {
     });
 
     it('hands over a parked call once, with its headers and its dialog', async () => {
-      const call = await ring([['X-MV-From', '+15552000 "é%41"'], ['X-MV-Customer', 'cust_1']]);
+      const call = await ring([
+        ['X-MV-From', '+15552000 "é%41"'],
+        ['X-MV-Customer', 'cust_1'],
+      ]);
       const { channel, headers, dialog, adopted } = await control.next();
       const toTag = /;tag=([^;>\s]+)/.exec((await call.provisional(180)).headers.to ?? '')?.[1];
       expect(headers).to.deep.include({ 'call-id': 'call_1', from: '+15552000 "é%41"', customer: 'cust_1' });
@@ -132,7 +161,13 @@ for (const kind of KINDS) {
 
     it('refuses to play what could be read as something else than a file', async () => {
       const { channel } = await connected();
-      for (const source of ['440.wav', '/a\nexecute-app-name: hangup', '/${caller_id_number}', 'shout://x/y.mp3', '/a@@1']) {
+      for (const source of [
+        '440.wav',
+        '/a\nexecute-app-name: hangup',
+        '/${caller_id_number}',
+        'shout://x/y.mp3',
+        '/a@@1',
+      ]) {
         expect(await failure(channel.play(source)), source).to.be.instanceOf(MediaError);
       }
     });
@@ -180,7 +215,10 @@ for (const kind of KINDS) {
       const playing = channel.play(join(folder, '440.wav'));
       await call.press('*#5');
       expect(await playing).to.equal('finished');
-      await heard.until(() => (keys.join('') === '1**#5' ? true : undefined), () => `the keys, got ${keys.join('')}`);
+      await heard.until(
+        () => (keys.join('') === '1**#5' ? true : undefined),
+        () => `the keys, got ${keys.join('')}`,
+      );
       stop();
       await call.press('9');
       await channel.play('silence_stream://300');
@@ -194,7 +232,13 @@ for (const kind of KINDS) {
       await call.hangup();
       expect(await playing).to.be.instanceOf(ChannelGone);
       expect(await channel.ended).to.deep.include({ by: 'caller', cause: 'NORMAL_CLEARING', sipCode: 200 });
-      for (const late of [channel.answer(), channel.play('silence_stream://100'), channel.stopPlaying(), channel.refuse(486), channel.hangup('NORMAL_CLEARING')]) {
+      for (const late of [
+        channel.answer(),
+        channel.play('silence_stream://100'),
+        channel.stopPlaying(),
+        channel.refuse(486),
+        channel.hangup('NORMAL_CLEARING'),
+      ]) {
         expect(await failure(late)).to.be.instanceOf(ChannelGone);
       }
       expect(control.media.counters().channels).to.equal(0);
@@ -301,7 +345,10 @@ for (const kind of KINDS) {
       const playing = channel.play(join(folder, '440-long.wav'));
       await call.heard.waitUntilTone(440);
       wire.cut();
-      await control.until(() => (control.media.nodes()[0]?.connected ? poll(control) : true), 'the loss of the connection');
+      await control.until(
+        () => (control.media.nodes()[0]?.connected ? poll(control) : true),
+        'the loss of the connection',
+      );
       wire.mend();
       const digits: Digit[] = [];
       channel.onDigit((digit) => digits.push(digit));
@@ -372,20 +419,26 @@ for (const kind of KINDS) {
     });
 
     it('keeps many calls at once apart, and forgets them all', async () => {
-      const calls = await Promise.all(Array.from({ length: 30 }, (_, i) => ring([['X-MV-Number', String(i)]])));
+      const calls = await Promise.all(
+        Array.from({ length: 30 }, (_, i) => ring([['X-MV-Number', String(i)]])),
+      );
       await control.next(30);
-      const results = await Promise.all(control.parked.map(async ({ channel }) => {
-        await channel.answer();
-        const short = await channel.play('silence_stream://40');
-        const long = channel.play(join(folder, '440-long.wav'));
-        const queued = channel.play(join(folder, '440.wav'));
-        await setImmediate(); // They are on their way.
-        await channel.stopPlaying();
-        return [short, await long, await queued].join(' ');
-      }));
+      const results = await Promise.all(
+        control.parked.map(async ({ channel }) => {
+          await channel.answer();
+          const short = await channel.play('silence_stream://40');
+          const long = channel.play(join(folder, '440-long.wav'));
+          const queued = channel.play(join(folder, '440.wav'));
+          await setImmediate(); // They are on their way.
+          await channel.stopPlaying();
+          return [short, await long, await queued].join(' ');
+        }),
+      );
       expect(new Set(results)).to.deep.equal(new Set(['finished stopped stopped']));
       await Promise.all(calls.slice(0, 15).map((call) => call.answered().then(() => call.hangup())));
-      await Promise.all(control.parked.map(({ channel }) => channel.hangup('NORMAL_CLEARING').catch(() => undefined)));
+      await Promise.all(
+        control.parked.map(({ channel }) => channel.hangup('NORMAL_CLEARING').catch(() => undefined)),
+      );
       const ends = await Promise.all(control.parked.map(({ channel }) => channel.ended));
       expect(ends.filter(({ by }) => by === 'caller')).to.have.length(15);
       expect(control.media.counters()).to.deep.equal({ channels: 0, pendingCommands: 0 });

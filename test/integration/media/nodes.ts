@@ -10,8 +10,13 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 const EMBEDDED = join(ROOT, 'freeswitch/embedded/main.ts');
 export const PASSWORD = 'test-password';
 
-/** The kinds of media node this machine can run: the embedded one, and a real FreeSWITCH where FREESWITCH_BIN names one. */
-export const KINDS: ('embedded' | 'freeswitch')[] = process.env.FREESWITCH_BIN ? ['embedded', 'freeswitch'] : ['embedded'];
+/**
+ * The kinds of media node this machine can run: the embedded one, and a real FreeSWITCH where FREESWITCH_BIN
+ * names one.
+ */
+export const KINDS: ('embedded' | 'freeswitch')[] = process.env.FREESWITCH_BIN
+  ? ['embedded', 'freeswitch']
+  : ['embedded'];
 
 /** A media node of a test's own, on ports and folders of its own. */
 export class TestNode {
@@ -47,7 +52,8 @@ export class TestNode {
 
   /** Starts the process, and resolves when it speaks SIP and its event socket takes connections. */
   async run(): Promise<void> {
-    const [command, args] = this.kind === 'embedded' ? [process.execPath, ['--import', 'tsx', EMBEDDED]] : await this.#freeswitch();
+    const [command, args] =
+      this.kind === 'embedded' ? [process.execPath, ['--import', 'tsx', EMBEDDED]] : await this.#freeswitch();
     const child = spawn(command, args, {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -65,9 +71,11 @@ export class TestNode {
       },
     });
     this.#process = child;
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (this.#output = (this.#output + text.toString()).slice(-4000)));
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (text: Buffer) => (this.#output = (this.#output + text.toString()).slice(-4000)));
     while (!(await takesConnections(this.host, this.eslPort)) || !(await speaksSip(this.sip))) {
-      if (child.exitCode !== null) throw new Error(`the ${this.kind} node ended with ${child.exitCode}: ${this.#output}`);
+      if (child.exitCode !== null)
+        throw new Error(`the ${this.kind} node ended with ${child.exitCode}: ${this.#output}`);
       await new Promise((done) => setTimeout(done, 25));
     }
   }
@@ -100,14 +108,34 @@ export class TestNode {
     const own = (name: string): string => join(this.#folder, name);
     const unused = ['scripts', 'htdocs', 'grammar', 'certs', 'sounds', 'storage', 'cache', 'recordings'];
     for (const name of ['log', 'run', 'db', 'temp', 'unused']) await mkdir(own(name), { recursive: true });
-    return [binary, [
-      '-nf', '-nc', '-nonat', '-conf', join(ROOT, 'freeswitch/conf'), '-mod', join(dirname(binary), '../lib/freeswitch/mod'),
-      '-log', own('log'), '-run', own('run'), '-db', own('db'), '-temp', own('temp'), ...unused.flatMap((name) => [`-${name}`, own('unused')]),
-    ]];
+    return [
+      binary,
+      [
+        '-nf',
+        '-nc',
+        '-nonat',
+        '-conf',
+        join(ROOT, 'freeswitch/conf'),
+        '-mod',
+        join(dirname(binary), '../lib/freeswitch/mod'),
+        '-log',
+        own('log'),
+        '-run',
+        own('run'),
+        '-db',
+        own('db'),
+        '-temp',
+        own('temp'),
+        ...unused.flatMap((name) => [`-${name}`, own('unused')]),
+      ],
+    ];
   }
 }
 
-/** Between the event socket client and a node: the connection can be cut, and kept cut, while the node lives on. */
+/**
+ * Between the event socket client and a node: the connection can be cut, and kept cut, while the node lives
+ * on.
+ */
 export class EslProxy {
   readonly port: number;
   readonly #server: ReturnType<typeof createServer>;
@@ -120,7 +148,10 @@ export class EslProxy {
     server.on('connection', (near) => {
       if (!this.#open) return near.destroy();
       const far = connect(target);
-      for (const [one, other] of [[near, far], [far, near]] as const) {
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
         this.#sockets.add(one);
         one.pipe(other);
         one.on('error', () => other.destroy());
@@ -161,12 +192,18 @@ async function freePort(): Promise<number> {
     const socket = createSocket('udp4');
     const server = createServer();
     try {
-      await Promise.all([once(socket.bind(port, '127.0.0.1'), 'listening'), once(server.listen(port, '127.0.0.1'), 'listening')]);
+      await Promise.all([
+        once(socket.bind(port, '127.0.0.1'), 'listening'),
+        once(server.listen(port, '127.0.0.1'), 'listening'),
+      ]);
       return port;
     } catch {
       // Somebody has it: another one.
     } finally {
-      await Promise.allSettled([new Promise<void>((done) => socket.close(done)), new Promise((done) => server.close(done))]);
+      await Promise.allSettled([
+        new Promise<void>((done) => socket.close(done)),
+        new Promise((done) => server.close(done)),
+      ]);
     }
   }
 }
@@ -176,11 +213,26 @@ async function speaksSip({ host, port }: { host: string; port: number }): Promis
   const socket = createSocket('udp4').bind(0, '127.0.0.1');
   await once(socket, 'listening');
   const own = `127.0.0.1:${socket.address().port}`;
-  socket.send([
-    `OPTIONS sip:${host}:${port} SIP/2.0`, `Via: SIP/2.0/UDP ${own};branch=z9hG4bK${Date.now()}`, `From: <sip:${own}>;tag=1`, `To: <sip:${host}:${port}>`,
-    `Call-ID: ${Date.now()}@${own}`, 'CSeq: 1 OPTIONS', 'Max-Forwards: 70', 'Content-Length: 0', '', '',
-  ].join('\r\n'), port, host);
-  const answered = await Promise.race([once(socket, 'message').then(() => true), new Promise<boolean>((done) => setTimeout(done, 200, false))]);
+  socket.send(
+    [
+      `OPTIONS sip:${host}:${port} SIP/2.0`,
+      `Via: SIP/2.0/UDP ${own};branch=z9hG4bK${Date.now()}`,
+      `From: <sip:${own}>;tag=1`,
+      `To: <sip:${host}:${port}>`,
+      `Call-ID: ${Date.now()}@${own}`,
+      'CSeq: 1 OPTIONS',
+      'Max-Forwards: 70',
+      'Content-Length: 0',
+      '',
+      '',
+    ].join('\r\n'),
+    port,
+    host,
+  );
+  const answered = await Promise.race([
+    once(socket, 'message').then(() => true),
+    new Promise<boolean>((done) => setTimeout(done, 200, false)),
+  ]);
   socket.close();
   return answered;
 }

@@ -21,14 +21,28 @@ for (const kind of KINDS) {
     it('is sent to Kamailio with its targets and headers, rings, is answered, and takes instructions', async () => {
       const { call, dialing } = await rig.invited({
         uris: ['sip:+15557777@192.0.2.7:5060;transport=tcp', 'sip:bob@[2001:db8::7]?Subject=a&b=c,d'],
-        headers: { 'X-MV-Call-ID': 'call_1', 'X-MV-Owner': '3', 'X-MV-Created': '2026-05-29T12:00:00.000Z', 'X-MV-Note': 'two words, more' },
+        headers: {
+          'X-MV-Call-ID': 'call_1',
+          'X-MV-Owner': '3',
+          'X-MV-Created': '2026-05-29T12:00:00.000Z',
+          'X-MV-Note': 'two words, more',
+        },
       });
       const { channel, headers } = dialing.parked;
       expect(call.receivedText).to.match(/^INVITE sip:\+15557777@127\.0\.0\.1:\d+ SIP/);
-      expect(call.receivedText).to.include('X-MV-Targets: sip:+15557777@192.0.2.7:5060;transport=tcp|sip:bob@[2001:db8::7]?Subject=a&b=c,d\r\n');
-      expect(call.receivedText).to.include('X-MV-Owner: 3\r\n').and.to.include('X-MV-Note: two words, more\r\n');
+      expect(call.receivedText).to.include(
+        'X-MV-Targets: sip:+15557777@192.0.2.7:5060;transport=tcp|sip:bob@[2001:db8::7]?Subject=a&b=c,d\r\n',
+      );
+      expect(call.receivedText)
+        .to.include('X-MV-Owner: 3\r\n')
+        .and.to.include('X-MV-Note: two words, more\r\n');
       expect(call.receivedText).to.match(/^From: "\+15551230001" <sip:\+15551230001@/m);
-      expect(headers).to.deep.equal({ 'call-id': 'call_1', owner: '3', created: '2026-05-29T12:00:00.000Z', note: 'two words, more' });
+      expect(headers).to.deep.equal({
+        'call-id': 'call_1',
+        owner: '3',
+        created: '2026-05-29T12:00:00.000Z',
+        note: 'two words, more',
+      });
       expect(rig.control.media.nodes()[0]?.channels).to.equal(1);
       expect(rig.control.media.mayHave(channel.uuid)).to.equal(true);
       call.ring([['X-MV-Trunk', 'trunk_1']]);
@@ -40,7 +54,11 @@ for (const kind of KINDS) {
       expect(await dialing.answered).to.equal(true);
       expect(dialing.trunkId()).to.equal('trunk_2');
       expect(channel.answeredAt?.getTime()).to.be.closeTo(Date.now(), 5000);
-      expect(dialing.parked.dialog).to.deep.equal({ callId: call.callId, fromTag: call.dialog.remoteTag, toTag: call.dialog.localTag });
+      expect(dialing.parked.dialog).to.deep.equal({
+        callId: call.callId,
+        fromTag: call.dialog.remoteTag,
+        toTag: call.dialog.localTag,
+      });
       expect(await channel.play('silence_stream://100')).to.equal('finished');
       await call.hangup();
       expect(await endOf(dialing)).to.equal('caller NORMAL_CLEARING 200');
@@ -73,8 +91,15 @@ for (const kind of KINDS) {
     });
 
     for (const [code, cause] of [
-      [486, 'USER_BUSY'], [600, 'USER_BUSY'], [404, 'UNALLOCATED_NUMBER'], [480, 'NO_USER_RESPONSE'], [603, 'CALL_REJECTED'], [403, 'CALL_REJECTED'],
-      [503, 'NORMAL_TEMPORARY_FAILURE'], [408, 'RECOVERY_ON_TIMER_EXPIRE'], [487, 'ORIGINATOR_CANCEL'],
+      [486, 'USER_BUSY'],
+      [600, 'USER_BUSY'],
+      [404, 'UNALLOCATED_NUMBER'],
+      [480, 'NO_USER_RESPONSE'],
+      [603, 'CALL_REJECTED'],
+      [403, 'CALL_REJECTED'],
+      [503, 'NORMAL_TEMPORARY_FAILURE'],
+      [408, 'RECOVERY_ON_TIMER_EXPIRE'],
+      [487, 'ORIGINATOR_CANCEL'],
     ] as const) {
       it(`that is refused with ${code} says so`, async () => {
         rig.callee.listen({ refuse: code });
@@ -108,7 +133,9 @@ for (const kind of KINDS) {
         await dialing.parked.channel.hangup('ORIGINATOR_CANCEL');
         expect(await endOf(dialing)).to.equal('platform ORIGINATOR_CANCEL -');
         expect(await dialing.answered).to.equal(false);
-        expect(await failure(dialing.parked.channel.hangup('ORIGINATOR_CANCEL'))).to.be.instanceOf(ChannelGone);
+        expect(await failure(dialing.parked.channel.hangup('ORIGINATOR_CANCEL'))).to.be.instanceOf(
+          ChannelGone,
+        );
       }
       for (const call of rig.callee.received) await call.ended();
     });
@@ -120,7 +147,10 @@ for (const kind of KINDS) {
       await dialing.parked.channel.hangup('ORIGINATOR_CANCEL');
       expect(await endOf(dialing)).to.equal('platform ORIGINATOR_CANCEL -');
       const copied = invite.text.split('\r\n').filter((line) => /^(Via|From|To|Call-ID|CSeq):/.test(line));
-      rig.callee.send([`SIP/2.0 180 Ringing`, ...copied, 'Content-Length: 0', '', ''].join('\r\n'), invite.peer);
+      rig.callee.send(
+        [`SIP/2.0 180 Ringing`, ...copied, 'Content-Length: 0', '', ''].join('\r\n'),
+        invite.peer,
+      );
       await rig.callee.message((text) => text.startsWith('CANCEL'));
     });
 
@@ -157,7 +187,8 @@ for (const kind of KINDS) {
         ends.add((await endOf(dialing)).replace(/ (-|200)$/, ''));
       }
       expect([...ends]).to.deep.equal(['platform ORIGINATOR_CANCEL']);
-      for (const call of rig.callee.received) await call.until(() => call.isOver || undefined, 'the end at the callee');
+      for (const call of rig.callee.received)
+        await call.until(() => call.isOver || undefined, 'the end at the callee');
     });
 
     it('that gets its 200 twice is one call', async () => {
@@ -166,7 +197,10 @@ for (const kind of KINDS) {
       expect(await dialing.answered).to.equal(true);
       await call.answered();
       call.answerAgain();
-      await call.until(() => gets(call).filter((method) => method === 'ACK').length === 2 || undefined, 'a second ACK');
+      await call.until(
+        () => gets(call).filter((method) => method === 'ACK').length === 2 || undefined,
+        'a second ACK',
+      );
       await dialing.parked.channel.sendDigits('7');
       expect(call.heard.keys).to.equal('7');
       expect(gets(call)).not.to.include('BYE');
@@ -189,7 +223,10 @@ for (const kind of KINDS) {
       expect(await failure(rig.place({ uuid: dialing.parked.channel.uuid }))).to.be.instanceOf(MediaError);
       expect(await failure(rig.place({ headers: {} }))).to.be.instanceOf(MediaError);
       for (const value of ['a\r\nX-Other: b', 'a~b', "it's", '${uuid}', 'é']) {
-        expect(await failure(rig.place({ headers: { 'X-MV-Call-ID': 'c', 'X-MV-A': value } })), value).to.be.instanceOf(MediaError);
+        expect(
+          await failure(rig.place({ headers: { 'X-MV-Call-ID': 'c', 'X-MV-A': value } })),
+          value,
+        ).to.be.instanceOf(MediaError);
       }
       expect(await failure(rig.place({ uris: [] }))).to.be.instanceOf(MediaError);
       expect(rig.control.media.nodes()[0]?.channels).to.equal(1);
@@ -203,9 +240,19 @@ for (const kind of KINDS) {
         await rig.command('fsctl resume outbound');
       }
       expect(rig.control.media.nodes()[0]?.channels).to.equal(0);
-      await rig.without(async () => expect(await failure(rig.control.media.originate({
-        uuid: 'u', uris: ['sip:a@b'], from: '+1', ringSeconds: 5, headers: { 'X-MV-Call-ID': 'c' },
-      }))).to.be.instanceOf(MediaError));
+      await rig.without(async () =>
+        expect(
+          await failure(
+            rig.control.media.originate({
+              uuid: 'u',
+              uris: ['sip:a@b'],
+              from: '+1',
+              ringSeconds: 5,
+              headers: { 'X-MV-Call-ID': 'c' },
+            }),
+          ),
+        ).to.be.instanceOf(MediaError),
+      );
       while (!rig.control.media.nodes()[0]?.connected) await setImmediate();
       expect((await rig.called()).channel.answered).to.equal(true);
     });

@@ -30,10 +30,12 @@ for (const kind of KINDS) {
     it('has keys, prompts, mute and hold as one that came in', async () => {
       const { call, channel } = await rig.called();
       let keys = '';
-      const pressed = new Promise<void>((resolve) => channel.onDigit((digit) => {
-        keys += digit;
-        if (digit === '#') resolve();
-      }));
+      const pressed = new Promise<void>((resolve) =>
+        channel.onDigit((digit) => {
+          keys += digit;
+          if (digit === '#') resolve();
+        }),
+      );
       await call.press('12#');
       await pressed;
       expect(keys).to.equal('12#');
@@ -68,7 +70,11 @@ for (const kind of KINDS) {
       rig.callee.listen('manual', { sound: () => tone(1400) });
       const trunks: string[] = [];
       const ended = channel.bridge({
-        uris: ['sip:+15558888@192.0.2.8'], from: '+15551230001', timeoutSeconds: 20, headers: { 'X-MV-Call-ID': 'call_1' }, onTrunk: (id) => trunks.push(id),
+        uris: ['sip:+15558888@192.0.2.8'],
+        from: '+15551230001',
+        timeoutSeconds: 20,
+        headers: { 'X-MV-Call-ID': 'call_1' },
+        onTrunk: (id) => trunks.push(id),
       });
       const leg = await rig.callee.incoming();
       expect(leg.receivedText.match(/^X-MV-[^:]*/gm)).to.deep.equal(['X-MV-Call-ID', 'X-MV-Targets']);
@@ -88,7 +94,10 @@ for (const kind of KINDS) {
     it('meets one that came in, in a conference', async () => {
       const one = await rig.called();
       const other = await rig.caller(tone(1400));
-      const left = [one.channel.conference('room', { mute: false, endOnExit: false }), other.channel.conference('room', { mute: false, endOnExit: true })];
+      const left = [
+        one.channel.conference('room', { mute: false, endOnExit: false }),
+        other.channel.conference('room', { mute: false, endOnExit: true }),
+      ];
       await Promise.all([hearsTone(one.call, 1400), hearsTone(other.call, 1000)]);
       await other.channel.interrupt();
       await Promise.all(left);
@@ -97,7 +106,9 @@ for (const kind of KINDS) {
     });
 
     it('that rings is taken over by the next control process, which hears of its answer', async () => {
-      const { call, dialing } = await rig.invited({ headers: { 'X-MV-Call-ID': 'call_1', 'X-MV-Owner': '1' } });
+      const { call, dialing } = await rig.invited({
+        headers: { 'X-MV-Call-ID': 'call_1', 'X-MV-Owner': '1' },
+      });
       call.ring([['X-MV-Trunk', 'trunk_1']]);
       await dialing.ringing;
       const { channel, headers, adopted, dialog } = await rig.restart();
@@ -109,7 +120,11 @@ for (const kind of KINDS) {
       expect(channel.answered).to.equal(false);
       call.answer();
       expect(await adopted?.dialing?.answered).to.equal(true);
-      expect(rig.control.parked[0]?.dialog).to.deep.equal({ callId: call.callId, fromTag: call.dialog.remoteTag, toTag: call.dialog.localTag });
+      expect(rig.control.parked[0]?.dialog).to.deep.equal({
+        callId: call.callId,
+        fromTag: call.dialog.remoteTag,
+        toTag: call.dialog.localTag,
+      });
       expect(dialog.callId).to.equal(call.callId);
       await channel.sendDigits('7');
       expect(call.heard.keys).to.equal('7');
@@ -123,7 +138,11 @@ for (const kind of KINDS) {
       const { channel, adopted } = await rig.restart();
       await channel.hangup('ORIGINATOR_CANCEL');
       expect(await adopted?.dialing?.answered).to.equal(false);
-      expect(await channel.ended).to.deep.include({ by: 'platform', cause: 'ORIGINATOR_CANCEL', sipCode: undefined });
+      expect(await channel.ended).to.deep.include({
+        by: 'platform',
+        cause: 'ORIGINATOR_CANCEL',
+        sipCode: undefined,
+      });
       expect((await call.ended()).how).to.equal('cancel');
     });
 
@@ -143,7 +162,11 @@ for (const kind of KINDS) {
       const { channel, adopted, dialog } = await rig.restart();
       expect(adopted).to.deep.equal({ trunkId: 'trunk_1' });
       expect(channel.answered).to.equal(true);
-      expect(dialog).to.deep.equal({ callId: call.callId, fromTag: call.dialog.remoteTag, toTag: call.dialog.localTag });
+      expect(dialog).to.deep.equal({
+        callId: call.callId,
+        fromTag: call.dialog.remoteTag,
+        toTag: call.dialog.localTag,
+      });
       expect(await channel.play('silence_stream://100')).to.equal('finished');
       await call.hangup();
       expect(await channel.ended).to.deep.include({ by: 'caller', sipCode: 200 });

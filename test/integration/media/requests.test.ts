@@ -37,7 +37,8 @@ for (const kind of KINDS) {
     const answered = async (options: InviteOptions = {}): Promise<[Caller, string]> => {
       const anna = await caller();
       anna.invite(options);
-      const uuid = (await esl.event('CHANNEL_PARK', { variable_sip_call_id: anna.callId }))['Unique-ID'] ?? '';
+      const uuid =
+        (await esl.event('CHANNEL_PARK', { variable_sip_call_id: anna.callId }))['Unique-ID'] ?? '';
       await esl.api(`uuid_answer ${uuid}`);
       await anna.response(200);
       return [anna, uuid];
@@ -45,7 +46,9 @@ for (const kind of KINDS) {
 
     it('keeps the refresher of a session timer that the caller chose, and takes 90 s, the least there is', async () => {
       for (const refresher of ['uac', 'uas']) {
-        const [anna] = await answered({ headers: ['Supported: timer', `Session-Expires: 90;refresher=${refresher}`] });
+        const [anna] = await answered({
+          headers: ['Supported: timer', `Session-Expires: 90;refresher=${refresher}`],
+        });
         expect((await anna.response(200)).header('Session-Expires')).to.equal(`90;refresher=${refresher}`);
       }
     });
@@ -58,7 +61,9 @@ for (const kind of KINDS) {
 
     for (const name of ['Authorization', 'Proxy-Authorization']) {
       it(`does not challenge a call that brings an ${name} for somebody else`, async () => {
-        const [anna] = await answered({ headers: [`${name}: Digest username="a", realm="b", nonce="c", uri="sip:x", response="d"`] });
+        const [anna] = await answered({
+          headers: [`${name}: Digest username="a", realm="b", nonce="c", uri="sip:x", response="d"`],
+        });
         expect(anna.received.some(({ status }) => status === 407 || status === 401)).to.equal(false);
       });
     }
@@ -75,13 +80,20 @@ for (const kind of KINDS) {
 
     it('takes nobody over, transfers nobody and subscribes nobody, whatever is asked in a call', async () => {
       const [anna, uuid] = await answered();
-      const more = ['Refer-To: <sip:x@127.0.0.1:9>', 'Referred-By: <sip:x@example.com>', 'Event: talk', 'Expires: 60'];
+      const more = [
+        'Refer-To: <sip:x@127.0.0.1:9>',
+        'Referred-By: <sip:x@example.com>',
+        'Event: talk',
+        'Expires: 60',
+      ];
       for (const method of ['REFER', 'SUBSCRIBE', 'PUBLISH', 'REGISTER']) {
         anna.send(anna.request(method, { headers: more }));
         await anna.response(405, method);
       }
       // Another call that names this one in a Join is a call like any other.
-      const [, other] = await answered({ headers: [`Join: ${anna.callId};to-tag=${anna.toTag};from-tag=${anna.fromTag}`] });
+      const [, other] = await answered({
+        headers: [`Join: ${anna.callId};to-tag=${anna.toTag};from-tag=${anna.fromTag}`],
+      });
       for (const one of [uuid, other]) expect(await esl.api(`uuid_exists ${one}`)).to.equal('true');
     });
   });

@@ -26,7 +26,10 @@ export interface Called {
   channel: ParkedChannel['channel'];
 }
 
-/** A media node, a control process, and two telephones: one calls in, the other stands where the node believes Kamailio. */
+/**
+ * A media node, a control process, and two telephones: one calls in, the other stands where the node believes
+ * Kamailio.
+ */
 export class Rig {
   readonly node: TestNode;
   readonly phone: Phone;
@@ -36,7 +39,13 @@ export class Rig {
   readonly #placed: ParkedChannel[] = [];
   control: Control;
 
-  private constructor(parts: { node: TestNode; phone: Phone; callee: Phone; folder: string; proxy: EslProxy }) {
+  private constructor(parts: {
+    node: TestNode;
+    phone: Phone;
+    callee: Phone;
+    folder: string;
+    proxy: EslProxy;
+  }) {
     this.node = parts.node;
     this.phone = parts.phone;
     this.callee = parts.callee;
@@ -47,15 +56,30 @@ export class Rig {
 
   static async open(kind: TestNode['kind']): Promise<Rig> {
     const node = await TestNode.start(kind);
-    const [phone, callee] = await Promise.all([Phone.open({ address: '127.0.0.1' }), Phone.open({ address: '127.0.0.1' })]);
-    return new Rig({ node, phone, callee, folder: await mkdtemp(join(tmpdir(), 'media-files-')), proxy: await EslProxy.to(node) });
+    const [phone, callee] = await Promise.all([
+      Phone.open({ address: '127.0.0.1' }),
+      Phone.open({ address: '127.0.0.1' }),
+    ]);
+    return new Rig({
+      node,
+      phone,
+      callee,
+      folder: await mkdtemp(join(tmpdir(), 'media-files-')),
+      proxy: await EslProxy.to(node),
+    });
   }
 
   /** An answered call. @param sound what the caller says. */
   async caller(sound: SoundSource = tone(600)): Promise<Caller> {
     await this.control.media.reconciled;
     const count = this.control.parked.length + 1;
-    const call = await this.phone.call({ to: '+15551230001', from: '+15552000', via: this.node.sip, headers: [['X-MV-Call-ID', `call_${count}`]], sound });
+    const call = await this.phone.call({
+      to: '+15551230001',
+      from: '+15552000',
+      via: this.node.sip,
+      headers: [['X-MV-Call-ID', `call_${count}`]],
+      sound,
+    });
     const parked = await this.control.next(count);
     await parked.channel.answer();
     await call.answered();
@@ -66,7 +90,12 @@ export class Rig {
   async place(more: Partial<OriginateRequest> = {}): Promise<Dialing> {
     await this.control.media.reconciled;
     const dialing = await this.control.media.originate({
-      uuid: randomUUID(), uris: ['sip:+15557777@192.0.2.7'], from: '+15551230001', ringSeconds: 20, headers: { 'X-MV-Call-ID': 'call_1' }, ...more,
+      uuid: randomUUID(),
+      uris: ['sip:+15557777@192.0.2.7'],
+      from: '+15551230001',
+      ringSeconds: 20,
+      headers: { 'X-MV-Call-ID': 'call_1' },
+      ...more,
     });
     this.#placed.push(dialing.parked);
     return dialing;
@@ -108,7 +137,10 @@ export class Rig {
   /** Ends the calls of a test. @throws Error when the node has a channel or a room left after that. */
   async clear(): Promise<void> {
     const { media } = this.control;
-    const calls = [...this.control.parked, ...this.#placed.splice(0).filter(({ channel }) => media.mayHave(channel.uuid))];
+    const calls = [
+      ...this.control.parked,
+      ...this.#placed.splice(0).filter(({ channel }) => media.mayHave(channel.uuid)),
+    ];
     for (const { channel } of calls) await channel.hangup('NORMAL_CLEARING').catch(() => undefined);
     await Promise.all(this.control.parked.map(({ channel }) => channel.ended));
     await this.control.media.stop();
@@ -128,16 +160,29 @@ export class Rig {
 
   #connection(): Promise<EslConnection> {
     return EslConnection.open({
-      host: this.node.host, port: this.node.eslPort, password: PASSWORD, events: [], maxPending: 10, openMs: 3000, commandMs: 3000, keepAliveMs: 60_000,
-      onEvent: () => undefined, onClose: () => undefined,
+      host: this.node.host,
+      port: this.node.eslPort,
+      password: PASSWORD,
+      events: [],
+      maxPending: 10,
+      openMs: 3000,
+      commandMs: 3000,
+      keepAliveMs: 60_000,
+      onEvent: () => undefined,
+      onClose: () => undefined,
     });
   }
 
   async #empty(): Promise<void> {
     const connection = await this.#connection();
     try {
-      for (const until = Date.now() + 3000; ; ) {
-        const left = [...(await listChannels(connection)), ...(await connection.api('conference list')).split('\n').filter((line) => line.startsWith('Conference'))];
+      for (const until = Date.now() + 3000; ;) {
+        const left = [
+          ...(await listChannels(connection)),
+          ...(await connection.api('conference list'))
+            .split('\n')
+            .filter((line) => line.startsWith('Conference')),
+        ];
         if (left.length === 0) return;
         if (Date.now() > until) throw new Error(`left on the node: ${left.join(', ')}`);
         await setImmediate();
@@ -156,12 +201,19 @@ export class Rig {
   }
 
   #newControl(): Control {
-    return new Control(this.node, { eslPort: this.#proxy.port, kamailio: `${this.callee.address}:${this.callee.port}` });
+    return new Control(this.node, {
+      eslPort: this.#proxy.port,
+      kamailio: `${this.callee.address}:${this.callee.port}`,
+    });
   }
 }
 
 /** What something failed with, or undefined. */
-export const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+export const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 /** How a placed call ended, without the time. */
 export async function endOf({ parked: { channel } }: Dialing): Promise<string> {
@@ -170,24 +222,40 @@ export async function endOf({ parked: { channel } }: Dialing): Promise<string> {
 }
 
 /** What was sent to a telephone for this call, in order: methods, and codes of responses. */
-export const gets = (call: Call): string[] => call.messages.filter(({ received }) => received).map(({ text }) => text.split(' ', 1)[0] ?? '');
+export const gets = (call: Call): string[] =>
+  call.messages.filter(({ received }) => received).map(({ text }) => text.split(' ', 1)[0] ?? '');
 
 /** A file of a tone. */
 export const wav = (frequency: number, seconds: number): Buffer =>
-  writeWav({ rate: 8000, samples: Int16Array.from({ length: 8000 * seconds }, (_, i) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000))) });
+  writeWav({
+    rate: 8000,
+    samples: Int16Array.from({ length: 8000 * seconds }, (_, i) =>
+      Math.round(8000 * Math.sin((2 * Math.PI * frequency * i) / 8000)),
+    ),
+  });
 
 /** Both sides of a recording, to be asked as a telephone's ear is. */
 export async function recorded(file: string): Promise<{ left: Heard; right: Heard }> {
   const body = await readFile(file);
   const format = body.indexOf('fmt ');
   const data = body.indexOf('data');
-  const [channels, rate, bits] = [body.readUInt16LE(format + 10), body.readUInt32LE(format + 12), body.readUInt16LE(format + 22)];
+  const [channels, rate, bits] = [
+    body.readUInt16LE(format + 10),
+    body.readUInt32LE(format + 12),
+    body.readUInt16LE(format + 22),
+  ];
   const size = body.readUInt32LE(data + 4);
-  if (channels !== 2 || rate !== 8000 || bits !== 16) throw new Error(`${channels} channels of ${bits} bits at ${rate} Hz`);
-  if (data + 8 + size !== body.length) throw new Error(`an unfinished file: ${size} bytes of audio in ${body.length}`);
+  if (channels !== 2 || rate !== 8000 || bits !== 16)
+    throw new Error(`${channels} channels of ${bits} bits at ${rate} Hz`);
+  if (data + 8 + size !== body.length)
+    throw new Error(`an unfinished file: ${size} bytes of audio in ${body.length}`);
   const side = (offset: number): Heard => {
     const heard = new Heard();
-    heard.add(Int16Array.from({ length: size / 4 }, (_, i) => body.readInt16LE(data + 8 + i * 4 + offset)), { ssrc: 1, timestamp: 0 }, 0);
+    heard.add(
+      Int16Array.from({ length: size / 4 }, (_, i) => body.readInt16LE(data + 8 + i * 4 + offset)),
+      { ssrc: 1, timestamp: 0 },
+      0,
+    );
     return heard;
   };
   return { left: side(0), right: side(2) };

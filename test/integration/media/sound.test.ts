@@ -52,10 +52,22 @@ for (const kind of KINDS) {
     });
 
     it('refuses what is no key, and what a call that is not answered cannot have', async () => {
-      const call = await rig.phone.call({ to: '+15551230001', from: '+15552000', via: rig.node.sip, headers: [['X-MV-Call-ID', 'call_1']] });
+      const call = await rig.phone.call({
+        to: '+15551230001',
+        from: '+15552000',
+        via: rig.node.sip,
+        headers: [['X-MV-Call-ID', 'call_1']],
+      });
       const { channel } = await rig.control.next();
-      for (const act of [channel.sendDigits('1'), channel.mute('both'), channel.hold(), channel.startRecording(join(rig.folder, 'no.wav'))]) {
-        expect(await failure(act)).to.be.instanceOf(MediaError).with.property('message', 'the call is not answered yet');
+      for (const act of [
+        channel.sendDigits('1'),
+        channel.mute('both'),
+        channel.hold(),
+        channel.startRecording(join(rig.folder, 'no.wav')),
+      ]) {
+        expect(await failure(act))
+          .to.be.instanceOf(MediaError)
+          .with.property('message', 'the call is not answered yet');
       }
       await channel.answer();
       await call.answered();
@@ -155,7 +167,10 @@ for (const kind of KINDS) {
 
     it('tells that a file cannot be written', async () => {
       const { channel } = await rig.caller();
-      expect(await failure(channel.startRecording('/proc/nowhere/a.wav'))).to.be.instanceOf(MediaError).with.property('message').that.includes('Cannot record');
+      expect(await failure(channel.startRecording('/proc/nowhere/a.wav')))
+        .to.be.instanceOf(MediaError)
+        .with.property('message')
+        .that.includes('Cannot record');
       expect(await failure(channel.startRecording(join(rig.folder, 'a b.wav')))).to.be.instanceOf(MediaError);
       expect(await failure(access(join(rig.folder, 'a b.wav')))).to.be.instanceOf(Error);
     });

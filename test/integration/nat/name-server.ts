@@ -2,7 +2,10 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 
 /** What a name has: addresses, or targets of SRV as `priority weight port host`. */
-export type Zone = Record<string, { a?: string[]; srv?: [priority: number, weight: number, port: number, host: string][] }>;
+export type Zone = Record<
+  string,
+  { a?: string[]; srv?: [priority: number, weight: number, port: number, host: string][] }
+>;
 
 const A = 1;
 const SRV = 33;
@@ -46,11 +49,20 @@ export class NameServer {
     const name = labels.join('.').toLowerCase();
     this.asked.push(`${name} ${type === A ? 'A' : type === SRV ? 'SRV' : type}`);
     const known = this.#zone[name];
-    const data = type === A ? (known?.a ?? []).map((address) => Buffer.from(address.split('.').map(Number)))
-      : type === SRV ? (known?.srv ?? []).map(([priority, weight, port, host]) => Buffer.concat([words(priority, weight, port), written(host)])) : [];
+    const data =
+      type === A
+        ? (known?.a ?? []).map((address) => Buffer.from(address.split('.').map(Number)))
+        : type === SRV
+          ? (known?.srv ?? []).map(([priority, weight, port, host]) =>
+              Buffer.concat([words(priority, weight, port), written(host)]),
+            )
+          : [];
     const records = data.map((one) => Buffer.concat([words(0xc00c, type, 1, 0, 60, one.length), one]));
     // An answer with authority, and NXDOMAIN for a name there is not.
-    const head = Buffer.concat([query.subarray(0, 2), words(known ? 0x8580 : 0x8583, 1, records.length, 0, 0)]);
+    const head = Buffer.concat([
+      query.subarray(0, 2),
+      words(known ? 0x8580 : 0x8583, 1, records.length, 0, 0),
+    ]);
     return Buffer.concat([head, query.subarray(12, at + 5), ...records]);
   }
 }
@@ -62,4 +74,7 @@ function words(...values: number[]): Buffer {
 }
 
 const written = (name: string): Buffer =>
-  Buffer.concat([...name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)])), Buffer.from([0])]);
+  Buffer.concat([
+    ...name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)])),
+    Buffer.from([0]),
+  ]);

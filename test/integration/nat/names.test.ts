@@ -25,7 +25,12 @@ describe('A trunk whose name leads to several servers, the first of which is dea
     first = await Phone.open({ address: HOST.carrier2, port: 5066 });
     names = await NameServer.open(CONTROL.here, {
       'two.test': { a: [NOBODY, HOST.carrier] },
-      '_sip._udp.srv.test': { srv: [[10, 0, 5066, 'dead.test'], [20, 0, 5066, 'alive.test']] },
+      '_sip._udp.srv.test': {
+        srv: [
+          [10, 0, 5066, 'dead.test'],
+          [20, 0, 5066, 'alive.test'],
+        ],
+      },
       'srv.test': {},
       'late.test': { a: [HOST.carrier2, HOST.carrier] },
       'full.test': { a: [HOST.carrier2, HOST.carrier] },
@@ -45,11 +50,32 @@ describe('A trunk whose name leads to several servers, the first of which is dea
   });
 
   const trunkAt = async (proxy: string, port: number | undefined): Promise<string> =>
-    String((await site.api('POST', '/v1/trunks', { name: proxy, gateway_name: `gw-${proxy}`, proxy, ...(port && { port }) })).id);
+    String(
+      (
+        await site.api('POST', '/v1/trunks', {
+          name: proxy,
+          gateway_name: `gw-${proxy}`,
+          proxy,
+          ...(port && { port }),
+        })
+      ).id,
+    );
   const place = async (trunk_id: string): Promise<string> =>
-    String((await site.api('POST', '/v1/calls', { from: '+15551230001', to: '+15551239999', trunk_id, actions: [{ pause: { seconds: 60 } }] })).id);
+    String(
+      (
+        await site.api('POST', '/v1/calls', {
+          from: '+15551230001',
+          to: '+15551239999',
+          trunk_id,
+          actions: [{ pause: { seconds: 60 } }],
+        })
+      ).id,
+    );
 
-  for (const [what, proxy, port] of [['two addresses', 'two.test', 5066], ['two targets of SRV', 'srv.test', undefined]] as const) {
+  for (const [what, proxy, port] of [
+    ['two addresses', 'two.test', 5066],
+    ['two targets of SRV', 'srv.test', undefined],
+  ] as const) {
     it(`is reached where it lives, and is up: ${what} (RFC 3263 §4.3)`, async () => {
       const trunk = await trunkAt(proxy, port);
       for (let i = 0; i < 2; i++) {
@@ -99,9 +125,15 @@ describe('A trunk whose name leads to several servers, the first of which is dea
     const late = await first.incoming();
     const invite = first.messages.find(({ received, text }) => received && text.startsWith('INVITE'));
     if (!invite || !late) throw new Error('the first server was not tried');
-    const head = invite.text.split('\r\n').filter((line) => /^(Via|From|Call-ID|CSeq|Record-Route):/i.test(line)).join('\r\n');
+    const head = invite.text
+      .split('\r\n')
+      .filter((line) => /^(Via|From|Call-ID|CSeq|Record-Route):/i.test(line))
+      .join('\r\n');
     const to = /^To: .*$/m.exec(invite.text)?.[0].trim() ?? '';
-    first.send(`SIP/2.0 200 OK\r\n${head}\r\n${to};tag=late\r\nContact: <sip:late@${HOST.carrier2}:5066>\r\nContent-Length: 0\r\n\r\n`, SIP);
+    first.send(
+      `SIP/2.0 200 OK\r\n${head}\r\n${to};tag=late\r\nContact: <sip:late@${HOST.carrier2}:5066>\r\nContent-Length: 0\r\n\r\n`,
+      SIP,
+    );
     await first.message((text) => text.startsWith('BYE ') && text.includes('tag=late'));
     const heard = far.heard.packets;
     await far.heard.until(() => far.heard.packets > heard + 10 || undefined, 'audio after that', 5000);

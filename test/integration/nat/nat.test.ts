@@ -4,7 +4,9 @@ import { HOST, missing } from './network.ts';
 import { KINDS, Site, SIP } from './site.ts';
 
 const FROM = '+15551230001';
-const SAY = { say: { text: 'Good day. This is a long announcement, made to be heard from its very first word.' } };
+const SAY = {
+  say: { text: 'Good day. This is a long announcement, made to be heard from its very first word.' },
+};
 
 for (const kind of KINDS) {
   describe(`A platform behind a NAT that has no hairpin, with the ${kind} media node on another host`, function () {
@@ -25,14 +27,18 @@ for (const kind of KINDS) {
       site.carrier.forget();
     });
 
-    const dial = (quiet = false): Promise<Call> => site.carrier.call({ to: site.number, from: FROM, via: SIP, quiet });
+    const dial = (quiet = false): Promise<Call> =>
+      site.carrier.call({ to: site.number, from: FROM, via: SIP, quiet });
     const place = async (actions: unknown[]): Promise<string> =>
       String((await site.api('POST', '/v1/calls', { from: FROM, to: '+15551239999', actions })).id);
     const bySound = (call: Call): Promise<unknown> =>
       call.heard.until(() => call.heard.loudest() > 500 || undefined, 'speech', 6000);
 
     it('a caller is heard and hears, and the BYE of the media node reaches it', async () => {
-      site.actions = [{ gather: { prompt: SAY.say.text, num_digits: 1, timeout_seconds: 20 } }, { redirect: { url: site.answerUrl } }];
+      site.actions = [
+        { gather: { prompt: SAY.say.text, num_digits: 1, timeout_seconds: 20 } },
+        { redirect: { url: site.answerUrl } },
+      ];
       const call = await dial();
       await call.answered();
       await bySound(call);
@@ -57,7 +63,10 @@ for (const kind of KINDS) {
     });
 
     it('a caller on hold and back is heard again', async () => {
-      site.actions = [{ gather: { num_digits: 1, timeout_seconds: 20 } }, { redirect: { url: site.answerUrl } }];
+      site.actions = [
+        { gather: { num_digits: 1, timeout_seconds: 20 } },
+        { redirect: { url: site.answerUrl } },
+      ];
       const call = await dial();
       await call.answered();
       expect(await call.hold()).to.include({ host: HOST.world });
@@ -108,7 +117,9 @@ for (const kind of KINDS) {
     });
 
     it('nothing that reaches the carrier names an address of the inside', () => {
-      const leaks = site.carrier.messages.filter(({ received, text }) => received && /10\.9\.0\.|192\.0\.2\./.test(text.replace(/^Call-ID: .*$/m, '')));
+      const leaks = site.carrier.messages.filter(
+        ({ received, text }) => received && /10\.9\.0\.|192\.0\.2\./.test(text.replace(/^Call-ID: .*$/m, '')),
+      );
       expect(leaks.map(({ text }) => text.slice(0, 200))).to.deep.equal([]);
     });
   });

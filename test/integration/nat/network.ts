@@ -17,8 +17,10 @@ export const HOST = {
 } as const;
 
 /**
- * Addresses of a second network, over which control commands the others: as real as a cable for operators. They are
- * of the range for tests between networks (RFC 2544): the host itself may be at one of those for documentation.
+ * Addresses of a second network, over which control commands the others: as real as a cable for operators.
+ * They are
+ * of the range for tests between networks (RFC 2544): the host itself may be at one of those for
+ * documentation.
  */
 export const CONTROL = {
   here: '198.18.77.1',
@@ -30,19 +32,30 @@ export const CONTROL = {
 /** Why this machine cannot have such a network, or undefined. */
 export async function missing(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'it needs root, to make network namespaces';
-  for (const [program, args] of [['ip', ['netns', 'list']], ['iptables', ['--version']]] as const) {
-    const found = await run(program, args).then(() => true, () => false);
+  for (const [program, args] of [
+    ['ip', ['netns', 'list']],
+    ['iptables', ['--version']],
+  ] as const) {
+    const found = await run(program, args).then(
+      () => true,
+      () => false,
+    );
     if (!found) return `it needs ${program}`;
   }
   const name = `minivoice-try-${process.pid}`;
-  const can = await run('ip', ['netns', 'add', name]).then(() => true, () => false);
+  const can = await run('ip', ['netns', 'add', name]).then(
+    () => true,
+    () => false,
+  );
   if (can) await run('ip', ['netns', 'del', name]);
   return can ? undefined : 'network namespaces cannot be made here';
 }
 
 /**
- * Three hosts in network namespaces: edge and media node on a network of their own, and the router that they see the world through.
- * It translates addresses as the routers of clouds do, one to one, and has no hairpin: what comes from inside for its own outer
+ * Three hosts in network namespaces: edge and media node on a network of their own, and the router that they
+ * see the world through.
+ * It translates addresses as the routers of clouds do, one to one, and has no hairpin: what comes from inside
+ * for its own outer
  * address is lost.
  */
 export class Network {
@@ -65,7 +78,9 @@ export class Network {
   /** Starts a program on one of the hosts. */
   spawn(host: 'edge' | 'media', command: readonly string[], env: Record<string, string>): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', this.#name(host), ...command], {
-      env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
     });
     this.#children.push(child);
     return child;
@@ -75,7 +90,9 @@ export class Network {
   async close(): Promise<void> {
     process.off('exit', this.#atExit);
     await rm(`/etc/netns/${this.#name('edge')}`, { recursive: true, force: true });
-    const alive = this.#children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
+    const alive = this.#children.filter(
+      ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
+    );
     const gone = alive.map((child) => new Promise((resolve) => child.once('close', resolve)));
     this.#remove();
     await Promise.all(gone);
@@ -109,21 +126,54 @@ export class Network {
     await ip('-n', router, 'link', 'add', 'lan', 'type', 'bridge');
     await ip('-n', router, 'address', 'add', '10.9.0.254/24', 'dev', 'lan');
     await ip('-n', router, 'link', 'set', 'lan', 'up');
-    for (const [host, name, address] of [[edge, 'edge', HOST.edge], [media, 'media', HOST.media]] as const) {
+    for (const [host, name, address] of [
+      [edge, 'edge', HOST.edge],
+      [media, 'media', HOST.media],
+    ] as const) {
       await ip('-n', router, 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'lan', 'netns', host);
       await ip('-n', router, 'link', 'set', name, 'master', 'lan', 'up');
       await ip('-n', host, 'address', 'add', `${address}/24`, 'dev', 'lan');
       await ip('-n', host, 'link', 'set', 'lan', 'up');
       await ip('-n', host, 'route', 'add', 'default', 'via', '10.9.0.254');
     }
-    const within = (...command: string[]): Promise<unknown> => run('ip', ['netns', 'exec', router, ...command]);
+    const within = (...command: string[]): Promise<unknown> =>
+      run('ip', ['netns', 'exec', router, ...command]);
     await within('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
-    await within('iptables', '-t', 'nat', '-A', 'PREROUTING', '-i', 'world', '-d', HOST.world, '-j', 'DNAT', '--to-destination', HOST.edge);
-    await within('iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'world', '-j', 'SNAT', '--to-source', HOST.world);
+    await within(
+      'iptables',
+      '-t',
+      'nat',
+      '-A',
+      'PREROUTING',
+      '-i',
+      'world',
+      '-d',
+      HOST.world,
+      '-j',
+      'DNAT',
+      '--to-destination',
+      HOST.edge,
+    );
+    await within(
+      'iptables',
+      '-t',
+      'nat',
+      '-A',
+      'POSTROUTING',
+      '-o',
+      'world',
+      '-j',
+      'SNAT',
+      '--to-source',
+      HOST.world,
+    );
     await within('iptables', '-A', 'INPUT', '-i', 'lan', '-d', HOST.world, '-j', 'DROP');
 
     // The control network.
-    for (const [host, name, here, there] of [[edge, 'e', CONTROL.here, CONTROL.edge], [media, 'm', CONTROL.thereToMedia, CONTROL.media]] as const) {
+    for (const [host, name, here, there] of [
+      [edge, 'e', CONTROL.here, CONTROL.edge],
+      [media, 'm', CONTROL.thereToMedia, CONTROL.media],
+    ] as const) {
       await ip('link', 'add', link(name), 'type', 'veth', 'peer', 'name', 'control', 'netns', host);
       await ip('address', 'add', `${here}/30`, 'dev', link(name));
       await ip('link', 'set', link(name), 'up');

@@ -25,8 +25,19 @@ describe('the API of recordings', () => {
     folder = await mediaFolder();
     room = new Room(database, { mediaFiles: folder });
     await room.takeOver();
-    const calls = new CallService({ calls: room.calls, store: room.callStore, attemptsOf: async () => [], hangup: async () => false });
-    api = await startApi({ endpoints: recordingRoutes({ service: room.service, call: (id, scope) => calls.get(id, scope), control: recordingControl({ service: room.service, channelOf: (id) => channels.get(id) }) }) });
+    const calls = new CallService({
+      calls: room.calls,
+      store: room.callStore,
+      attemptsOf: async () => [],
+      hangup: async () => false,
+    });
+    api = await startApi({
+      endpoints: recordingRoutes({
+        service: room.service,
+        call: (id, scope) => calls.get(id, scope),
+        control: recordingControl({ service: room.service, channelOf: (id) => channels.get(id) }),
+      }),
+    });
     [own, stranger] = [await api.customer('Own'), await api.customer('Stranger')];
   });
   after(async () => {
@@ -43,10 +54,14 @@ describe('the API of recordings', () => {
     channels.set(live.id, channel);
     return { live, channel };
   }
-  const control = (id: string, body?: unknown, key = own.key) => api.send('POST', `/v1/calls/${id}/recordings`, { key, body });
+  const control = (id: string, body?: unknown, key = own.key) =>
+    api.send('POST', `/v1/calls/${id}/recordings`, { key, body });
   const get = (path: string, key = own.key) => api.send('GET', path, { key });
   const audio = (id: string, headers: Record<string, string> = {}, method = 'GET', key = own.key) =>
-    fetch(`${api.url}/v1/recordings/${id}/audio`, { method, headers: { Authorization: `Bearer ${key}`, ...headers } });
+    fetch(`${api.url}/v1/recordings/${id}/audio`, {
+      method,
+      headers: { Authorization: `Bearer ${key}`, ...headers },
+    });
   /** A completed recording of ours. */
   async function completed(): Promise<{ id: string; bytes: Buffer; live: Call }> {
     const { live, channel } = call();
@@ -61,16 +76,36 @@ describe('the API of recordings', () => {
     const started = await control(live.id);
     expect(started.status).to.equal(200);
     const { created_at, updated_at, ...recording } = started.body.data.recording;
-    expect(started.body.data).to.deep.equal({ call_id: live.id, provider_call_id: channel.uuid, action: 'start', recording: started.body.data.recording });
-    expect(recording).to.deep.equal({
-      id: `rec_${live.id}`, call_id: live.id, customer_id: 'cust_1', application_id: own.applicationId, provider_call_id: channel.uuid,
-      status: 'started', storage_type: 'local', file_url: '', duration_seconds: 0, size_bytes: 0,
+    expect(started.body.data).to.deep.equal({
+      call_id: live.id,
+      provider_call_id: channel.uuid,
+      action: 'start',
+      recording: started.body.data.recording,
     });
-    expect([created_at, updated_at].every((time) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(time))).to.equal(true);
+    expect(recording).to.deep.equal({
+      id: `rec_${live.id}`,
+      call_id: live.id,
+      customer_id: 'cust_1',
+      application_id: own.applicationId,
+      provider_call_id: channel.uuid,
+      status: 'started',
+      storage_type: 'local',
+      file_url: '',
+      duration_seconds: 0,
+      size_bytes: 0,
+    });
+    expect([created_at, updated_at].every((time) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(time))).to.equal(
+      true,
+    );
     expect((await control(live.id, { action: 'start' })).body.data.recording.id).to.equal(`rec_${live.id}`);
     const stopped = await control(live.id, { action: 'stop' });
     expect(stopped.body.data).to.include({ action: 'stop' });
-    expect(stopped.body.data.recording).to.include({ status: 'completed', duration_seconds: 3, size_bytes: channel.audio.length, file_url: `https://api.example.com/v1/recordings/rec_${live.id}/audio` });
+    expect(stopped.body.data.recording).to.include({
+      status: 'completed',
+      duration_seconds: 3,
+      size_bytes: channel.audio.length,
+      file_url: `https://api.example.com/v1/recordings/rec_${live.id}/audio`,
+    });
   });
 
   it('refuses with the documented codes', async () => {
@@ -82,7 +117,9 @@ describe('the API of recordings', () => {
     expect(await outcome(live.id, { action: 'pause' })).to.deep.equal([400, 'invalid_action']);
     expect(await outcome(live.id, { action: 7 })).to.deep.equal([400, 'invalid_request']);
     expect(await outcome(live.id, { acton: 'stop' })).to.deep.equal([400, 'invalid_request']);
-    expect((await api.send('POST', `/v1/calls/${live.id}/recordings`, { key: own.key, raw: '{' })).body.error.code).to.equal('invalid_json');
+    expect(
+      (await api.send('POST', `/v1/calls/${live.id}/recordings`, { key: own.key, raw: '{' })).body.error.code,
+    ).to.equal('invalid_json');
     expect(await outcome(live.id, {}, 'mv_live_nobody')).to.deep.equal([401, 'unauthorized']);
     expect(await outcome('call_nobody')).to.deep.equal([404, 'active_call_not_found']);
     expect(await outcome(live.id, {}, stranger.key)).to.deep.equal([404, 'active_call_not_found']);
@@ -112,7 +149,10 @@ describe('the API of recordings', () => {
     await room.journal.settled();
     const path = `/v1/calls/${live.id}/recordings`;
     const first = await get(`${path}?limit=2`);
-    expect([first.body.count, first.body.data.map(({ id }: { id: string }) => id)]).to.deep.equal([2, [`rec_${live.id}_3`, `rec_${live.id}_2`]]);
+    expect([first.body.count, first.body.data.map(({ id }: { id: string }) => id)]).to.deep.equal([
+      2,
+      [`rec_${live.id}_3`, `rec_${live.id}_2`],
+    ]);
     const second = await get(`${path}?limit=2&cursor=${first.body.next_cursor}`);
     expect(second.body.data.map(({ id }: { id: string }) => id)).to.deep.equal([`rec_${live.id}`]);
     expect(second.body.next_cursor).to.equal(undefined);
@@ -121,8 +161,15 @@ describe('the API of recordings', () => {
 
   it("shows and plays an application's own recordings only", async () => {
     const { id, bytes } = await completed();
-    expect((await get(`/v1/recordings/${id}`)).body).to.include({ id, status: 'completed', size_bytes: bytes.length });
-    for (const [path, key] of [[`/v1/recordings/${id}`, stranger.key], ['/v1/recordings/rec_nothing', own.key]] as const) {
+    expect((await get(`/v1/recordings/${id}`)).body).to.include({
+      id,
+      status: 'completed',
+      size_bytes: bytes.length,
+    });
+    for (const [path, key] of [
+      [`/v1/recordings/${id}`, stranger.key],
+      ['/v1/recordings/rec_nothing', own.key],
+    ] as const) {
       expect((await get(path, key)).status).to.equal(404);
     }
     expect((await audio(id, {}, 'GET', stranger.key)).status).to.equal(404);
@@ -133,18 +180,36 @@ describe('the API of recordings', () => {
   it('gives the audio whole, in parts, and its size alone', async () => {
     const { id, bytes } = await completed();
     const whole = await audio(id);
-    expect([whole.status, whole.headers.get('content-type'), whole.headers.get('content-length'), whole.headers.get('accept-ranges')]).to.deep.equal([200, 'audio/wav', String(bytes.length), 'bytes']);
+    expect([
+      whole.status,
+      whole.headers.get('content-type'),
+      whole.headers.get('content-length'),
+      whole.headers.get('accept-ranges'),
+    ]).to.deep.equal([200, 'audio/wav', String(bytes.length), 'bytes']);
     expect(Buffer.from(await whole.arrayBuffer()).equals(bytes)).to.equal(true);
     const part = await audio(id, { Range: 'bytes=100-199' });
-    expect([part.status, part.headers.get('content-range'), part.headers.get('content-length')]).to.deep.equal([206, `bytes 100-199/${bytes.length}`, '100']);
+    expect([
+      part.status,
+      part.headers.get('content-range'),
+      part.headers.get('content-length'),
+    ]).to.deep.equal([206, `bytes 100-199/${bytes.length}`, '100']);
     expect(Buffer.from(await part.arrayBuffer()).equals(bytes.subarray(100, 200))).to.equal(true);
     const end = await audio(id, { Range: 'bytes=-10' });
     expect(Buffer.from(await end.arrayBuffer()).equals(bytes.subarray(-10))).to.equal(true);
     const head = await audio(id, { Range: 'bytes=0-9' }, 'HEAD');
-    expect([head.status, head.headers.get('content-length'), (await head.arrayBuffer()).byteLength]).to.deep.equal([200, String(bytes.length), 0]);
+    expect([
+      head.status,
+      head.headers.get('content-length'),
+      (await head.arrayBuffer()).byteLength,
+    ]).to.deep.equal([200, String(bytes.length), 0]);
     const beyond = await audio(id, { Range: `bytes=${bytes.length}-` });
-    expect([beyond.status, beyond.headers.get('content-range')]).to.deep.equal([416, `bytes */${bytes.length}`]);
-    expect(((await beyond.json()) as { error: { code: string } }).error.code).to.equal('range_not_satisfiable');
+    expect([beyond.status, beyond.headers.get('content-range')]).to.deep.equal([
+      416,
+      `bytes */${bytes.length}`,
+    ]);
+    expect(((await beyond.json()) as { error: { code: string } }).error.code).to.equal(
+      'range_not_satisfiable',
+    );
     const tag = whole.headers.get('etag') ?? '';
     expect((await audio(id, { Range: 'bytes=0-9', 'If-Range': tag })).status).to.equal(206);
     expect((await audio(id, { Range: 'bytes=0-9', 'If-Range': '"another"' })).status).to.equal(200);
@@ -160,10 +225,14 @@ describe('the API of recordings', () => {
     await room.ended(`rec_${live.id}`);
     const { hostname, port } = new URL(api.url);
     const socket = connect(Number(port), hostname);
-    socket.write(`GET /v1/recordings/rec_${live.id}/audio HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${own.key}\r\n\r\n`);
+    socket.write(
+      `GET /v1/recordings/rec_${live.id}/audio HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${own.key}\r\n\r\n`,
+    );
     await new Promise((resolve) => socket.once('data', resolve));
     socket.destroy();
-    expect(Number((await audio(`rec_${live.id}`, {}, 'HEAD')).headers.get('content-length'))).to.equal(channel.audio.length);
+    expect(Number((await audio(`rec_${live.id}`, {}, 'HEAD')).headers.get('content-length'))).to.equal(
+      channel.audio.length,
+    );
   });
 
   it('deletes what has ended, and says so of what has not', async () => {
@@ -196,7 +265,10 @@ describe('the API of recordings', () => {
     const operation = api.document.paths['/v1/recordings/{id}/audio']?.['get'];
     expect(Object.keys(operation?.responses ?? {})).to.include.members(['200', '206', '404', '416']);
     expect(Object.keys(operation?.responses['206']?.content ?? {})).to.deep.equal(['audio/wav']);
-    expect(operation?.parameters?.map(({ name, in: where }) => `${name} in ${where}`)).to.have.members(['id in path', 'Range in header']);
+    expect(operation?.parameters?.map(({ name, in: where }) => `${name} in ${where}`)).to.have.members([
+      'id in path',
+      'Range in header',
+    ]);
     expect(await (await fetch(`${api.url}/docs`)).text()).to.contain('audio/wav');
   });
 });

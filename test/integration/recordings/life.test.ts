@@ -31,25 +31,47 @@ describe('a recording', () => {
 
   const written = (id: string) => join(folder, 'recordings', `${id}.wav`);
   const kept = (id: string) => join(folder, 'kept/cust_1', `${id}.wav`);
-  const codeOf = (work: Promise<unknown>) => work.then(() => 'none', (error: ApiError) => error.code);
+  const codeOf = (work: Promise<unknown>) =>
+    work.then(
+      () => 'none',
+      (error: ApiError) => error.code,
+    );
 
   it('starts, stops, and is completed when its audio can be fetched', async () => {
     const call = room.call();
     const started = await room.service.start(call, channel);
     expect(room.service.library.toJson(started)).to.include({
-      id: `rec_${call.id}`, call_id: call.id, customer_id: 'cust_1', application_id: 'app_1', provider_call_id: channel.uuid,
-      status: 'started', storage_type: 'local', file_url: '', duration_seconds: 0, size_bytes: 0,
+      id: `rec_${call.id}`,
+      call_id: call.id,
+      customer_id: 'cust_1',
+      application_id: 'app_1',
+      provider_call_id: channel.uuid,
+      status: 'started',
+      storage_type: 'local',
+      file_url: '',
+      duration_seconds: 0,
+      size_bytes: 0,
     });
     await room.service.stop(call, channel);
     const ended = await room.ended(started.id);
-    expect(room.service.library.toJson(ended)).to.include({ status: 'completed', duration_seconds: 3, size_bytes: channel.audio.length, file_url: `https://api.example.com/v1/recordings/rec_${call.id}/audio` });
+    expect(room.service.library.toJson(ended)).to.include({
+      status: 'completed',
+      duration_seconds: 3,
+      size_bytes: channel.audio.length,
+      file_url: `https://api.example.com/v1/recordings/rec_${call.id}/audio`,
+    });
     expect((await readFile(kept(started.id))).equals(channel.audio)).to.equal(true);
     expect(await readdir(join(folder, 'recordings'))).to.deep.equal([]);
     const told = await room.told(call.id);
     expect(told.map(({ event, data }) => [event, data.status, data.event_key])).to.deep.equal([
-      ['recording.started', 'started', `${call.id}:recording.started`], ['recording.completed', 'completed', `${call.id}:recording.completed`],
+      ['recording.started', 'started', `${call.id}:recording.started`],
+      ['recording.completed', 'completed', `${call.id}:recording.completed`],
     ]);
-    expect(told[1]?.data).to.include({ id: started.id, duration_seconds: 3, size_bytes: channel.audio.length });
+    expect(told[1]?.data).to.include({
+      id: started.id,
+      duration_seconds: 3,
+      size_bytes: channel.audio.length,
+    });
     expect(room.service.counters).to.include({ running: 0, unmarked: 0 });
   });
 
@@ -79,7 +101,8 @@ describe('a recording', () => {
       expect((await room.service.start(call, channel)).id).to.equal(id);
       await room.service.stop(call, channel);
     }
-    for (const id of [`rec_${call.id}`, `rec_${call.id}_2`, `rec_${call.id}_3`]) expect((await room.ended(id)).status).to.equal('completed');
+    for (const id of [`rec_${call.id}`, `rec_${call.id}_2`, `rec_${call.id}_3`])
+      expect((await room.ended(id)).status).to.equal('completed');
     expect((await room.service.library.list(call.id, 10)).map(({ n }) => n)).to.deep.equal([3, 2, 1]);
     const keys = (await room.told(call.id)).map(({ data }) => data.event_key);
     expect(new Set(keys).size).to.equal(6);
@@ -88,7 +111,9 @@ describe('a recording', () => {
   it('that is deleted gives its id to no other', async () => {
     const call = room.call();
     await room.service.start(call, channel);
-    expect(await codeOf(room.service.library.delete(`rec_${call.id}`, { applicationId: 'app_1' }))).to.equal('recording_in_progress');
+    expect(await codeOf(room.service.library.delete(`rec_${call.id}`, { applicationId: 'app_1' }))).to.equal(
+      'recording_in_progress',
+    );
     await room.service.stop(call, channel);
     await room.ended(`rec_${call.id}`);
     await room.service.library.delete(`rec_${call.id}`, { applicationId: 'app_1' });
@@ -114,7 +139,10 @@ describe('a recording', () => {
     room.hangUp(call);
     expect((await room.ended(`rec_${call.id}`)).status).to.equal('completed');
     const told = await room.told(call.id);
-    expect(told.map(({ event, call: { status } }) => [event, status])).to.deep.equal([['recording.started', 'in_progress'], ['recording.completed', 'completed']]);
+    expect(told.map(({ event, call: { status } }) => [event, status])).to.deep.equal([
+      ['recording.started', 'in_progress'],
+      ['recording.completed', 'completed'],
+    ]);
     expect(room.calls.get(call.id)).to.equal(undefined);
     expect((await room.callStore.find(call.id))?.status).to.equal('completed');
   });
@@ -150,7 +178,10 @@ describe('a recording', () => {
     expect((await room.ended(`rec_${nothing.id}`)).failure).to.equal('the media node has written no file');
     expect((await room.ended(`rec_${empty.id}`)).failure).to.equal('the recording holds no audio');
     expect(await room.names(nothing.id)).to.deep.equal(['recording.started', 'recording.failed']);
-    expect((await room.told(nothing.id))[1]?.data).to.include({ status: 'failed', message: 'the media node has written no file' });
+    expect((await room.told(nothing.id))[1]?.data).to.include({
+      status: 'failed',
+      message: 'the media node has written no file',
+    });
   });
 
   it('that the node refuses has failed, once, and the next one may begin', async () => {
@@ -211,8 +242,15 @@ describe('a recording', () => {
     await writeFile(written('rec_call_of_somebody'), 'new');
     await writeFile(join(folder, 'recordings/README'), 'not ours');
     await room.service.recover();
-    await until(async () => ((await readdir(join(folder, 'recordings'))).length === 3 ? true : undefined), 'the sweep');
-    expect(await readdir(join(folder, 'recordings'))).to.have.members([`rec_${running.id}.wav`, 'rec_call_of_somebody.wav', 'README']);
+    await until(
+      async () => ((await readdir(join(folder, 'recordings'))).length === 3 ? true : undefined),
+      'the sweep',
+    );
+    expect(await readdir(join(folder, 'recordings'))).to.have.members([
+      `rec_${running.id}.wav`,
+      'rec_call_of_somebody.wav',
+      'README',
+    ]);
     expect((await stat(written(`rec_${running.id}`))).size).to.be.greaterThan(0);
   });
 });

@@ -45,7 +45,10 @@ describe('recordings survive', () => {
     await room.takeOver();
     return room;
   }
-  const onS3 = (): Pick<RecordingOptions, 'storage' | 'storages'> => ({ storage: 's3', storages: { s3: new S3Storage({ ...s3.options, timeoutMs: 2000 }) } });
+  const onS3 = (): Pick<RecordingOptions, 'storage' | 'storages'> => ({
+    storage: 's3',
+    storages: { s3: new S3Storage({ ...s3.options, timeoutMs: 2000 }) },
+  });
   const die = async (room: Room): Promise<void> => {
     rooms = rooms.filter((one) => one !== room);
     await room.kill();
@@ -60,9 +63,14 @@ describe('recordings survive', () => {
     await room.service.stop(call, channel);
     const ended = await room.ended(`rec_${call.id}`);
     expect([ended.status, ended.storageType]).to.deep.equal(['completed', 's3']);
-    expect((await buffer(await room.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(true);
+    expect((await buffer(await room.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(
+      true,
+    );
     expect(uploads()).to.deep.equal([`PUT /recordings/cust_1/rec_${call.id}.wav`]);
-    await until(async () => ((await readdir(join(folder, 'recordings'))).length === 0 ? true : undefined), 'the file to be removed');
+    await until(
+      async () => ((await readdir(join(folder, 'recordings'))).length === 0 ? true : undefined),
+      'the file to be removed',
+    );
     await room.service.library.delete(ended.id, { applicationId: 'app_1' });
     expect(s3.state.requests.at(-1)).to.equal(`DELETE /recordings/cust_1/rec_${call.id}.wav`);
   });
@@ -113,7 +121,10 @@ describe('recordings survive', () => {
     const stored = deferred<void>();
     // Takes the file, and never comes back.
     const forgetful: Storage = {
-      type: 'local', size: (key) => real.size(key), read: (key, range) => real.read(key, range), delete: (key) => real.delete(key),
+      type: 'local',
+      size: (key) => real.size(key),
+      read: (key, range) => real.read(key, range),
+      delete: (key) => real.delete(key),
       put: async (key, file) => {
         await real.put(key, file);
         stored.resolve();
@@ -129,13 +140,21 @@ describe('recordings survive', () => {
     await die(first);
     const second = await begin();
     const ended = await second.ended(`rec_${call.id}`);
-    expect([ended.status, ended.durationSeconds, ended.sizeBytes]).to.deep.equal(['completed', 3, channel.audio.length]);
-    expect((await buffer(await second.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(true);
+    expect([ended.status, ended.durationSeconds, ended.sizeBytes]).to.deep.equal([
+      'completed',
+      3,
+      channel.audio.length,
+    ]);
+    expect((await buffer(await second.service.library.audio(ended, whole))).equals(channel.audio)).to.equal(
+      true,
+    );
     expect(await second.names(call.id)).to.deep.equal(['recording.started', 'recording.completed']);
   });
 
   it('a file that is lost on its way: failed, not waited for', async () => {
-    const losing: Storage = Object.assign(new LocalStorage(join(folder, 'kept')), { size: async () => undefined });
+    const losing: Storage = Object.assign(new LocalStorage(join(folder, 'kept')), {
+      size: async () => undefined,
+    });
     const room = await begin({ storages: { local: losing } });
     const call = room.call();
     await room.service.start(call, channel);
@@ -143,10 +162,17 @@ describe('recordings survive', () => {
     // Somebody takes it away after it has been looked at.
     losing.put = async (key, file, about) => {
       await rm(path);
-      return LocalStorage.prototype.put.call(new LocalStorage(join(folder, 'kept')), key, file, ...([about] as unknown as []));
+      return LocalStorage.prototype.put.call(
+        new LocalStorage(join(folder, 'kept')),
+        key,
+        file,
+        ...([about] as unknown as []),
+      );
     };
     await room.service.stop(call, channel);
-    expect((await room.ended(`rec_${call.id}`)).failure).to.equal('the file was lost on its way to the storage');
+    expect((await room.ended(`rec_${call.id}`)).failure).to.equal(
+      'the file was lost on its way to the storage',
+    );
   });
 
   it('the end of a control process while the call goes on: the recording does too, and is completed with the call', async () => {
@@ -195,7 +221,10 @@ describe('recordings survive', () => {
     await database.db('calls').where({ id: call.id }).update({ status: 'completed', ended_at: new Date() });
     const second = await begin();
     expect((await second.ended(`rec_${call.id}`)).status).to.equal('completed');
-    expect((await second.told(call.id)).map(({ data }) => data.event_key)).to.deep.equal([`${call.id}:recording.started`, `${call.id}:recording.completed`]);
+    expect((await second.told(call.id)).map(({ data }) => data.event_key)).to.deep.equal([
+      `${call.id}:recording.started`,
+      `${call.id}:recording.completed`,
+    ]);
   });
 
   it('a folder that is away for a while: nothing is missing before it is back', async () => {
@@ -216,7 +245,8 @@ describe('recordings survive', () => {
     await room.service.start(call, channel);
     const original = room.store.stopped.bind(room.store);
     let tries = 0;
-    room.store.stopped = (...args) => (++tries < 2 ? Promise.reject(new Error('read ECONNRESET')) : original(...args));
+    room.store.stopped = (...args) =>
+      ++tries < 2 ? Promise.reject(new Error('read ECONNRESET')) : original(...args);
     await room.service.stop(call, channel);
     expect(room.service.counters).to.include({ running: 0, unmarked: 1 });
     expect((await room.service.start(call, channel)).id).to.equal(`rec_${call.id}_2`);
@@ -231,13 +261,19 @@ describe('recordings survive', () => {
     expect(room.service.counters.running).to.equal(20);
     await Promise.all(channels.map((one) => one.end()));
     let most = 0;
-    const watch = setInterval(() => { most = Math.max(most, room.service.counters.finishing); }, 1);
+    const watch = setInterval(() => {
+      most = Math.max(most, room.service.counters.finishing);
+    }, 1);
     for (const call of calls) room.hangUp(call);
     for (const call of calls) expect((await room.ended(`rec_${call.id}`)).status).to.equal('completed');
     clearInterval(watch);
     expect(most).to.equal(3);
-    for (const call of calls) expect(await room.names(call.id)).to.deep.equal(['recording.started', 'recording.completed']);
-    await until(async () => (Object.values(room.service.counters).every((n) => n === 0) ? true : undefined), 'nothing to be left');
+    for (const call of calls)
+      expect(await room.names(call.id)).to.deep.equal(['recording.started', 'recording.completed']);
+    await until(
+      async () => (Object.values(room.service.counters).every((n) => n === 0) ? true : undefined),
+      'nothing to be left',
+    );
   });
 
   it('recordings of another control process are left alone', async () => {

@@ -12,13 +12,20 @@ import { createLogger } from '../../../control/lib/logger.ts';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
 import { LocalStorage } from '../../../control/recordings/local-storage.ts';
 import type { Recording } from '../../../control/recordings/recording.ts';
-import { RecordingService, type RecordableChannel, type RecordingOptions } from '../../../control/recordings/service.ts';
+import {
+  RecordingService,
+  type RecordableChannel,
+  type RecordingOptions,
+} from '../../../control/recordings/service.ts';
 import { RecordingStore } from '../../../control/recordings/store.ts';
 import { enqueue } from '../../../control/webhooks/outbox.ts';
 import { stereoWav } from '../../unit/recordings/stereo-wav.ts';
 import type { TestDatabase } from '../webhooks/database.ts';
 
-/** A channel whose media node writes files as real ones do: the header is right when the file is closed, not before. */
+/**
+ * A channel whose media node writes files as real ones do: the header is right when the file is closed, not
+ * before.
+ */
 export class RecordingChannel implements RecordableChannel {
   readonly uuid = 'b0b2d7c4-0000-4000-8000-000000000001';
   readonly node = '127.0.0.1:5080';
@@ -78,7 +85,9 @@ export class RecordingChannel implements RecordableChannel {
 
 export const refused = (): MediaError => new MediaError('-ERR Cannot record session!');
 
-/** The recordings room of one control process, with its calls, on a database and media files that outlive it. */
+/**
+ * The recordings room of one control process, with its calls, on a database and media files that outlive it.
+ */
 export class Room {
   readonly calls: Calls;
   readonly service: RecordingService;
@@ -87,7 +96,10 @@ export class Room {
   readonly journal: Journal;
   readonly #db: Database;
 
-  constructor(database: Pick<TestDatabase, 'url'>, options: Partial<RecordingOptions> & Pick<RecordingOptions, 'mediaFiles'>) {
+  constructor(
+    database: Pick<TestDatabase, 'url'>,
+    options: Partial<RecordingOptions> & Pick<RecordingOptions, 'mediaFiles'>,
+  ) {
     this.#db = connectDatabase(database.url, 4);
     this.callStore = new CallStore(this.#db);
     this.store = new RecordingStore(this.#db);
@@ -95,14 +107,29 @@ export class Room {
     this.journal = new Journal({ store: this.callStore, enqueue, wake: () => undefined, logger });
     this.calls = new Calls({ ids: new Ids(1), journal: this.journal, hasWebhook: () => true });
     this.service = new RecordingService({
-      store: this.store, calls: this.calls, storedCall: (id) => this.callStore.find(id),
-      storages: { local: new LocalStorage(join(options.mediaFiles, 'kept')) }, storage: 'local',
-      instance: 1, publicUrl: 'https://api.example.com/', logger, patienceMs: 600, retryMs: 20, ...options,
+      store: this.store,
+      calls: this.calls,
+      storedCall: (id) => this.callStore.find(id),
+      storages: { local: new LocalStorage(join(options.mediaFiles, 'kept')) },
+      storage: 'local',
+      instance: 1,
+      publicUrl: 'https://api.example.com/',
+      logger,
+      patienceMs: 600,
+      retryMs: 20,
+      ...options,
     });
   }
 
   call(applicationId = 'app_1'): Call {
-    const call = this.calls.createInbound({ customerId: 'cust_1', applicationId, from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: applicationId });
+    const call = this.calls.createInbound({
+      customerId: 'cust_1',
+      applicationId,
+      from: '+15551230001',
+      to: '+15551230002',
+      routeMode: 'webhook',
+      routingTarget: applicationId,
+    });
     this.calls.answered(call);
     return call;
   }
@@ -141,10 +168,18 @@ export class Room {
   ended = (id: string): Promise<Recording> => this.until(id, ({ status }) => status !== 'started');
 
   /** What the application was told of a call's recordings, in order. */
-  async told(callId: string): Promise<{ event: string; call: { status: string }; data: Record<string, unknown> }[]> {
+  async told(
+    callId: string,
+  ): Promise<{ event: string; call: { status: string }; data: Record<string, unknown> }[]> {
     await this.journal.settled();
-    const rows = (await this.#db('webhook_deliveries').where({ call_id: callId }).where('event', 'like', 'recording.%').orderBy('seq')) as { body: string }[];
-    return rows.map(({ body }) => JSON.parse(body) as { event: string; call: { status: string }; data: Record<string, unknown> });
+    const rows = (await this.#db('webhook_deliveries')
+      .where({ call_id: callId })
+      .where('event', 'like', 'recording.%')
+      .orderBy('seq')) as { body: string }[];
+    return rows.map(
+      ({ body }) =>
+        JSON.parse(body) as { event: string; call: { status: string }; data: Record<string, unknown> },
+    );
   }
 
   names = async (callId: string): Promise<string[]> => (await this.told(callId)).map(({ event }) => event);
@@ -152,7 +187,11 @@ export class Room {
 
 /** Polls what only the database or the disk can tell. @throws Error after ten seconds */
 export async function until<T>(look: () => Promise<T | undefined>, what: string): Promise<T> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
+  for (
+    const end = Date.now() + 10_000;
+    Date.now() < end;
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  ) {
     const found = await look();
     if (found !== undefined) return found;
   }

@@ -16,7 +16,13 @@ describe('the S3 storage', () => {
   const content = randomBytes(3_000_000);
   const about = { sizeBytes: content.length, sha256: createHash('sha256').update(content).digest('hex') };
   const key = 'cust_20260529T120000.000000000/rec_call_20260529T120000.000000000_2.wav';
-  const errorOf = (work: Promise<unknown>) => work.then(() => { throw new Error('it should have failed'); }, (error: unknown) => error as Error);
+  const errorOf = (work: Promise<unknown>) =>
+    work.then(
+      () => {
+        throw new Error('it should have failed');
+      },
+      (error: unknown) => error as Error,
+    );
 
   before(async () => {
     s3 = await startS3('recordings');
@@ -37,8 +43,14 @@ describe('the S3 storage', () => {
     await storage.put(key, file, about);
     await storage.put(key, file, about);
     expect(await storage.size(key)).to.equal(content.length);
-    expect((await buffer(await storage.read(key, { start: 0, end: content.length - 1 }))).equals(content)).to.equal(true);
-    expect((await buffer(await storage.read(key, { start: 1_000_000, end: 1_000_009 }))).equals(content.subarray(1_000_000, 1_000_010))).to.equal(true);
+    expect(
+      (await buffer(await storage.read(key, { start: 0, end: content.length - 1 }))).equals(content),
+    ).to.equal(true);
+    expect(
+      (await buffer(await storage.read(key, { start: 1_000_000, end: 1_000_009 }))).equals(
+        content.subarray(1_000_000, 1_000_010),
+      ),
+    ).to.equal(true);
   });
 
   it('deletes, and does not mind what is not there', async () => {
@@ -51,17 +63,25 @@ describe('the S3 storage', () => {
   });
 
   it('a file that is not what it was said to be is not stored', async () => {
-    expect((await errorOf(storage.put(key, file, { ...about, sha256: '0'.repeat(64) }))).message).to.contain('XAmzContentSHA256Mismatch');
+    expect((await errorOf(storage.put(key, file, { ...about, sha256: '0'.repeat(64) }))).message).to.contain(
+      'XAmzContentSHA256Mismatch',
+    );
     expect(await storage.size(key)).to.equal(undefined);
   });
 
   it('refusals say why, and are no missing files', async () => {
-    const wrongSecret = await errorOf(new S3Storage({ ...s3.options, secretAccessKey: 'another' }).put(key, file, about));
+    const wrongSecret = await errorOf(
+      new S3Storage({ ...s3.options, secretAccessKey: 'another' }).put(key, file, about),
+    );
     expect(wrongSecret.message).to.equal('the storage answered PUT with 403 SignatureDoesNotMatch');
-    const wrongBucket = await errorOf(new S3Storage({ ...s3.options, bucket: 'nowhere' }).put(key, file, about));
+    const wrongBucket = await errorOf(
+      new S3Storage({ ...s3.options, bucket: 'nowhere' }).put(key, file, about),
+    );
     expect(wrongBucket.message).to.equal('the storage answered PUT with 404 NoSuchBucket');
     s3.state.failWith = 503;
-    expect((await errorOf(storage.put(key, file, about))).message).to.equal('the storage answered PUT with 503 SlowDown');
+    expect((await errorOf(storage.put(key, file, about))).message).to.equal(
+      'the storage answered PUT with 503 SlowDown',
+    );
   });
 
   it('gives up on a server that does not answer', async () => {
@@ -78,11 +98,16 @@ describe('the S3 storage', () => {
       return Promise.resolve(new Response(null, { status: 404 }));
     };
     try {
-      await new S3Storage({ ...s3.options, endpoint: 'https://s3.example.com/', pathStyle: false }).size('a.wav');
+      await new S3Storage({ ...s3.options, endpoint: 'https://s3.example.com/', pathStyle: false }).size(
+        'a.wav',
+      );
       await new S3Storage({ ...s3.options, endpoint: 'https://s3.example.com/base/' }).size('a.wav');
     } finally {
       globalThis.fetch = original;
     }
-    expect(asked).to.deep.equal(['https://recordings.s3.example.com/a.wav', 'https://s3.example.com/base/recordings/a.wav']);
+    expect(asked).to.deep.equal([
+      'https://recordings.s3.example.com/a.wav',
+      'https://s3.example.com/base/recordings/a.wav',
+    ]);
   });
 });

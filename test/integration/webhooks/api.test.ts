@@ -13,7 +13,11 @@ import { verify } from '../../unit/webhooks/verify.ts';
 import { OPERATOR, startApi, type ApiReply, type TestApi } from '../http/api.ts';
 import { Receiver } from '../lib/receiver.ts';
 
-interface Mine { customerId: string; applicationId: string; key: string }
+interface Mine {
+  customerId: string;
+  applicationId: string;
+  key: string;
+}
 
 describe('the API of webhooks', () => {
   let api: TestApi;
@@ -31,13 +35,37 @@ describe('the API of webhooks', () => {
         void directory.load();
         const endpointOf = (id: string): Endpoint | undefined => {
           const application = directory.application(id);
-          return application?.webhookUrl === undefined ? undefined : { url: application.webhookUrl, secrets: application.webhookSecrets, disabled: application.webhookDisabled !== undefined };
+          return application?.webhookUrl === undefined
+            ? undefined
+            : {
+                url: application.webhookUrl,
+                secrets: application.webhookSecrets,
+                disabled: application.webhookDisabled !== undefined,
+              };
         };
         worker = new DeliveryWorker({
-          store: new WebhookStore(db), fetch: fetch.fetch, endpointOf, disable: (id, url, reason) => applications.disableWebhook(id, url, reason), logger: createLogger('silent'), now, random: () => 0, pollMs: 50,
+          store: new WebhookStore(db),
+          fetch: fetch.fetch,
+          endpointOf,
+          disable: (id, url, reason) => applications.disableWebhook(id, url, reason),
+          logger: createLogger('silent'),
+          now,
+          random: () => 0,
+          pollMs: 50,
         });
-        const service = new WebhookService({ store: new DeliveryLogStore(db), endpointOf, enable: (id) => applications.enableWebhook(id), wake: () => worker.wake(), fetch: fetch.fetch, ids, now });
-        return { endpoints: webhookRoutes(service), onChange: async (change) => void (await directory.refresh(change)) };
+        const service = new WebhookService({
+          store: new DeliveryLogStore(db),
+          endpointOf,
+          enable: (id) => applications.enableWebhook(id),
+          wake: () => worker.wake(),
+          fetch: fetch.fetch,
+          ids,
+          now,
+        });
+        return {
+          endpoints: webhookRoutes(service),
+          onChange: async (change) => void (await directory.refresh(change)),
+        };
       },
     });
     worker.start();
@@ -55,14 +83,25 @@ describe('the API of webhooks', () => {
   });
   afterEach(() => receiver.stop());
 
-  const configure = (body: object): Promise<ApiReply> => api.send('PATCH', `/v1/applications/${mine.applicationId}`, { key: mine.key, body });
+  const configure = (body: object): Promise<ApiReply> =>
+    api.send('PATCH', `/v1/applications/${mine.applicationId}`, { key: mine.key, body });
   const get = (path: string, key = mine.key): Promise<ApiReply> => api.send('GET', path, { key });
-  const post = (path: string, body?: unknown, key = mine.key): Promise<ApiReply> => api.send('POST', path, { key, body });
-  const health = async (): Promise<Record<string, unknown>> => (await get(`/v1/applications/${mine.applicationId}`)).body.webhook_health;
+  const post = (path: string, body?: unknown, key = mine.key): Promise<ApiReply> =>
+    api.send('POST', path, { key, body });
+  const health = async (): Promise<Record<string, unknown>> =>
+    (await get(`/v1/applications/${mine.applicationId}`)).body.webhook_health;
   const put = async (...rows: Partial<OutboxRow>[]): Promise<OutboxRow[]> => {
     const whole = rows.map((row, i): OutboxRow => ({
-      id: api.ids.next('whd'), eventId: api.ids.next('evt'), event: 'call.created', callId: 'call_1', seq: i + 1, customerId: mine.customerId, applicationId: mine.applicationId,
-      body: JSON.stringify({ event: row.event ?? 'call.created' }), createdAt: new Date(Date.now() + api.clock.offsetMs), ...row,
+      id: api.ids.next('whd'),
+      eventId: api.ids.next('evt'),
+      event: 'call.created',
+      callId: 'call_1',
+      seq: i + 1,
+      customerId: mine.customerId,
+      applicationId: mine.applicationId,
+      body: JSON.stringify({ event: row.event ?? 'call.created' }),
+      createdAt: new Date(Date.now() + api.clock.offsetMs),
+      ...row,
     }));
     await api.db.transaction((trx) => enqueue(trx, whole));
     worker.wake();
@@ -72,7 +111,8 @@ describe('the API of webhooks', () => {
     for (const deadline = Date.now() + 10_000; ;) {
       const reply = await get(`/v1/webhooks/deliveries/${id}`);
       if (reply.body.status === status && reply.body.attempt_count === attempts) return reply;
-      if (Date.now() > deadline) throw new Error(`waited in vain for ${status} after ${attempts}: ${JSON.stringify(reply.body)}`);
+      if (Date.now() > deadline)
+        throw new Error(`waited in vain for ${status} after ${attempts}: ${JSON.stringify(reply.body)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
@@ -114,16 +154,25 @@ describe('the API of webhooks', () => {
     const sent = replies.filter(({ status }) => status === 200).length;
     expect(sent, 'twenty at once, and one more every three seconds').to.be.within(20, 40);
     const refused = replies.find(({ status }) => status === 429);
-    expect(refused?.body.error).to.include({ code: 'rate_limited', message: 'this can be asked 20 times a minute' });
+    expect(refused?.body.error).to.include({
+      code: 'rate_limited',
+      message: 'this can be asked 20 times a minute',
+    });
     expect(Number(refused?.headers.get('retry-after'))).to.be.within(1, 3);
     expect(receiver.requests).to.have.length(sent);
     expect((await post('/v1/webhooks/test', undefined, (await api.customer()).key)).status).to.equal(409);
   });
 
   it('lists deliveries by call, event and status, in pages, newest first', async () => {
-    const rows = await put({ callId: 'call_a' }, { callId: 'call_a', event: 'call.answered' }, { callId: 'call_b', seq: 1 }, { callId: 'call_c', status: 'none' });
+    const rows = await put(
+      { callId: 'call_a' },
+      { callId: 'call_a', event: 'call.answered' },
+      { callId: 'call_b', seq: 1 },
+      { callId: 'call_c', status: 'none' },
+    );
     for (const { id, status } of rows) if (status !== 'none') await until(id, 'delivered', 1);
-    const ids = async (query: string): Promise<string[]> => (await get(`/v1/webhooks/deliveries?${query}`)).body.data.map((row: { id: string }) => row.id);
+    const ids = async (query: string): Promise<string[]> =>
+      (await get(`/v1/webhooks/deliveries?${query}`)).body.data.map((row: { id: string }) => row.id);
     const [first, second, third, kept] = rows.map(({ id }) => id);
     expect(await ids('')).to.deep.equal([kept, third, second, first]);
     expect(await ids('call_id=call_a')).to.deep.equal([second, first]);
@@ -133,7 +182,11 @@ describe('the API of webhooks', () => {
     const page = (await get('/v1/webhooks/deliveries?limit=3')).body;
     expect(await ids(`limit=3&cursor=${page.next_cursor}`)).to.deep.equal([first]);
     expect((await get('/v1/webhooks/deliveries?status=lost')).status).to.equal(400);
-    const all = (await api.send('GET', `/admin/v1/webhooks/deliveries?application_id=${mine.applicationId}`, { key: OPERATOR })).body;
+    const all = (
+      await api.send('GET', `/admin/v1/webhooks/deliveries?application_id=${mine.applicationId}`, {
+        key: OPERATOR,
+      })
+    ).body;
     expect(all.data.map((row: { id: string }) => row.id)).to.deep.equal([kept, third, second, first]);
   });
 
@@ -145,11 +198,29 @@ describe('the API of webhooks', () => {
     api.clock.offsetMs += 5001;
     worker.wake();
     const { body } = await until(row?.id ?? '', 'delivered', 2);
-    expect(body).to.include({ event_id: row?.eventId, event: 'call.created', call_id: 'call_1', body: row?.body });
-    expect(body.attempts.map((a: { attempt: number; status: number; error?: string; reply: string }) => [a.attempt, a.status, a.error, a.reply])).to.deep.equal([[1, 500, 'status 500', 'a reply'], [2, 200, undefined, 'a reply']]);
+    expect(body).to.include({
+      event_id: row?.eventId,
+      event: 'call.created',
+      call_id: 'call_1',
+      body: row?.body,
+    });
+    expect(
+      body.attempts.map((a: { attempt: number; status: number; error?: string; reply: string }) => [
+        a.attempt,
+        a.status,
+        a.error,
+        a.reply,
+      ]),
+    ).to.deep.equal([
+      [1, 500, 'status 500', 'a reply'],
+      [2, 200, undefined, 'a reply'],
+    ]);
     const [sent] = body.attempts;
     expect(sent.request).to.deep.include({ method: 'POST', url: receiver.url('/hook') });
-    expect(sent.request.headers).to.include({ 'X-MiniVoice-Event-Id': row?.eventId, 'X-MiniVoice-Signature': receiver.requests[0]?.headers['x-minivoice-signature'] });
+    expect(sent.request.headers).to.include({
+      'X-MiniVoice-Event-Id': row?.eventId,
+      'X-MiniVoice-Signature': receiver.requests[0]?.headers['x-minivoice-signature'],
+    });
     expect(sent.took_ms).to.be.a('number');
   });
 
@@ -157,13 +228,18 @@ describe('the API of webhooks', () => {
     const [row] = await put({});
     await until(row?.id ?? '', 'delivered', 1);
     const other = await api.customer();
-    for (const [method, path] of [['GET', ''], ['POST', '/redeliver']] as const) {
+    for (const [method, path] of [
+      ['GET', ''],
+      ['POST', '/redeliver'],
+    ] as const) {
       const reply = await api.send(method, `/v1/webhooks/deliveries/${row?.id}${path}`, { key: other.key });
       expect([reply.status, reply.body.error.code]).to.deep.equal([404, 'delivery_not_found']);
     }
     expect((await get('/v1/webhooks/deliveries', other.key)).body.data).to.deep.equal([]);
     expect((await get('/v1/webhooks/deliveries/whd_none')).status).to.equal(404);
-    expect((await api.send('GET', `/admin/v1/webhooks/deliveries/${row?.id}`, { key: OPERATOR })).body.attempts).to.have.length(1);
+    expect(
+      (await api.send('GET', `/admin/v1/webhooks/deliveries/${row?.id}`, { key: OPERATOR })).body.attempts,
+    ).to.have.length(1);
   });
 
   it('sends one again that was delivered: the same event, the next attempt, and the whole schedule before it', async () => {
@@ -179,7 +255,16 @@ describe('the API of webhooks', () => {
     api.clock.offsetMs += 6000;
     worker.wake();
     await until(id, 'delivered', 3);
-    expect(receiver.requests.map(({ headers }) => [headers['x-minivoice-event-id'], headers['x-minivoice-attempt']])).to.deep.equal([[row?.eventId, '1'], [row?.eventId, '2'], [row?.eventId, '3']]);
+    expect(
+      receiver.requests.map(({ headers }) => [
+        headers['x-minivoice-event-id'],
+        headers['x-minivoice-attempt'],
+      ]),
+    ).to.deep.equal([
+      [row?.eventId, '1'],
+      [row?.eventId, '2'],
+      [row?.eventId, '3'],
+    ]);
   });
 
   it('one that waits for hours is sent at once when asked for', async () => {
@@ -194,14 +279,24 @@ describe('the API of webhooks', () => {
 
   it('sends all that failed since a time again, those for which there was no webhook when asked to, and nothing else', async () => {
     const before = new Date(Date.now() + api.clock.offsetMs - 3600_000);
-    const rows = await put({ createdAt: before }, { callId: 'call_2' }, { callId: 'call_3' }, { callId: 'call_4', status: 'none' });
+    const rows = await put(
+      { createdAt: before },
+      { callId: 'call_2' },
+      { callId: 'call_3' },
+      { callId: 'call_4', status: 'none' },
+    );
     for (const { id } of rows.slice(0, 3)) await until(id, 'delivered', 1);
     const [old, failed, delivered, kept] = rows.map(({ id }) => id);
-    await api.db('webhook_deliveries').whereIn('id', [old ?? '', failed ?? '']).update({ status: 'exhausted' });
+    await api
+      .db('webhook_deliveries')
+      .whereIn('id', [old ?? '', failed ?? ''])
+      .update({ status: 'exhausted' });
     const since = new Date(before.getTime() + 1000).toISOString();
     expect((await post('/v1/webhooks/redeliver', { since })).body).to.deep.equal({ count: 1 });
     await until(failed ?? '', 'delivered', 2);
-    expect((await post('/v1/webhooks/redeliver', { since, status: ['none'] })).body).to.deep.equal({ count: 1 });
+    expect((await post('/v1/webhooks/redeliver', { since, status: ['none'] })).body).to.deep.equal({
+      count: 1,
+    });
     await until(kept ?? '', 'delivered', 1);
     expect((await get(`/v1/webhooks/deliveries/${delivered}`)).body.attempt_count).to.equal(1);
     expect((await get(`/v1/webhooks/deliveries/${old}`)).body.status).to.equal('exhausted');
@@ -214,11 +309,26 @@ describe('the API of webhooks', () => {
     const [request] = receiver.requests;
     expect(body).to.include({ delivered: true, body: request?.body });
     expect(body.attempt).to.include({ status: 200, reply: 'a reply' });
-    expect(JSON.parse(request?.body ?? '')).to.deep.include({ event: 'webhook.test' }).and.to.have.nested.property('data.test', true);
-    expect(await verify('a-secret-of-mine', request?.headers ?? {}, request?.rawBody ?? Buffer.alloc(0), new Date(Date.now() + api.clock.offsetMs))).to.equal(true);
-    expect((await get(`/v1/webhooks/deliveries/${body.delivery_id}`)).body).to.include({ status: 'delivered', event: 'webhook.test', event_id: request?.headers['x-minivoice-event-id'] });
+    expect(JSON.parse(request?.body ?? ''))
+      .to.deep.include({ event: 'webhook.test' })
+      .and.to.have.nested.property('data.test', true);
+    expect(
+      await verify(
+        'a-secret-of-mine',
+        request?.headers ?? {},
+        request?.rawBody ?? Buffer.alloc(0),
+        new Date(Date.now() + api.clock.offsetMs),
+      ),
+    ).to.equal(true);
+    expect((await get(`/v1/webhooks/deliveries/${body.delivery_id}`)).body).to.include({
+      status: 'delivered',
+      event: 'webhook.test',
+      event_id: request?.headers['x-minivoice-event-id'],
+    });
     answer = [404];
-    expect((await post('/v1/webhooks/test')).body).to.include({ delivered: false }).and.to.have.nested.property('attempt.error', 'status 404');
+    expect((await post('/v1/webhooks/test')).body)
+      .to.include({ delivered: false })
+      .and.to.have.nested.property('attempt.error', 'status 404');
     expect(receiver.requests, 'a test is made once').to.have.length(2);
   });
 
@@ -226,20 +336,29 @@ describe('the API of webhooks', () => {
     const [row] = await put({});
     await until(row?.id ?? '', 'delivered', 1);
     await configure({ webhook_url: null });
-    for (const [path, body] of [['test'], ['enable'], ['redeliver', { since: '2026-01-01T00:00:00Z' }], [`deliveries/${row?.id}/redeliver`]] as const) {
+    for (const [path, body] of [
+      ['test'],
+      ['enable'],
+      ['redeliver', { since: '2026-01-01T00:00:00Z' }],
+      [`deliveries/${row?.id}/redeliver`],
+    ] as const) {
       const reply = await post(`/v1/webhooks/${path}`, body);
       expect([reply.status, reply.body.error.code], path).to.deep.equal([409, 'webhook_not_configured']);
     }
     expect(await health()).to.equal(undefined);
   });
 
-  it("the application shows how its endpoint is doing", async () => {
+  it('the application shows how its endpoint is doing', async () => {
     expect(await health()).to.deep.equal({ state: 'active', consecutive_failures: 0 });
     answer = [500];
     const rows = await put({}, { callId: 'call_2' });
     for (const { id } of rows) await until(id, 'pending', 1);
-    const failing = await soon(async () => ((await health())?.consecutive_failures === 2 ? health() : undefined));
-    expect(failing).to.include({ state: 'failing', last_error: 'status 500' }).and.to.have.property('last_failure_at');
+    const failing = await soon(async () =>
+      (await health())?.consecutive_failures === 2 ? health() : undefined,
+    );
+    expect(failing)
+      .to.include({ state: 'failing', last_error: 'status 500' })
+      .and.to.have.property('last_failure_at');
     answer = [200];
     api.clock.offsetMs += 5001;
     worker.wake();
@@ -258,7 +377,10 @@ describe('the API of webhooks', () => {
     const [gone] = await put({ callId: 'call_2' });
     await until(gone?.id ?? '', 'disabled', 1);
     await until(waiting?.id ?? '', 'disabled', 1);
-    expect(await soon(health)).to.include({ state: 'disabled', disabled_reason: 'the endpoint answered 410 Gone' });
+    expect(await soon(health)).to.include({
+      state: 'disabled',
+      disabled_reason: 'the endpoint answered 410 Gone',
+    });
     const sent = receiver.requests.length;
     answer = [200];
     const [later] = await put({ callId: 'call_3' });
@@ -272,7 +394,12 @@ describe('the API of webhooks', () => {
     expect(await health()).to.deep.equal({ state: 'active', consecutive_failures: 0 });
     const since = new Date(Date.now() + api.clock.offsetMs - 600_000).toISOString();
     expect((await post('/v1/webhooks/redeliver', { since })).body.count).to.equal(3);
-    for (const [row, attempts] of [[waiting, 2], [gone, 2], [later, 1]] as const) await until(row?.id ?? '', 'delivered', attempts);
+    for (const [row, attempts] of [
+      [waiting, 2],
+      [gone, 2],
+      [later, 1],
+    ] as const)
+      await until(row?.id ?? '', 'delivered', attempts);
   });
 
   it('410 disables until the address is set anew', async () => {
@@ -291,18 +418,26 @@ describe('the API of webhooks', () => {
     const rows = await put({}, { callId: 'call_2' }, { callId: 'call_3' });
     for (const { id } of rows) await until(id, 'delivered', 1);
     const [oldest, pending, young] = rows.map(({ id }) => id);
-    await api.db('webhook_deliveries').where({ id: pending }).update({ status: 'pending', next_attempt_at: new Date(Date.now() + api.clock.offsetMs + 3600_000) });
+    await api
+      .db('webhook_deliveries')
+      .where({ id: pending })
+      .update({ status: 'pending', next_attempt_at: new Date(Date.now() + api.clock.offsetMs + 3600_000) });
     const store = new DeliveryLogStore(api.db);
     await store.purge(new Date(0), 10);
     const at = new Date(Date.now() + 3600_000);
-    const left = async (): Promise<string[]> => (await api.db('webhook_deliveries').where({ application_id: mine.applicationId }).orderBy('id')).map((row: { id: string }) => row.id);
+    const left = async (): Promise<string[]> =>
+      (await api.db('webhook_deliveries').where({ application_id: mine.applicationId }).orderBy('id')).map(
+        (row: { id: string }) => row.id,
+      );
     let steps = 0;
     while ((await left()).includes(oldest ?? '')) steps += await store.purge(at, 1);
     expect(steps).to.be.greaterThan(0);
     expect(await left()).to.deep.equal([pending, young]);
     while ((await store.purge(at, 100)) > 0);
     expect(await left()).to.deep.equal([pending]);
-    expect(await api.db('webhook_attempts').whereIn('delivery_id', [oldest ?? '', young ?? ''])).to.deep.equal([]);
+    expect(
+      await api.db('webhook_attempts').whereIn('delivery_id', [oldest ?? '', young ?? '']),
+    ).to.deep.equal([]);
   });
 });
 

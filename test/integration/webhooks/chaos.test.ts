@@ -3,13 +3,18 @@ import { Receiver } from '../lib/receiver.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { PostOffice } from './post-office.ts';
 
-// `./minivoice bench webhook-chaos` does the same with 100,000 events and workers in processes that are killed.
+// `./minivoice bench webhook-chaos` does the same with 100,000 events and workers in processes that are
+// killed.
 describe('a receiver at its worst', () => {
   let database: TestDatabase;
   let office: PostOffice;
-  before(async () => { database = await createDatabase(); });
+  before(async () => {
+    database = await createDatabase();
+  });
   after(() => database.drop());
-  beforeEach(async () => { office = await PostOffice.open(database); });
+  beforeEach(async () => {
+    office = await PostOffice.open(database);
+  });
   afterEach(() => office.close());
 
   it('that fails at random, is slow, closes early and is down for an hour gets every event, each under one id, in order of first attempts', async function () {
@@ -33,13 +38,16 @@ describe('a receiver at its worst', () => {
       if (down()) return void response.destroy();
       // Not for ever: an event that has failed often enough is taken, or the schedule would come to its end.
       switch (known.numbers.length > 5 ? 7 : n++ % 8) {
-        case 0: return void response.writeHead(500).end();
-        case 1: return void response.destroy();
+        case 0:
+          return void response.writeHead(500).end();
+        case 1:
+          return void response.destroy();
         case 2: // the status is a success, whatever becomes of the body
           take();
           response.writeHead(200, { 'content-length': '100' });
           return void response.write('half', () => response.destroy());
-        case 3: return void response.writeHead(503, { 'retry-after': '30' }).end();
+        case 3:
+          return void response.writeHead(503, { 'retry-after': '30' }).end();
         case 4: // taken, but the sender never hears of it
           take();
           return void response.destroy();
@@ -54,11 +62,20 @@ describe('a receiver at its worst', () => {
     try {
       office.endpoints.set('app_1', { url: receiver.url(), secrets: [] });
       const workers = [office.worker(), office.worker()];
-      await office.put(...Array.from({ length: EVENTS }, (_, i) => office.event('app_1', `call_${i >> 2}`, i & 3)));
+      await office.put(
+        ...Array.from({ length: EVENTS }, (_, i) => office.event('app_1', `call_${i >> 2}`, i & 3)),
+      );
       // Whenever nothing can be done any more, the clock goes on to where something can.
-      for (let rows = await office.deliveries(); rows.some(({ status }) => status === 'pending'); rows = await office.deliveries()) {
-        const due = rows.filter(({ status }) => status === 'pending').map(({ next_attempt_at: at }) => at?.getTime() ?? 0);
-        if (workers.every(({ running }) => running === 0)) office.pass(Math.max(1, (Math.min(...due) - office.time) / 1000));
+      for (
+        let rows = await office.deliveries();
+        rows.some(({ status }) => status === 'pending');
+        rows = await office.deliveries()
+      ) {
+        const due = rows
+          .filter(({ status }) => status === 'pending')
+          .map(({ next_attempt_at: at }) => at?.getTime() ?? 0);
+        if (workers.every(({ running }) => running === 0))
+          office.pass(Math.max(1, (Math.min(...due) - office.time) / 1000));
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       const rows = await office.deliveries();
@@ -66,13 +83,23 @@ describe('a receiver at its worst', () => {
       expect(taken.size).to.equal(EVENTS);
       for (const [mark, { ids, numbers }] of attempts) {
         expect(ids.size, `${mark} has one id`).to.equal(1);
-        // One number may come twice: an attempt that met a connection which had just been closed is made on another.
-        expect([...new Set(numbers)], `${mark} counts its attempts`).to.deep.equal(Array.from({ length: Math.max(...numbers) }, (_, i) => i + 1));
+        // One number may come twice: an attempt that met a connection which had just been closed is made on
+        // another.
+        expect([...new Set(numbers)], `${mark} counts its attempts`).to.deep.equal(
+          Array.from({ length: Math.max(...numbers) }, (_, i) => i + 1),
+        );
       }
-      expect([...taken.values()].some((times) => times > 1), 'what was taken unheard comes again').to.equal(true);
+      expect(
+        [...taken.values()].some((times) => times > 1),
+        'what was taken unheard comes again',
+      ).to.equal(true);
       for (const mark of firsts) {
         const [call = '', seq] = mark.split('/');
-        if (Number(seq) > 0) expect(firsts.indexOf(`${call}/${Number(seq) - 1}`), mark).to.be.within(0, firsts.indexOf(mark) - 1);
+        if (Number(seq) > 0)
+          expect(firsts.indexOf(`${call}/${Number(seq) - 1}`), mark).to.be.within(
+            0,
+            firsts.indexOf(mark) - 1,
+          );
       }
     } finally {
       await receiver.stop();

@@ -20,14 +20,18 @@ let schema: Schema | undefined;
 /** A database of this test's own, on the server of MINIVOICE_TEST_DATABASE_URL. */
 export async function createDatabase(): Promise<TestDatabase> {
   const server = process.env['MINIVOICE_TEST_DATABASE_URL'];
-  if (!server) throw new Error('MINIVOICE_TEST_DATABASE_URL must name a MariaDB or MySQL server on which databases may be created');
+  if (!server)
+    throw new Error(
+      'MINIVOICE_TEST_DATABASE_URL must name a MariaDB or MySQL server on which databases may be created',
+    );
   const name = `minivoice_test_${randomBytes(6).toString('hex')}`;
   const admin = connectDatabase(server, 1);
   await admin.raw(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   const db = connectDatabase(url.href, 10);
-  // The first of a run is made by the migrations, the others are copies of it: that takes a tenth of the time.
+  // The first of a run is made by the migrations, the others are copies of it: that takes a tenth of the
+  // time.
   if (schema) await copy(schema, url.href);
   else {
     await migrate(db);
@@ -45,10 +49,10 @@ export async function createDatabase(): Promise<TestDatabase> {
 }
 
 async function schemaOf(db: Database): Promise<Schema> {
-  const [names] = await db.raw('SHOW TABLES') as [Record<string, string>[]];
+  const [names] = (await db.raw('SHOW TABLES')) as [Record<string, string>[]];
   const tables: string[] = [];
   for (const table of names.flatMap((row) => Object.values(row))) {
-    const [[made]] = await db.raw('SHOW CREATE TABLE ??', [table]) as [[{ 'Create Table': string }]];
+    const [[made]] = (await db.raw('SHOW CREATE TABLE ??', [table])) as [[{ 'Create Table': string }]];
     tables.push(made['Create Table']);
   }
   return { tables, migrations: await db<object>('knex_migrations').select() };

@@ -50,8 +50,15 @@ export class PostOffice {
 
   event(applicationId: string, callId: string, seq: number, event = 'call.created'): OutboxRow {
     return {
-      id: this.#ids.next('whd'), eventId: this.#ids.next('evt'), event, callId, seq, customerId: 'cust_1', applicationId,
-      body: JSON.stringify({ event, call: { id: callId }, data: { seq, text: 'ä✓' } }), createdAt: this.now(),
+      id: this.#ids.next('whd'),
+      eventId: this.#ids.next('evt'),
+      event,
+      callId,
+      seq,
+      customerId: 'cust_1',
+      applicationId,
+      body: JSON.stringify({ event, call: { id: callId }, data: { seq, text: 'ä✓' } }),
+      createdAt: this.now(),
     };
   }
 
@@ -64,8 +71,15 @@ export class PostOffice {
   worker(options: Partial<DeliveryWorkerOptions> = {}): DeliveryWorker {
     const fetch = createGuardedFetch({ allowPrivate: true });
     const worker = new DeliveryWorker({
-      store: this.store, fetch: fetch.fetch, endpointOf: (id) => this.endpoints.get(id),
-      disable: async (id, url) => this.disable(id, url), logger: createLogger('silent'), now: this.now, random: () => 0, pollMs: 50, ...options,
+      store: this.store,
+      fetch: fetch.fetch,
+      endpointOf: (id) => this.endpoints.get(id),
+      disable: async (id, url) => this.disable(id, url),
+      logger: createLogger('silent'),
+      now: this.now,
+      random: () => 0,
+      pollMs: 50,
+      ...options,
     });
     worker.start();
     this.#fetches.push(fetch);
@@ -84,15 +98,22 @@ export class PostOffice {
   }
 
   async deliveries(): Promise<DeliveryState[]> {
-    return (await this.db('webhook_deliveries').select('id', 'status', 'attempts', 'next_attempt_at', 'delivered_at').orderBy('id')) as DeliveryState[];
+    return (await this.db('webhook_deliveries')
+      .select('id', 'status', 'attempts', 'next_attempt_at', 'delivered_at')
+      .orderBy('id')) as DeliveryState[];
   }
 
   /** Asks the database until it is so. */
-  async until(what: string, look: (rows: DeliveryState[]) => boolean, timeoutMs = 10_000): Promise<DeliveryState[]> {
+  async until(
+    what: string,
+    look: (rows: DeliveryState[]) => boolean,
+    timeoutMs = 10_000,
+  ): Promise<DeliveryState[]> {
     for (const deadline = Date.now() + timeoutMs; ;) {
       const rows = await this.deliveries();
       if (look(rows)) return rows;
-      if (Date.now() > deadline) throw new Error(`waited in vain for ${what}: ${JSON.stringify(rows.slice(0, 10))}`);
+      if (Date.now() > deadline)
+        throw new Error(`waited in vain for ${what}: ${JSON.stringify(rows.slice(0, 10))}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

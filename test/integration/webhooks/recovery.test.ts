@@ -13,9 +13,13 @@ describe('webhook recovery', () => {
   let database: TestDatabase;
   let office: PostOffice;
   const cleanUps: (() => unknown)[] = [];
-  before(async () => { database = await createDatabase(); });
+  before(async () => {
+    database = await createDatabase();
+  });
   after(() => database.drop());
-  beforeEach(async () => { office = await PostOffice.open(database); });
+  beforeEach(async () => {
+    office = await PostOffice.open(database);
+  });
   afterEach(async () => {
     await office.close();
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -29,9 +33,19 @@ describe('webhook recovery', () => {
   };
 
   const workerProcess = (endpoint: string): ChildProcess => {
-    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./worker-process.ts', import.meta.url))], {
-      stdio: 'inherit', env: { ...process.env, WORKER_DATABASE_URL: database.url, WORKER_ENDPOINT: endpoint, WORKER_LEASE_MS: '1000' },
-    });
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(new URL('./worker-process.ts', import.meta.url))],
+      {
+        stdio: 'inherit',
+        env: {
+          ...process.env,
+          WORKER_DATABASE_URL: database.url,
+          WORKER_ENDPOINT: endpoint,
+          WORKER_LEASE_MS: '1000',
+        },
+      },
+    );
     cleanUps.push(() => kill(child));
     return child;
   };
@@ -57,12 +71,20 @@ describe('webhook recovery', () => {
     await office.put(...events);
     for (const share of [1, 2]) {
       const child = workerProcess(target.url());
-      await target.until(() => (arrived.size >= share * 20 && target.open > 0) || undefined, `${share * 20} events`, 20_000);
+      await target.until(
+        () => (arrived.size >= share * 20 && target.open > 0) || undefined,
+        `${share * 20} events`,
+        20_000,
+      );
       await kill(child);
     }
     holding = false;
     workerProcess(target.url());
-    await office.until('all to be delivered', (rows) => rows.every((row) => row.status === 'delivered'), 30_000);
+    await office.until(
+      'all to be delivered',
+      (rows) => rows.every((row) => row.status === 'delivered'),
+      30_000,
+    );
     expect(arrived).to.deep.equal(new Set(events.map(({ eventId }) => eventId)));
   });
 
@@ -78,9 +100,19 @@ describe('webhook recovery', () => {
     const target = await receiver((_request, response) => response.writeHead(200).end());
     const row = office.event('app_1', 'call_1', 1);
     await office.put(row);
-    const claimed = await office.store.claim([{ applicationId: 'app_1', count: 1 }], office.now(), new Date(office.time + 30_000));
+    const claimed = await office.store.claim(
+      [{ applicationId: 'app_1', count: 1 }],
+      office.now(),
+      new Date(office.time + 30_000),
+    );
     expect(claimed.map(({ id }) => id)).to.deep.equal([row.id]);
-    expect(await office.store.claim([{ applicationId: 'app_1', count: 1 }], new Date(office.time + 29_999), new Date(office.time + 60_000))).to.deep.equal([]);
+    expect(
+      await office.store.claim(
+        [{ applicationId: 'app_1', count: 1 }],
+        new Date(office.time + 29_999),
+        new Date(office.time + 60_000),
+      ),
+    ).to.deep.equal([]);
     office.worker();
     office.pass(30);
     await office.until('it to be delivered', ([first]) => first?.status === 'delivered');
@@ -91,37 +123,59 @@ describe('webhook recovery', () => {
     await office.put(office.event('app_1', 'call_1', 1));
     const claim = async (): ReturnType<WebhookStore['claim']> => {
       office.time += 30_000;
-      return office.store.claim([{ applicationId: 'app_1', count: 1 }], office.now(), new Date(office.time + 30_000));
+      return office.store.claim(
+        [{ applicationId: 'app_1', count: 1 }],
+        office.now(),
+        new Date(office.time + 30_000),
+      );
     };
     const [late, current] = [(await claim())[0], (await claim())[0]];
     if (!late || !current) throw new Error('both claims should have got the event');
     await office.store.handBack([late], office.now());
     expect((await office.deliveries())[0]?.next_attempt_at).to.deep.equal(current.leaseUntil);
-    await office.store.record([{ delivery: current, attempt: undefined, verdict: { status: 'delivered' } }], office.now());
+    await office.store.record(
+      [{ delivery: current, attempt: undefined, verdict: { status: 'delivered' } }],
+      office.now(),
+    );
     await office.db('webhook_deliveries').update({ attempts: 1 });
-    await office.store.record([{ delivery: late, attempt: undefined, verdict: { status: 'pending', nextAttemptAt: office.now() } }], office.now());
+    await office.store.record(
+      [{ delivery: late, attempt: undefined, verdict: { status: 'pending', nextAttemptAt: office.now() } }],
+      office.now(),
+    );
     expect((await office.deliveries())[0]?.status).to.equal('delivered');
   });
 
   it('a worker that stops finishes what it has begun', async () => {
-    const target = await receiver((_request, response) => setTimeout(() => response.writeHead(200).end(), 100));
+    const target = await receiver((_request, response) =>
+      setTimeout(() => response.writeHead(200).end(), 100),
+    );
     const worker = office.worker();
     await office.put(office.event('app_1', 'call_1', 1));
     await target.until(() => target.requests[0], 'the request');
     await worker.stop();
     expect((await office.deliveries())[0]?.status).to.equal('delivered');
     await office.put(office.event('app_1', 'call_2', 1));
-    expect([(await office.deliveries())[1]?.status, worker.running, target.requests.length]).to.deep.equal(['pending', 0, 1]);
+    expect([(await office.deliveries())[1]?.status, worker.running, target.requests.length]).to.deep.equal([
+      'pending',
+      0,
+      1,
+    ]);
   });
 
   it('what it cannot finish in time goes back as if it had not been tried, and another takes it at once', async () => {
-    const target = await receiver((_request, response) => { if (target.requests.length > 1) response.writeHead(200).end(); });
+    const target = await receiver((_request, response) => {
+      if (target.requests.length > 1) response.writeHead(200).end();
+    });
     const worker = office.worker();
     await office.put(office.event('app_1', 'call_1', 1));
     await target.until(() => target.requests[0], 'the request');
     await worker.stop(50);
     const [delivery] = await office.deliveries();
-    expect([delivery?.status, delivery?.attempts, delivery?.next_attempt_at?.getTime()]).to.deep.equal(['pending', 0, office.time]);
+    expect([delivery?.status, delivery?.attempts, delivery?.next_attempt_at?.getTime()]).to.deep.equal([
+      'pending',
+      0,
+      office.time,
+    ]);
     office.worker();
     await office.until('it to be delivered', ([first]) => first?.status === 'delivered');
     expect(target.requests.map(({ headers }) => headers['x-minivoice-attempt'])).to.deep.equal(['1', '1']);
@@ -146,16 +200,28 @@ describe('webhook recovery', () => {
     expect((await office.deliveries()).map(({ status }) => status)).to.deep.equal(['pending', 'pending']);
     wire.mend();
     await office.until('both to be delivered', (rows) => rows.every((row) => row.status === 'delivered'));
-    expect(target.requests.map(({ body }) => (JSON.parse(body) as { data: { seq: number } }).data.seq)).to.deep.equal([1, 2]);
+    expect(
+      target.requests.map(({ body }) => (JSON.parse(body) as { data: { seq: number } }).data.seq),
+    ).to.deep.equal([1, 2]);
   });
 });
 
-/** The way to a database, through a TCP relay that can be cut: open connections break, new ones are dropped. */
-async function cuttableWire(to: URL): Promise<{ url: string; cut: () => void; mend: () => void; refused: Promise<void>; close: () => Promise<void> }> {
+/**
+ * The way to a database, through a TCP relay that can be cut: open connections break, new ones are dropped.
+ */
+async function cuttableWire(to: URL): Promise<{
+  url: string;
+  cut: () => void;
+  mend: () => void;
+  refused: Promise<void>;
+  close: () => Promise<void>;
+}> {
   const sockets = new Set<net.Socket>();
   let whole = true;
   let sawRefusal = (): void => {};
-  const refused = new Promise<void>((resolve) => { sawRefusal = resolve; });
+  const refused = new Promise<void>((resolve) => {
+    sawRefusal = resolve;
+  });
   const server = net.createServer((near) => {
     if (!whole) {
       near.destroy();
@@ -165,11 +231,13 @@ async function cuttableWire(to: URL): Promise<{ url: string; cut: () => void; me
     const far = net.connect(Number(to.port || 3306), to.hostname);
     for (const socket of [near, far]) {
       sockets.add(socket);
-      socket.on('error', () => {}).on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          sockets.delete(socket);
+          near.destroy();
+          far.destroy();
+        });
     }
     near.pipe(far).pipe(near);
   });
@@ -188,7 +256,9 @@ async function cuttableWire(to: URL): Promise<{ url: string; cut: () => void; me
       whole = false;
       breakAll();
     },
-    mend: () => { whole = true; },
+    mend: () => {
+      whole = true;
+    },
     close: async () => {
       breakAll();
       server.close();

@@ -1,5 +1,12 @@
 import { once } from 'node:events';
-import { Agent, createServer, get as httpGet, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
+import {
+  Agent,
+  createServer,
+  get as httpGet,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server,
+} from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
@@ -26,7 +33,10 @@ class Client extends Watched {
   constructor(url: string, key: string, options: { autoPong?: boolean } = {}) {
     super();
     this.ws = new WebSocket(url, { headers: { authorization: `Bearer ${key}` }, ...options });
-    this.ws.on('upgrade', (response) => (this.newest = response.headers['x-minivoice-event-id'] as string | undefined));
+    this.ws.on(
+      'upgrade',
+      (response) => (this.newest = response.headers['x-minivoice-event-id'] as string | undefined),
+    );
     this.ws.on('message', (data: Buffer) => {
       this.events.push(JSON.parse(data.toString()) as Client['events'][number]);
       this.changed();
@@ -45,7 +55,11 @@ class Client extends Watched {
   }
 
   got(count: number): Promise<number[]> {
-    return this.until(() => (this.events.length >= count ? this.events.map(({ n }) => n) : undefined), () => `${count} events, got ${this.events.length}`, 15_000);
+    return this.until(
+      () => (this.events.length >= count ? this.events.map(({ n }) => n) : undefined),
+      () => `${count} events, got ${this.events.length}`,
+      15_000,
+    );
   }
 
   end(): Promise<NonNullable<Client['closed']>> {
@@ -60,7 +74,9 @@ describe('the live stream of events', () => {
   const disabled = new Set<string>();
   const ids = new Ids(0);
   const cleanUps: (() => unknown)[] = [];
-  before(async () => { database = await createDatabase(); });
+  before(async () => {
+    database = await createDatabase();
+  });
   after(() => database.drop());
   beforeEach(async () => {
     await database.db('webhook_deliveries').delete();
@@ -73,17 +89,30 @@ describe('the live stream of events', () => {
   });
 
   /** A control process with nothing but the stream. */
-  const start = async (options: Partial<EventStreamOptions> & { tail?: never; tailing?: Partial<TailOptions> } = {}): Promise<{ url: string; port: number; tail: Tail; stream: EventStream }> => {
+  const start = async (
+    options: Partial<EventStreamOptions> & { tail?: never; tailing?: Partial<TailOptions> } = {},
+  ): Promise<{ url: string; port: number; tail: Tail; stream: EventStream }> => {
     const { tailing, ...rest } = options;
     const store = new StreamStore(database.db);
     const tail = new Tail({ store, logger: createLogger('silent'), pollMs: 50, ...tailing });
     const stream = new EventStream({
-      store, tail, limits: new RequestLimits({ perKey: 0, perAddress: 0, proxies: [] }), requestId: () => 'req_1', logger: createLogger('silent'),
+      store,
+      tail,
+      limits: new RequestLimits({ perKey: 0, perAddress: 0, proxies: [] }),
+      requestId: () => 'req_1',
+      logger: createLogger('silent'),
       authenticator: {
         authenticate: (_kind, header) => {
           const applicationId = keys[(header ?? '').replace('Bearer ', '')];
-          return applicationId === undefined ? Promise.reject(new ApiError('unauthorized'))
-            : Promise.resolve({ kind: 'customer', applicationId, customerId: 'cust_1', applicationStatus: disabled.has(applicationId) ? 'disabled' : 'active', customerStatus: 'active' });
+          return applicationId === undefined
+            ? Promise.reject(new ApiError('unauthorized'))
+            : Promise.resolve({
+                kind: 'customer',
+                applicationId,
+                customerId: 'cust_1',
+                applicationStatus: disabled.has(applicationId) ? 'disabled' : 'active',
+                customerStatus: 'active',
+              });
         },
       },
       ...rest,
@@ -92,7 +121,11 @@ describe('the live stream of events', () => {
       if (request.url !== '/echo') return void response.end('an ordinary reply');
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
-      request.on('end', () => response.end(JSON.stringify({ body: Buffer.concat(chunks).toString(), name: request.headers['x-name'] })));
+      request.on('end', () =>
+        response.end(
+          JSON.stringify({ body: Buffer.concat(chunks).toString(), name: request.headers['x-name'] }),
+        ),
+      );
     });
     stream.attach(server);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -107,20 +140,35 @@ describe('the live stream of events', () => {
   const event = (applicationId = 'app_1', size = 0): OutboxRow => {
     count++;
     return {
-      id: ids.next('whd'), eventId: ids.next('evt'), event: 'call.created', callId: `call_${count}`, seq: 1, customerId: 'cust_1', applicationId, status: 'none',
-      body: JSON.stringify({ event: 'call.created', n: count, filler: 'x'.repeat(size) }), createdAt: new Date(),
+      id: ids.next('whd'),
+      eventId: ids.next('evt'),
+      event: 'call.created',
+      callId: `call_${count}`,
+      seq: 1,
+      customerId: 'cust_1',
+      applicationId,
+      status: 'none',
+      body: JSON.stringify({ event: 'call.created', n: count, filler: 'x'.repeat(size) }),
+      createdAt: new Date(),
     };
   };
   const put = (...rows: OutboxRow[]): Promise<void> => database.db.transaction((trx) => enqueue(trx, rows));
-  const refusal = async (url: string, key = 'key-1'): Promise<{ status: number; body: { error: { code: string } } }> => {
+  const refusal = async (
+    url: string,
+    key = 'key-1',
+  ): Promise<{ status: number; body: { error: { code: string } } }> => {
     const ws = new WebSocket(url, { headers: { authorization: `Bearer ${key}` } });
     ws.on('error', () => undefined);
     const [, response] = (await once(ws, 'unexpected-response')) as [unknown, IncomingMessage];
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
-    return { status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) as { error: { code: string } } };
+    return {
+      status: response.statusCode ?? 0,
+      body: JSON.parse(Buffer.concat(chunks).toString()) as { error: { code: string } },
+    };
   };
-  const numbers = (rows: OutboxRow[]): number[] => rows.map(({ body }) => (JSON.parse(body) as { n: number }).n);
+  const numbers = (rows: OutboxRow[]): number[] =>
+    rows.map(({ body }) => (JSON.parse(body) as { n: number }).n);
 
   it("brings an application's events as they are committed, with their ids, and nobody else's", async () => {
     const { url } = await start();
@@ -133,7 +181,10 @@ describe('the live stream of events', () => {
     await client.got(2);
     await other.got(1);
     expect(client.events.map(({ event_id }) => event_id)).to.deep.equal([first?.eventId, third?.eventId]);
-    expect(client.events[0]).to.deep.equal({ event_id: first?.eventId, ...(JSON.parse(first?.body ?? '') as object) });
+    expect(client.events[0]).to.deep.equal({
+      event_id: first?.eventId,
+      ...(JSON.parse(first?.body ?? '') as object),
+    });
     expect(other.events.map(({ event_id }) => event_id)).to.deep.equal([second?.eventId]);
   });
 
@@ -190,7 +241,10 @@ describe('the live stream of events', () => {
   it('a position whose transaction was rolled back holds the others up for a moment and no longer', async () => {
     const { url } = await start({ tailing: { holdMs: 100 } });
     const client = await Client.open(url, 'key-1');
-    for (let i = 0; i < 3; i++) await database.db.transaction((trx) => enqueue(trx, [event()]).then(() => Promise.reject(new Error('rolled back')))).catch(() => undefined);
+    for (let i = 0; i < 3; i++)
+      await database.db
+        .transaction((trx) => enqueue(trx, [event()]).then(() => Promise.reject(new Error('rolled back'))))
+        .catch(() => undefined);
     const row = event();
     await put(row);
     expect(await client.got(1)).to.deep.equal(numbers([row]));
@@ -199,15 +253,25 @@ describe('the live stream of events', () => {
   it('many processes write, several serve, and every subscriber gets everything exactly once, each call in its order', async () => {
     const served = await Promise.all([start(), start()]);
     const clients = await Promise.all([0, 1, 0, 1].map((i) => Client.open(served[i]?.url ?? '', 'key-1')));
-    const calls = Array.from({ length: 8 }, (_, call) => Array.from({ length: 40 }, (_, i) => ({ ...event(), callId: `call_${call}`, body: JSON.stringify({ event: 'e', n: call * 1000 + i }) })));
-    await Promise.all(calls.map(async (rows) => {
-      for (let i = 0; i < rows.length; i += 3) await put(...rows.slice(i, i + 3));
-    }));
+    const calls = Array.from({ length: 8 }, (_, call) =>
+      Array.from({ length: 40 }, (_, i) => ({
+        ...event(),
+        callId: `call_${call}`,
+        body: JSON.stringify({ event: 'e', n: call * 1000 + i }),
+      })),
+    );
+    await Promise.all(
+      calls.map(async (rows) => {
+        for (let i = 0; i < rows.length; i += 3) await put(...rows.slice(i, i + 3));
+      }),
+    );
     for (const client of clients) {
       const got = await client.got(320);
       expect(new Set(got).size).to.equal(320);
       for (let call = 0; call < 8; call++) {
-        expect(got.filter((n) => Math.floor(n / 1000) === call)).to.deep.equal(Array.from({ length: 40 }, (_, i) => call * 1000 + i));
+        expect(got.filter((n) => Math.floor(n / 1000) === call)).to.deep.equal(
+          Array.from({ length: 40 }, (_, i) => call * 1000 + i),
+        );
       }
     }
   });
@@ -218,8 +282,18 @@ describe('the live stream of events', () => {
     cleanUps.push(() => connections.forEach((connection) => connection.disconnect()));
     const logger = createLogger('silent');
     const { url, tail } = await start({ tailing: { pollMs: 3600_000 } });
-    new CommitSignal({ redis: connections[0], subscriber: connections[1], onCommit: () => tail.wake(), logger }).start();
-    const elsewhere = new CommitSignal({ redis: connections[2], subscriber: connections[1], onCommit: () => undefined, logger });
+    new CommitSignal({
+      redis: connections[0],
+      subscriber: connections[1],
+      onCommit: () => tail.wake(),
+      logger,
+    }).start();
+    const elsewhere = new CommitSignal({
+      redis: connections[2],
+      subscriber: connections[1],
+      onCommit: () => undefined,
+      logger,
+    });
     const client = await Client.open(url, 'key-1');
     const polling = await Client.open((await start()).url, 'key-1');
     const [told, untold] = [event(), event()];
@@ -245,7 +319,10 @@ describe('the live stream of events', () => {
     setTimeout(() => slow.ws.resume(), 1000); // what is on its way comes first, the reason last
     expect(await slow.end()).to.deep.equal({ code: 4008, reason: 'too slow: resume with since' });
     const resumed = await Client.open(`${url}?since=${slow.events.at(-1)?.event_id}`, 'key-1');
-    expect([...slow.events.map(({ n }) => n), ...(await resumed.got(200 - slow.events.length))]).to.deep.equal(numbers(rows));
+    expect([
+      ...slow.events.map(({ n }) => n),
+      ...(await resumed.got(200 - slow.events.length)),
+    ]).to.deep.equal(numbers(rows));
   });
 
   it('one that gives no sign of life is cut, and one whose key was taken away is told so', async () => {
@@ -263,7 +340,9 @@ describe('the live stream of events', () => {
     const open = await Client.open(url, 'key-2');
     disabled.add('app_2');
     expect(await open.end()).to.deep.equal({ code: 4001, reason: 'the application is disabled' });
-    expect(await refusal(url, 'key-2')).to.include({ status: 403 }).and.to.have.nested.property('body.error.code', 'application_disabled');
+    expect(await refusal(url, 'key-2'))
+      .to.include({ status: 403 })
+      .and.to.have.nested.property('body.error.code', 'application_disabled');
   });
 
   it('refuses, in the words of the API, a wrong key, an unknown event, an unknown parameter and too many', async () => {
@@ -271,10 +350,15 @@ describe('the live stream of events', () => {
     const foreign = event('app_2');
     await put(foreign);
     expect(await refusal(url, 'key-3')).to.have.nested.property('body.error.code', 'unauthorized');
-    expect(await refusal(`${url}?since=${foreign.eventId}`)).to.have.nested.property('body.error.code', 'not_found');
+    expect(await refusal(`${url}?since=${foreign.eventId}`)).to.have.nested.property(
+      'body.error.code',
+      'not_found',
+    );
     expect(await refusal(`${url}?from=1`)).to.have.nested.property('body.error.code', 'invalid_request');
     await Client.open(url, 'key-1');
-    expect(await refusal(url)).to.include({ status: 429 }).and.to.have.nested.property('body.error.code', 'rate_limited');
+    expect(await refusal(url))
+      .to.include({ status: 429 })
+      .and.to.have.nested.property('body.error.code', 'rate_limited');
   });
 
   it('a process that ends says so, and another goes on from there', async () => {
@@ -292,7 +376,11 @@ describe('the live stream of events', () => {
 
   it('clients that offer other upgrades are served as if they had not', async () => {
     const { port } = await start();
-    const request = httpGet({ port, path: '/v1/calls', headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' } });
+    const request = httpGet({
+      port,
+      path: '/v1/calls',
+      headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' },
+    });
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
@@ -303,9 +391,20 @@ describe('the live stream of events', () => {
     const { port } = await start();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     cleanUps.push(() => agent.destroy());
-    const headers = { connection: 'Upgrade, HTTP2-Settings, keep-alive', upgrade: 'h2c', 'http2-settings': 'AAMAAABk', 'x-name': 'Anna: B' };
+    const headers = {
+      connection: 'Upgrade, HTTP2-Settings, keep-alive',
+      upgrade: 'h2c',
+      'http2-settings': 'AAMAAABk',
+      'x-name': 'Anna: B',
+    };
     const post = async (more: Record<string, string>, ...parts: string[]): Promise<unknown> => {
-      const request = httpRequest({ port, path: '/echo', method: 'POST', agent, headers: { ...headers, ...more } });
+      const request = httpRequest({
+        port,
+        path: '/echo',
+        method: 'POST',
+        agent,
+        headers: { ...headers, ...more },
+      });
       for (const part of parts) {
         request.write(part);
         await new Promise((resolve) => setImmediate(resolve));
@@ -321,7 +420,9 @@ describe('the live stream of events', () => {
     const expected = { body: '{"a":1}', name: 'Anna: B' };
     expect(await post({ 'content-length': '7' }, '{"a":1}')).to.deep.equal(expected);
     expect(await post({ 'transfer-encoding': 'chunked' }, '{"a"', ':1}')).to.deep.equal(expected);
-    expect(await post({ expect: '100-continue', 'content-length': '7' }, '{"a":', '1}')).to.deep.equal(expected);
+    expect(await post({ expect: '100-continue', 'content-length': '7' }, '{"a":', '1}')).to.deep.equal(
+      expected,
+    );
     expect(sockets.size).to.equal(1);
   });
 
@@ -334,14 +435,19 @@ describe('the live stream of events', () => {
       await put(told);
       expect(await client.got(1), String(send)).to.deep.equal(numbers([told]));
       for (let i = 0; i < 1000; i++) send(client.ws);
-      expect(await client.end()).to.deep.equal({ code: 4029, reason: 'more than 100 messages between two pings' });
+      expect(await client.end()).to.deep.equal({
+        code: 4029,
+        reason: 'more than 100 messages between two pings',
+      });
     }
   });
 
   it('a client that goes away in the middle of its handshake leaves nothing behind', async () => {
     const { port, stream, url } = await start();
     const socket = connect(port, '127.0.0.1');
-    socket.write('GET /v1/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer key-1\r\n\r\n');
+    socket.write(
+      'GET /v1/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer key-1\r\n\r\n',
+    );
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).to.match(/^HTTP\/1.1 400/);
     socket.destroy();

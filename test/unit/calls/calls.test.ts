@@ -25,7 +25,15 @@ describe('calls', () => {
   beforeEach(() => {
     log = journal();
     calls = new Calls({ ids: new Ids(0), journal: log as never, hasWebhook: () => true });
-    call = calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', sipCallId: 'a@b' });
+    call = calls.createInbound({
+      customerId: 'cust_1',
+      applicationId: 'app_1',
+      from: '+15551230001',
+      to: '+15551230002',
+      routeMode: 'webhook',
+      routingTarget: 'app_1',
+      sipCallId: 'a@b',
+    });
   });
 
   const events = () => log.changes.flatMap((change) => change.outbox);
@@ -41,11 +49,22 @@ describe('calls', () => {
 
   it('a call answered and hung up by the caller is completed, and its terminal event says who and how long', () => {
     calls.answered(call, new Date(call.createdAt.getTime() + 1000));
-    calls.end(call, { hangup: { by: 'caller', cause: 'NORMAL_CLEARING' }, at: new Date(call.createdAt.getTime() + 4200) });
-    const body = JSON.parse(events().at(-1)?.body ?? '') as { event: string; call: { status: string }; data: Record<string, unknown> };
+    calls.end(call, {
+      hangup: { by: 'caller', cause: 'NORMAL_CLEARING' },
+      at: new Date(call.createdAt.getTime() + 4200),
+    });
+    const body = JSON.parse(events().at(-1)?.body ?? '') as {
+      event: string;
+      call: { status: string };
+      data: Record<string, unknown>;
+    };
     expect(body.event).to.equal('call.completed');
     expect(body.call.status).to.equal('completed');
-    expect(body.data).to.include({ duration_seconds: 5, billsec_seconds: 4, event_key: `${call.id}:call.completed` });
+    expect(body.data).to.include({
+      duration_seconds: 5,
+      billsec_seconds: 4,
+      event_key: `${call.id}:call.completed`,
+    });
     expect(body.data.hangup).to.deep.equal({ by: 'caller', cause: 'NORMAL_CLEARING' });
   });
 
@@ -57,8 +76,19 @@ describe('calls', () => {
 
   it('a call whose answer never reached its caller is canceled, and was not answered', () => {
     calls.answered(call);
-    calls.end(call, { hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 }, answerTakenBack: true });
-    const { event, call: shown, data } = JSON.parse(events().at(-1)?.body ?? '') as { event: string; call: { status: string }; data: Record<string, unknown> };
+    calls.end(call, {
+      hangup: { by: 'caller', cause: 'ORIGINATOR_CANCEL', sip_code: 487 },
+      answerTakenBack: true,
+    });
+    const {
+      event,
+      call: shown,
+      data,
+    } = JSON.parse(events().at(-1)?.body ?? '') as {
+      event: string;
+      call: { status: string };
+      data: Record<string, unknown>;
+    };
     expect([event, shown.status]).to.deep.equal(['call.canceled', 'canceled']);
     expect(data).to.include({ billsec_seconds: 0 });
     expect(log.changes.at(-1)?.call.answeredAt).to.equal(undefined);
@@ -66,7 +96,10 @@ describe('calls', () => {
 
   it('a failure makes an answered call failed and is told with its code', () => {
     calls.answered(call);
-    calls.end(call, { hangup: { by: 'platform', cause: 'MEDIA_NODE_LOST', sip_code: 500 }, failure: { code: 'media_unavailable', message: 'lost' } });
+    calls.end(call, {
+      hangup: { by: 'platform', cause: 'MEDIA_NODE_LOST', sip_code: 500 },
+      failure: { code: 'media_unavailable', message: 'lost' },
+    });
     const body = JSON.parse(events().at(-1)?.body ?? '') as { event: string; data: Record<string, unknown> };
     expect(body.event).to.equal('call.failed');
     expect(body.data).to.include({ code: 'media_unavailable', message: 'lost', sip_code: 500 });
@@ -86,8 +119,13 @@ describe('calls', () => {
     calls.gathered(call, { digits: '1' });
     calls.gathered(call, { digits: '2' });
     expect(events().map((row) => row.seq)).to.deep.equal([1, 2, 3, 4]);
-    expect(events().map((row) => (JSON.parse(row.body) as { data: { event_key: string } }).data.event_key)).to.deep.equal([
-      `${call.id}:call.created`, `${call.id}:call.answered`, `${call.id}:call.gathered`, `${call.id}:call.gathered:2`,
+    expect(
+      events().map((row) => (JSON.parse(row.body) as { data: { event_key: string } }).data.event_key),
+    ).to.deep.equal([
+      `${call.id}:call.created`,
+      `${call.id}:call.answered`,
+      `${call.id}:call.gathered`,
+      `${call.id}:call.gathered:2`,
     ]);
   });
 

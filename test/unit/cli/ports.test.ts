@@ -24,7 +24,8 @@ describe('ports of an instance', () => {
 
   it('start at an even number, since RTP does', () => {
     expect(portsFrom(parseBase('23000')).mediaRtp.first % 2).to.equal(0);
-    for (const bad of ['23001', '80', '65000', 'x', '1e9', '-2']) expect(() => parseBase(bad), bad).to.throw(Failure, /MINIVOICE_PORT_BASE/);
+    for (const bad of ['23001', '80', '65000', 'x', '1e9', '-2'])
+      expect(() => parseBase(bad), bad).to.throw(Failure, /MINIVOICE_PORT_BASE/);
     expect(parseBase(undefined)).to.equal(undefined);
     expect(parseBase('')).to.equal(undefined);
   });
@@ -37,9 +38,14 @@ describe('ports of an instance', () => {
     const ports = { ...portsFrom(undefined), api: port };
     try {
       expect(await takenPort(ports, ['api'])).to.deep.include({ port, protocol: 'tcp' });
-      const error = await assertFree(ports, ['api']).then(() => undefined, (reason: unknown) => reason);
+      const error = await assertFree(ports, ['api']).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error).to.be.instanceOf(Failure);
-      expect((error as Failure).message).to.match(new RegExp(`^Port ${port}/tcp, for the API, is taken by .* \\(pid ${process.pid}\\): .*\\.$`));
+      expect((error as Failure).message).to.match(
+        new RegExp(`^Port ${port}/tcp, for the API, is taken by .* \\(pid ${process.pid}\\): .*\\.$`),
+      );
     } finally {
       server.close();
     }

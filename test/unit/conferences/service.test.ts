@@ -3,7 +3,12 @@ import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { ConferenceService } from '../../../control/conferences/service.ts';
 import { deferred, type Deferred } from '../../../control/lib/deferred.ts';
-import { ChannelGone, type Channel, type ConferenceEnd, type ConferenceOptions } from '../../../control/media/media.ts';
+import {
+  ChannelGone,
+  type Channel,
+  type ConferenceEnd,
+  type ConferenceOptions,
+} from '../../../control/media/media.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -72,16 +77,25 @@ describe('conferences', () => {
     });
   });
 
-  const channel = (uuid: string, node: string): Channel => ({
-    uuid, node,
-    conference: (room: string, { node: at }: ConferenceOptions) => {
-      const end = deferred<ConferenceEnd>();
-      entries.push({ room, node: at, uuid, end });
-      return end.promise;
-    },
-  }) as unknown as Channel;
+  const channel = (uuid: string, node: string): Channel =>
+    ({
+      uuid,
+      node,
+      conference: (room: string, { node: at }: ConferenceOptions) => {
+        const end = deferred<ConferenceEnd>();
+        entries.push({ room, node: at, uuid, end });
+        return end.promise;
+      },
+    }) as unknown as Channel;
   const call = (applicationId = 'app_1') => ({ id: 'call_1', applicationId }) as Call;
-  const wish = (more = {}) => ({ room: 'sales', mute: false, endOnExit: false, signal: new AbortController().signal, began: () => undefined, ...more });
+  const wish = (more = {}) => ({
+    room: 'sales',
+    mute: false,
+    endOnExit: false,
+    signal: new AbortController().signal,
+    began: () => undefined,
+    ...more,
+  });
   const entered = async (count: number) => {
     await until(() => entries.length >= count);
     return entries[count - 1] as (typeof entries)[number];
@@ -174,7 +188,11 @@ describe('conferences', () => {
 
   it('one that goes on after a restart is announced and seen through', async () => {
     const finished = deferred<ConferenceEnd>();
-    const stay = service.stay(call(), channel('a', 'n1'), wish({ adopted: { node: 'n2', finished: finished.promise } }));
+    const stay = service.stay(
+      call(),
+      channel('a', 'n1'),
+      wish({ adopted: { node: 'n2', finished: finished.promise } }),
+    );
     await until(() => rooms.rooms.get('app_1-sales')?.node === 'n2');
     finished.resolve('over');
     expect(await stay).to.equal('over');

@@ -2,7 +2,9 @@ import { expect } from 'chai';
 import { AudioState } from '../../../control/edge/audio-state.ts';
 
 describe('whether there can be audio', () => {
-  const engines = (...active: boolean[]) => ({ call: () => Promise.resolve(active.map((one) => ({ url: 'udp:127.0.0.1:2223', active: one }))) });
+  const engines = (...active: boolean[]) => ({
+    call: () => Promise.resolve(active.map((one) => ({ url: 'udp:127.0.0.1:2223', active: one }))),
+  });
   const away = { call: () => Promise.reject(new Error('connect ECONNREFUSED')) };
   const available = async (...rpcs: ConstructorParameters<typeof AudioState>[0]): Promise<boolean> => {
     const state = new AudioState(rpcs);

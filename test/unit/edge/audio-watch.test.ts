@@ -8,7 +8,8 @@ import type { Tags } from '../../../control/streams/rtpengine.ts';
 const BEGAN = Date.UTC(2026, 10, 30, 12);
 const SIP_CALL_ID = 'dialog@carrier';
 const side = (peer: string, lastPacket: number, flags = ['send', 'recv']) => ({
-  subscriptions: [{ tag: peer, type: 'offer/answer' }], medias: [{ type: 'audio', flags, streams: [{ 'last packet': lastPacket }] }],
+  subscriptions: [{ tag: peer, type: 'offer/answer' }],
+  medias: [{ type: 'audio', flags, streams: [{ 'last packet': lastPacket }] }],
 });
 
 describe('the audio of calls in progress', () => {
@@ -20,29 +21,59 @@ describe('the audio of calls in progress', () => {
   let restarted: boolean;
   let there: boolean | undefined;
   let told: string[];
-  let leg: { dialog: { callId: string; fromTag: string; toTag: string }; renegotiate(): Promise<void> } | undefined;
+  let leg:
+    { dialog: { callId: string; fromTag: string; toTag: string }; renegotiate(): Promise<void> } | undefined;
   let watch: AudioWatch;
 
   beforeEach(() => {
     now = BEGAN;
-    const farEnd = { sipCallId: SIP_CALL_ID, fromTag: 'node', toTag: 'far', contact: 'sip:mv.x@edge', routes: '' };
+    const farEnd = {
+      sipCallId: SIP_CALL_ID,
+      fromTag: 'node',
+      toTag: 'far',
+      contact: 'sip:mv.x@edge',
+      routes: '',
+    };
     call = {
-      id: 'call_20261130T120000.000000300', direction: 'inbound', routeMode: 'webhook', status: 'in_progress', answeredAt: new Date(BEGAN), sipCallId: SIP_CALL_ID, farEnds: [farEnd],
+      id: 'call_20261130T120000.000000300',
+      direction: 'inbound',
+      routeMode: 'webhook',
+      status: 'in_progress',
+      answeredAt: new Date(BEGAN),
+      sipCallId: SIP_CALL_ID,
+      farEnds: [farEnd],
     } as unknown as Call;
     audio = { far: side('node', 1), node: side('far', 1) };
     [listed, told] = [[], []];
     [there, restarted] = [true, true];
-    leg = { dialog: { callId: SIP_CALL_ID, fromTag: 'far', toTag: 'node' }, renegotiate: () => Promise.resolve(void told.push('renegotiated')) };
+    leg = {
+      dialog: { callId: SIP_CALL_ID, fromTag: 'far', toTag: 'node' },
+      renegotiate: () => Promise.resolve(void told.push('renegotiated')),
+    };
     watch = new AudioWatch({
-      rtpengine: { look: () => Promise.resolve(audio), knows: () => Promise.resolve(restarted ? undefined : false), list: () => Promise.resolve(listed), forget: (id) => Promise.resolve(void told.push(`${id} is deleted`)) },
-      calls: { live: () => [call], get: (id) => (id === call.id ? call : undefined), note: (_call, kind) => void told.push(kind) },
+      rtpengine: {
+        look: () => Promise.resolve(audio),
+        knows: () => Promise.resolve(restarted ? undefined : false),
+        list: () => Promise.resolve(listed),
+        forget: (id) => Promise.resolve(void told.push(`${id} is deleted`)),
+      },
+      calls: {
+        live: () => [call],
+        get: (id) => (id === call.id ? call : undefined),
+        note: (_call, kind) => void told.push(kind),
+      },
       legOf: () => leg,
-      isThere: (ends) => Promise.resolve(void told.push(`asked ${ends.map(({ toTag }) => toTag).join(' ')}`)).then(() => there),
+      isThere: (ends) =>
+        Promise.resolve(void told.push(`asked ${ends.map(({ toTag }) => toTag).join(' ')}`)).then(
+          () => there,
+        ),
       end: (ended, { hangup, failure }) => {
         told.push(`ended ${hangup.cause} ${failure?.code ?? ''}`.trim());
         ended.status = failure ? 'failed' : 'completed';
       },
-      instance: 3, logger: pino({ enabled: false }), now: () => new Date(now),
+      instance: 3,
+      logger: pino({ enabled: false }),
+      now: () => new Date(now),
     });
   });
 
@@ -57,12 +88,16 @@ describe('the audio of calls in progress', () => {
   };
 
   it('that goes on are left alone, whatever the media node sends', async () => {
-    await pass(120, (second) => { audio = { far: side('node', second), node: side('far', 1) }; });
+    await pass(120, (second) => {
+      audio = { far: side('node', second), node: side('far', 1) };
+    });
     expect(told).to.deep.equal([]);
   });
 
   it('whose far end is silent is asked, again and again, and goes on as long as somebody is there', async () => {
-    await pass(90, (second) => { audio = { far: side('node', 1), node: side('far', second) }; });
+    await pass(90, (second) => {
+      audio = { far: side('node', 1), node: side('far', second) };
+    });
     expect(new Set(told)).to.deep.equal(new Set(['asked far']));
     expect(told.length).to.be.within(3, 6);
   });
@@ -95,11 +130,15 @@ describe('the audio of calls in progress', () => {
     expect(told.at(-1)).to.equal('ended MEDIA_TIMEOUT');
   });
 
-  it('is nobody else\'s: our own participants are no side of a relayed call, of which either side may be heard', async () => {
+  it("is nobody else's: our own participants are no side of a relayed call, of which either side may be heard", async () => {
     [leg, call] = [undefined, { ...call, routeMode: 'sip' } as Call];
-    await pass(60, (second) => { audio = { far: side('node', 1), node: side('far', second), 'minivoice-inbound': side('', 0) }; });
+    await pass(60, (second) => {
+      audio = { far: side('node', 1), node: side('far', second), 'minivoice-inbound': side('', 0) };
+    });
     expect(told).to.deep.equal([]);
-    await pass(40, (second) => { audio = { far: side('node', 1), node: side('far', 1), 'minivoice-voice': side('', second) }; });
+    await pass(40, (second) => {
+      audio = { far: side('node', 1), node: side('far', 1), 'minivoice-voice': side('', second) };
+    });
     expect(told).to.include('asked far');
   });
 
@@ -139,26 +178,53 @@ describe('the audio of calls in progress', () => {
   });
 
   it('are looked at in time, however many calls there are, and whoever is being asked', async () => {
-    const many = Array.from({ length: 500 }, (_, n) => ({ ...call, id: `call_20261130T120000.${String(n).padStart(6, '0')}300` }) as Call);
+    const many = Array.from(
+      { length: 500 },
+      (_, n) => ({ ...call, id: `call_20261130T120000.${String(n).padStart(6, '0')}300` }) as Call,
+    );
     const looks = new Map<string, number>();
     const crowd = new AudioWatch({
-      rtpengine: { look: (id) => Promise.resolve(audio).finally(() => looks.set(id, (looks.get(id) ?? 0) + 1)), knows: () => Promise.resolve(false), list: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      rtpengine: {
+        look: (id) => Promise.resolve(audio).finally(() => looks.set(id, (looks.get(id) ?? 0) + 1)),
+        knows: () => Promise.resolve(false),
+        list: () => Promise.resolve([]),
+        forget: () => Promise.resolve(),
+      },
       calls: { live: () => many, get: (id) => many.find((one) => one.id === id), note: () => undefined },
-      legOf: () => leg, isThere: () => new Promise(() => undefined), end: () => undefined, instance: 3, logger: pino({ enabled: false }), now: () => new Date(now),
+      legOf: () => leg,
+      isThere: () => new Promise(() => undefined),
+      end: () => undefined,
+      instance: 3,
+      logger: pino({ enabled: false }),
+      now: () => new Date(now),
     });
     for (let second = 1; second <= 60; second++) {
       now += 1000;
       crowd.tick();
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    expect([...looks.values()].every((times) => times >= 6), 'a look every eight seconds or so').to.equal(true);
+    expect(
+      [...looks.values()].every((times) => times >= 6),
+      'a look every eight seconds or so',
+    ).to.equal(true);
     expect(looks.size).to.equal(500);
   });
 
   it('of a call that is over is deleted where rtpengine still has it, but not that of living ones, of new ones and of others', async () => {
     const over = 'call_20261130T115000.000000300';
-    listed = [over, `${over}-0123456789abcdef`, call.id, `${call.id}-0123456789abcdef`, 'call_20261130T115000.000000400', 'call_20261130T120000.900000300', 'edge-1-2', 'other'];
-    await pass(2, (second) => { audio = { far: side('node', second), node: side('far', 1) }; });
+    listed = [
+      over,
+      `${over}-0123456789abcdef`,
+      call.id,
+      `${call.id}-0123456789abcdef`,
+      'call_20261130T115000.000000400',
+      'call_20261130T120000.900000300',
+      'edge-1-2',
+      'other',
+    ];
+    await pass(2, (second) => {
+      audio = { far: side('node', second), node: side('far', 1) };
+    });
     expect(told).to.deep.equal([`${over} is deleted`, `${over}-0123456789abcdef is deleted`]);
   });
 });

@@ -33,11 +33,19 @@ describe('changes of other control processes', () => {
 
   beforeEach(() => {
     subscriber = new Subscriber();
-    number = { id: 'did_1', number: '+15550001', customerId: 'cust_a', status: 'active', routeMode: 'webhook' };
+    number = {
+      id: 'did_1',
+      number: '+15550001',
+      customerId: 'cust_a',
+      status: 'active',
+      routeMode: 'webhook',
+    };
     reading = Promise.resolve();
     count = 0;
     directory = new Directory({
-      customers: none, applications: none, trunks: none,
+      customers: none,
+      applications: none,
+      trunks: none,
       dids: {
         loadAll: async () => {
           const read = [number];
@@ -50,8 +58,15 @@ describe('changes of other control processes', () => {
       },
     });
     feed = new ChangeFeed({
-      directory, syncs: [], forget: () => undefined, rates: { refresh: () => Promise.resolve(), reload: () => Promise.resolve() },
-      redis: {} as never, subscriber: subscriber as never, self: 'me', logger: pino({ enabled: false }), reloadMs: 5,
+      directory,
+      syncs: [],
+      forget: () => undefined,
+      rates: { refresh: () => Promise.resolve(), reload: () => Promise.resolve() },
+      redis: {} as never,
+      subscriber: subscriber as never,
+      self: 'me',
+      logger: pino({ enabled: false }),
+      reloadMs: 5,
     });
   });
   afterEach(() => feed.stop());
@@ -69,7 +84,8 @@ describe('changes of other control processes', () => {
     await loaded;
     // The change is read in its turn, behind the page that was on its way.
     await directory.refresh({ room: 'rates', id: 'rate_1' });
-    while (directory.didByNumber('+15550001')?.routeMode !== 'reject') await new Promise((resolve) => setImmediate(resolve));
+    while (directory.didByNumber('+15550001')?.routeMode !== 'reject')
+      await new Promise((resolve) => setImmediate(resolve));
   });
 
   it('are read at once when Redis is back, since nobody listened meanwhile', async () => {

@@ -15,12 +15,44 @@ import { rtpIdOf } from '../../../control/lib/rtp-id.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 
 const times = { createdAt: new Date(0), updatedAt: new Date(0) };
-const customer = (id: string, status: Customer['status'] = 'active') => ({ id, name: id, status, currency: 'EUR', limits: { cps: 2, concurrentCalls: 10 }, spend: {}, ...times }) as Customer;
+const customer = (id: string, status: Customer['status'] = 'active') =>
+  ({
+    id,
+    name: id,
+    status,
+    currency: 'EUR',
+    limits: { cps: 2, concurrentCalls: 10 },
+    spend: {},
+    ...times,
+  }) as Customer;
 const application = (id: string, customerId: string, status: Application['status'] = 'active') =>
-  ({ id, customerId, name: id, status, answerUrl: 'https://example.com/answer', answerMethod: 'GET', webhookSecrets: [], ...times }) as unknown as Application;
-const did = (number: string, more: Partial<Did>) => ({ id: `did_${number}`, customerId: 'cust_a', applicationId: 'app_a', number, status: 'active', routeMode: 'webhook', ...times, ...more }) as Did;
-const trunk = (id: string, more: Partial<Trunk>) => ({ id, name: id, isActive: true, ...times, ...more }) as Trunk;
-const source = <T extends { id: string }>(items: T[]) => ({ loadAll: () => Promise.resolve(items), get: (id: string) => Promise.resolve(items.find((item) => item.id === id)) });
+  ({
+    id,
+    customerId,
+    name: id,
+    status,
+    answerUrl: 'https://example.com/answer',
+    answerMethod: 'GET',
+    webhookSecrets: [],
+    ...times,
+  }) as unknown as Application;
+const did = (number: string, more: Partial<Did>) =>
+  ({
+    id: `did_${number}`,
+    customerId: 'cust_a',
+    applicationId: 'app_a',
+    number,
+    status: 'active',
+    routeMode: 'webhook',
+    ...times,
+    ...more,
+  }) as Did;
+const trunk = (id: string, more: Partial<Trunk>) =>
+  ({ id, name: id, isActive: true, ...times, ...more }) as Trunk;
+const source = <T extends { id: string }>(items: T[]) => ({
+  loadAll: () => Promise.resolve(items),
+  get: (id: string) => Promise.resolve(items.find((item) => item.id === id)),
+});
 
 describe('route decisions', () => {
   let directory: Directory;
@@ -40,7 +72,10 @@ describe('route decisions', () => {
     accepting = true;
     dids = [
       did('+15550001', {}),
-      did('+15550002', { routeMode: 'sip', routeTarget: { sip_uri: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'] } }),
+      did('+15550002', {
+        routeMode: 'sip',
+        routeTarget: { sip_uri: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'] },
+      }),
       did('+15550003', { routeMode: 'reject', routeTarget: { sip_code: 486 } }),
       did('+15550004', { customerId: 'cust_suspended' }),
       did('+15550005', { status: 'disabled' }),
@@ -48,7 +83,10 @@ describe('route decisions', () => {
     ];
     directory = new Directory({
       customers: source([customer('cust_a'), customer('cust_b'), customer('cust_suspended', 'suspended')]),
-      applications: source([application('app_a', 'cust_a'), application('app_disabled', 'cust_a', 'disabled')]),
+      applications: source([
+        application('app_a', 'cust_a'),
+        application('app_disabled', 'cust_a', 'disabled'),
+      ]),
       dids: source(dids),
       trunks: source([
         trunk('trunk_operator', { inboundIp: '192.0.2.10', country: 'DE' }),
@@ -58,15 +96,44 @@ describe('route decisions', () => {
       ]),
     });
     await directory.load();
-    calls = new Calls({ ids: new Ids(3), journal: { get accepting() { return accepting; }, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
+    calls = new Calls({
+      ids: new Ids(3),
+      journal: {
+        get accepting() {
+          return accepting;
+        },
+        append: () => undefined,
+        onCommit: () => undefined,
+      } as never,
+      hasWebhook: () => false,
+    });
     paid = undefined;
-    const admission = { costsToTake: () => paid !== undefined, admitInbound: () => paid?.() ?? Promise.resolve() };
+    const admission = {
+      costsToTake: () => paid !== undefined,
+      admitInbound: () => paid?.() ?? Promise.resolve(),
+    };
     asked = undefined;
-    decisions = new Decisions({ directory, calls, admission, endAsked: () => asked, instance: 3, mediaReady: () => mediaReady, flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows });
+    decisions = new Decisions({
+      directory,
+      calls,
+      admission,
+      endAsked: () => asked,
+      instance: 3,
+      mediaReady: () => mediaReady,
+      flows: { begin: (call: { id: string }) => begun.push(call.id) } as unknown as Flows,
+    });
   });
   afterEach(() => decisions.stop());
 
-  const request = (to: string, more: Record<string, string> = {}) => ({ sip_call_id: `call-to-${to}`, from_tag: 'tag', from: '+15559999', to, trunk: 'trunk_operator', source: '192.0.2.10:5060', ...more });
+  const request = (to: string, more: Record<string, string> = {}) => ({
+    sip_call_id: `call-to-${to}`,
+    from_tag: 'tag',
+    from: '+15559999',
+    to,
+    trunk: 'trunk_operator',
+    source: '192.0.2.10:5060',
+    ...more,
+  });
   const decide = (to: string, more: Record<string, string> = {}): Decision => {
     const decision = decisions.decide(request(to, more));
     if (decision instanceof Promise) throw new Error('it took more than memory');
@@ -77,9 +144,19 @@ describe('route decisions', () => {
   it('a webhook number creates a ringing call, sends it to media and asks the answer_url at once', () => {
     const decision = decide('+15550001');
     expect(decision.action).to.equal('media');
-    expect(only()).to.include({ status: 'ringing', direction: 'inbound', routingTarget: 'app_a', trunkId: 'trunk_operator', answerUrl: 'https://example.com/answer' });
+    expect(only()).to.include({
+      status: 'ringing',
+      direction: 'inbound',
+      routingTarget: 'app_a',
+      trunkId: 'trunk_operator',
+      answerUrl: 'https://example.com/answer',
+    });
     expect(begun).to.deep.equal([only()?.id]);
-    expect(decision).to.have.property('headers').that.matches(/^X-MV-Call-ID: call_.*\r\nX-MV-Owner: 3\r\nX-MV-Customer: cust_a\r\nX-MV-Application: app_a\r\nX-MV-From: \+15559999\r\n/);
+    expect(decision)
+      .to.have.property('headers')
+      .that.matches(
+        /^X-MV-Call-ID: call_.*\r\nX-MV-Owner: 3\r\nX-MV-Customer: cust_a\r\nX-MV-Application: app_a\r\nX-MV-From: \+15559999\r\n/,
+      );
   });
 
   it('a caller who is nobody is anonymous', () => {
@@ -102,13 +179,19 @@ describe('route decisions', () => {
   });
 
   it('a relayed call that is given up while it is paid for is over', async () => {
-    paid = () => Promise.resolve(decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550002', from_tag: 'tag' }));
+    paid = () =>
+      Promise.resolve(
+        decisions.notice({ event: 'canceled', call: '', sip_call_id: 'call-to-+15550002', from_tag: 'tag' }),
+      );
     expect(await decisions.decide(request('+15550002'))).to.include({ action: 'reject', code: 487 });
     expect(only()?.status).to.equal('canceled');
   });
 
   it('a sip number creates a call and gives its targets in order', () => {
-    expect(decide('+15550002')).to.deep.include({ action: 'sip', targets: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'] });
+    expect(decide('+15550002')).to.deep.include({
+      action: 'sip',
+      targets: ['sip:a@192.0.2.1', 'sip:b@192.0.2.2'],
+    });
     expect(only()).to.include({ routeMode: 'sip', routingTarget: 'sip:a@192.0.2.1' });
     expect(begun).to.deep.equal([]);
   });
@@ -121,7 +204,9 @@ describe('route decisions', () => {
   });
 
   it("a number on another customer's trunk is as unknown as one that does not exist", () => {
-    expect(decide('+15550001', { trunk: 'trunk_b' })).to.deep.equal(decide('+15550009', { trunk: 'trunk_b' }));
+    expect(decide('+15550001', { trunk: 'trunk_b' })).to.deep.equal(
+      decide('+15550009', { trunk: 'trunk_b' }),
+    );
   });
 
   it('a number whose application is disabled is temporarily unavailable', () => {
@@ -155,11 +240,17 @@ describe('route decisions', () => {
   });
 
   it('of two INVITEs with one Call-ID and From tag a cancel ends the one with its branch, decided or not', () => {
-    const [one, two] = [{ sip_call_id: 'forked', branch: 'z9hG4bK1' }, { sip_call_id: 'forked', branch: 'z9hG4bK2' }];
+    const [one, two] = [
+      { sip_call_id: 'forked', branch: 'z9hG4bK1' },
+      { sip_call_id: 'forked', branch: 'z9hG4bK2' },
+    ];
     decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...two });
     decide('+15550001', one);
     decide('+15550002', two);
-    expect(calls.live().map(({ to, status }) => `${to} ${status}`)).to.deep.equal(['+15550001 ringing', '+15550002 canceled']);
+    expect(calls.live().map(({ to, status }) => `${to} ${status}`)).to.deep.equal([
+      '+15550001 ringing',
+      '+15550002 canceled',
+    ]);
     decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...two });
     expect(calls.live()[0]?.status).to.equal('ringing');
     decisions.notice({ event: 'canceled', call: '', from_tag: 'tag', ...one });
@@ -220,10 +311,23 @@ describe('route decisions', () => {
   });
 
   it('a relayed call whose end is told after a restart of kamailio was ended by whose tag it is', () => {
-    for (const [tag, by] of [['a', 'caller'], ['b', 'callee']] as const) {
+    for (const [tag, by] of [
+      ['a', 'caller'],
+      ['b', 'callee'],
+    ] as const) {
       const decision = decide('+15550002', { from_tag: tag });
       const id = decision.action === 'sip' ? decision.call : '';
-      decisions.notice({ event: 'answered', call: id, sip_call_id: 'x', from_tag: 'a', to_tag: 'b', to_caller: 'sip:mv.1@edge', to_callee: 'sip:mv.2@edge', caller_routes: '', callee_routes: '<sip:proxy;lr>' });
+      decisions.notice({
+        event: 'answered',
+        call: id,
+        sip_call_id: 'x',
+        from_tag: 'a',
+        to_tag: 'b',
+        to_caller: 'sip:mv.1@edge',
+        to_callee: 'sip:mv.2@edge',
+        caller_routes: '',
+        callee_routes: '<sip:proxy;lr>',
+      });
       expect(calls.get(id)?.farEnds).to.deep.equal([
         { sipCallId: 'x', fromTag: 'b', toTag: 'a', contact: 'sip:mv.1@edge', routes: '' },
         { sipCallId: 'x', fromTag: 'a', toTag: 'b', contact: 'sip:mv.2@edge', routes: '<sip:proxy;lr>' },
@@ -242,7 +346,13 @@ describe('route decisions', () => {
     expect(call && rtpIdOf(call, '')).to.equal('edge-1');
     decide('+15550002', { from_tag: 'other' });
     const decided = calls.live().find((one) => one.id !== id);
-    decisions.notice({ event: 'answered', call: decided?.id ?? '', ...request('+15550002', { from_tag: 'other' }), ...reached, rtp_id: decided?.id });
+    decisions.notice({
+      event: 'answered',
+      call: decided?.id ?? '',
+      ...request('+15550002', { from_tag: 'other' }),
+      ...reached,
+      rtp_id: decided?.id,
+    });
     expect(decided && rtpIdOf(decided, '')).to.equal(decided?.id);
   });
 
@@ -253,7 +363,10 @@ describe('route decisions', () => {
     decisions.notice({ event: 'undecided', call: '', ...request('+15550001', { from_tag: 'later' }) });
     expect(decide('+15550001', { from_tag: 'later' })).to.include({ action: 'reject', code: 487 });
     const ended = calls.live().filter(({ status }) => status === 'failed');
-    expect(ended.map(({ failure, hangup }) => [failure?.code, hangup?.sip_code])).to.deep.equal([['internal_error', 503], ['internal_error', 503]]);
+    expect(ended.map(({ failure, hangup }) => [failure?.code, hangup?.sip_code])).to.deep.equal([
+      ['internal_error', 503],
+      ['internal_error', 503],
+    ]);
   });
 
   it('a relayed call whose money cannot be held in time is refused before kamailio has given it up', async () => {
@@ -266,72 +379,156 @@ describe('route decisions', () => {
 
   it('a relayed call that fails says why', () => {
     decide('+15550002');
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 486, reason: 'Busy Here' });
-    expect(only()?.failure).to.deep.equal({ code: 'busy', message: 'the destination answered 486 Busy Here' });
+    decisions.notice({
+      event: 'failed',
+      call: only()?.id ?? '',
+      sip_call_id: '',
+      from_tag: '',
+      code: 486,
+      reason: 'Busy Here',
+    });
+    expect(only()?.failure).to.deep.equal({
+      code: 'busy',
+      message: 'the destination answered 486 Busy Here',
+    });
     expect(only()?.hangup?.sip_code).to.equal(486);
   });
 
   it('a call whose caller offers nothing that can be had is rejected, not for want of a media node', () => {
     decide('+15550001');
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', by: 'caller', code: 488, reason: 'Not Acceptable Here' });
+    decisions.notice({
+      event: 'failed',
+      call: only()?.id ?? '',
+      sip_call_id: '',
+      from_tag: '',
+      by: 'caller',
+      code: 488,
+      reason: 'Not Acceptable Here',
+    });
     expect(only()).to.include({ status: 'failed' });
-    expect(only()?.hangup).to.deep.equal({ by: 'platform', cause: 'INCOMPATIBLE_DESTINATION', sip_code: 488 });
+    expect(only()?.hangup).to.deep.equal({
+      by: 'platform',
+      cause: 'INCOMPATIBLE_DESTINATION',
+      sip_code: 488,
+    });
     expect(only()?.failure).to.deep.include({ code: 'rejected' });
     expect(only()?.failure?.message).to.contain('488 Not Acceptable Here');
   });
 
   it('a relayed call that failed for want of rtpengine is no fault of its destination', () => {
     decide('+15550002');
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', by: 'platform', code: 503, reason: 'Service Unavailable' });
+    decisions.notice({
+      event: 'failed',
+      call: only()?.id ?? '',
+      sip_call_id: '',
+      from_tag: '',
+      by: 'platform',
+      code: 503,
+      reason: 'Service Unavailable',
+    });
     expect(only()?.hangup).to.deep.equal({ by: 'platform', cause: 'Service Unavailable', sip_code: 503 });
-    expect(only()?.failure).to.deep.equal({ code: 'media_unavailable', message: 'no audio can be had for the call' });
+    expect(only()?.failure).to.deep.equal({
+      code: 'media_unavailable',
+      message: 'no audio can be had for the call',
+    });
   });
 
   it('a relayed call that is redirected ends and says so: nobody goes where nobody has agreed to go', () => {
     decide('+15550002');
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 302, reason: 'Moved Temporarily' });
+    decisions.notice({
+      event: 'failed',
+      call: only()?.id ?? '',
+      sip_call_id: '',
+      from_tag: '',
+      code: 302,
+      reason: 'Moved Temporarily',
+    });
     expect(only()?.failure).to.deep.equal({
-      code: 'unreachable', message: 'the destination answered 302 Moved Temporarily, and redirections are not followed',
+      code: 'unreachable',
+      message: 'the destination answered 302 Moved Temporarily, and redirections are not followed',
     });
   });
 
   it('a call whose INVITE no node takes, for what is in it, fails at once by that', () => {
     decide('+15550001');
     const reason = 'Session Interval Too Small';
-    decisions.notice({ event: 'failed', call: only()?.id ?? '', sip_call_id: '', from_tag: '', code: 422, reason, by: 'platform' });
+    decisions.notice({
+      event: 'failed',
+      call: only()?.id ?? '',
+      sip_call_id: '',
+      from_tag: '',
+      code: 422,
+      reason,
+      by: 'platform',
+    });
     expect(only()).to.have.property('hangup').that.includes({ by: 'platform', sip_code: 422 });
-    expect(only()?.failure).to.deep.equal({ code: 'rejected', message: `no media node takes such an INVITE: 422 ${reason}` });
+    expect(only()?.failure).to.deep.equal({
+      code: 'rejected',
+      message: `no media node takes such an INVITE: 422 ${reason}`,
+    });
   });
 
   it('a notice of a call nobody knows is ignored', () => {
-    decisions.notice({ event: 'ended', call: 'call_unknown', sip_call_id: 'call-to-+15550001', from_tag: 'tag' });
+    decisions.notice({
+      event: 'ended',
+      call: 'call_unknown',
+      sip_call_id: 'call-to-+15550001',
+      from_tag: 'tag',
+    });
     expect(only()).to.equal(undefined);
   });
 
   it('header values cannot be broken out of', async () => {
     const { RouteRequest } = await import('../../../control/edge/decisions.ts');
-    const request = RouteRequest.parse({ sip_call_id: 'x', from_tag: 't', from: 'a\r\nX-Evil: 1', to: '+15550001', trunk: 'trunk_operator', source: 's' });
+    const request = RouteRequest.parse({
+      sip_call_id: 'x',
+      from_tag: 't',
+      from: 'a\r\nX-Evil: 1',
+      to: '+15550001',
+      trunk: 'trunk_operator',
+      source: 's',
+    });
     const decision = decisions.decide(request);
-    expect(decision).to.have.property('headers').that.does.not.match(/\nX-Evil/);
+    expect(decision)
+      .to.have.property('headers')
+      .that.does.not.match(/\nX-Evil/);
   });
 
-  for (const [code, failure] of [[486, 'busy'], [600, 'busy'], [480, 'no_answer'], [408, 'no_answer'], [603, 'rejected'], [404, 'invalid_number'], [503, 'congestion'], [500, 'unreachable']] as const) {
+  for (const [code, failure] of [
+    [486, 'busy'],
+    [600, 'busy'],
+    [480, 'no_answer'],
+    [408, 'no_answer'],
+    [603, 'rejected'],
+    [404, 'invalid_number'],
+    [503, 'congestion'],
+    [500, 'unreachable'],
+  ] as const) {
     it(`a final ${code} is ${failure}`, () => expect(failureOf(code)).to.equal(failure));
   }
 
   describe("kamailio's tables", () => {
     it('hold each number with its mode and owner, and leave disabled ones out', () => {
       expect(Object.fromEntries(tablesOf(directory, 'token').dids)).to.deep.equal({
-        '+15550001': 'w;cust_a;', '+15550002': 's;cust_a;', '+15550003': 'r;cust_a;486', '+15550004': 'x;cust_suspended;', '+15550006': 'w;cust_a;',
+        '+15550001': 'w;cust_a;',
+        '+15550002': 's;cust_a;',
+        '+15550003': 'r;cust_a;486',
+        '+15550004': 'x;cust_suspended;',
+        '+15550006': 'w;cust_a;',
       });
     });
 
     it('hold the targets of sip numbers for when the control plane is away', () => {
-      expect(Object.fromEntries(tablesOf(directory, 'token').sip_targets)).to.deep.equal({ '+15550002': 'sip:a@192.0.2.1|sip:b@192.0.2.2' });
+      expect(Object.fromEntries(tablesOf(directory, 'token').sip_targets)).to.deep.equal({
+        '+15550002': 'sip:a@192.0.2.1|sip:b@192.0.2.2',
+      });
     });
 
     it('hold the addresses of active trunks with owner and calling code', () => {
-      expect(Object.fromEntries(tablesOf(directory, 'token').trunks)).to.deep.equal({ '192.0.2.10': 'trunk_operator;*;49', '192.0.2.11': 'trunk_b;cust_b;' });
+      expect(Object.fromEntries(tablesOf(directory, 'token').trunks)).to.deep.equal({
+        '192.0.2.10': 'trunk_operator;*;49',
+        '192.0.2.11': 'trunk_b;cust_b;',
+      });
     });
 
     it('follow a change of one number', async () => {

@@ -49,27 +49,60 @@ class FakeKamailio {
     this.asked.push([method, ...params].join(' '));
     const all = [...this.dialogs.values()].flat();
     if (method === 'core.uptime') return Promise.resolve({ uptime: this.uptime });
-    if (method === 'core.sockets_list') return Promise.resolve([{ socket: { proto: 'udp', ipaddress: '192.0.2.1', port: '5060' } }]);
+    if (method === 'core.sockets_list')
+      return Promise.resolve([{ socket: { proto: 'udp', ipaddress: '192.0.2.1', port: '5060' } }]);
     if (method === 'tm.t_uac_wait') return Promise.resolve([this.byeCode, 'Said']);
     if (method === 'dlg.profile_list') {
-      return Promise.resolve((this.dialogs.get(String(params[1])) ?? []).map(({ id, sipCallId, state, startedAt, number }) => ({
-        h_entry: 7, h_id: id, 'call-id': sipCallId, state, start_ts: startedAt ?? 0, caller: { tag: 'f' }, callee: { tag: state > 2 ? 't' : null },
-        variables: [{ kind: 'sip' }, { transaction: `${id}:9` }, { rtp_id: `rtp-${id}` }, ...(number === undefined ? [] : [{ number }])],
-      })));
+      return Promise.resolve(
+        (this.dialogs.get(String(params[1])) ?? []).map(({ id, sipCallId, state, startedAt, number }) => ({
+          h_entry: 7,
+          h_id: id,
+          'call-id': sipCallId,
+          state,
+          start_ts: startedAt ?? 0,
+          caller: { tag: 'f' },
+          callee: { tag: state > 2 ? 't' : null },
+          variables: [
+            { kind: 'sip' },
+            { transaction: `${id}:9` },
+            { rtp_id: `rtp-${id}` },
+            ...(number === undefined ? [] : [{ number }]),
+          ],
+        })),
+      );
     }
-    const meant = method === 'dlg.end_dlg' ? Number(params[1]) : method === 'tm.reply' ? Number(String(params[2]).split(':')[0]) : undefined;
+    const meant =
+      method === 'dlg.end_dlg'
+        ? Number(params[1])
+        : method === 'tm.reply'
+          ? Number(String(params[2]).split(':')[0])
+          : undefined;
     const dialog = all.find(({ id }) => id === meant);
-    if (meant !== undefined && (!dialog || (method === 'tm.reply') !== dialog.state < 3)) return Promise.reject(new RpcRefusal(method, 404, 'not found'));
+    if (meant !== undefined && (!dialog || (method === 'tm.reply') !== dialog.state < 3))
+      return Promise.reject(new RpcRefusal(method, 404, 'not found'));
     if (dialog) dialog.state = 5;
     return Promise.resolve({});
   }
 }
 
-const ENDING: CallEnding = { hangup: { by: 'platform', cause: 'NORMAL_CLEARING' }, failure: { code: 'insufficient_balance', message: 'spent' } };
-const farEnd = (sipCallId: string, contact = 'sip:mv.token@198.51.100.1:5060'): FarEnd => ({ sipCallId, fromTag: 'f', toTag: 't', contact, routes: '' });
+const ENDING: CallEnding = {
+  hangup: { by: 'platform', cause: 'NORMAL_CLEARING' },
+  failure: { code: 'insufficient_balance', message: 'spent' },
+};
+const farEnd = (sipCallId: string, contact = 'sip:mv.token@198.51.100.1:5060'): FarEnd => ({
+  sipCallId,
+  fromTag: 'f',
+  toTag: 't',
+  contact,
+  routes: '',
+});
 
 async function until(look: () => unknown, what: string): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !look(); await new Promise((resolve) => setTimeout(resolve, 5))) {
+  for (
+    const deadline = Date.now() + 10_000;
+    !look();
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  ) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
   }
 }
@@ -87,13 +120,24 @@ describe('the dialogs Kamailio holds', () => {
 
   beforeEach(() => {
     now = Date.now();
-    calls = new Calls({ ids: new Ids(1), journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false, now: () => new Date(now) });
+    calls = new Calls({
+      ids: new Ids(1),
+      journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never,
+      hasWebhook: () => false,
+      now: () => new Date(now),
+    });
     [first, second] = [new FakeKamailio(), new FakeKamailio()];
     audio = undefined;
     forgotten = [];
     const options = {
-      calls, rpcs: [first.rpc, second.rpc], logger: pino({ enabled: false }), now: () => new Date(now),
-      audio: { knows: () => Promise.resolve(audio), forget: (id: string) => Promise.resolve(void forgotten.push(id)) },
+      calls,
+      rpcs: [first.rpc, second.rpc],
+      logger: pino({ enabled: false }),
+      now: () => new Date(now),
+      audio: {
+        knows: () => Promise.resolve(audio),
+        forget: (id: string) => Promise.resolve(void forgotten.push(id)),
+      },
     };
     ender = new CallEnder(options);
     dialogs = new Dialogs({ ...options, ender, isPaid: (number) => number === '+1777' });
@@ -105,25 +149,42 @@ describe('the dialogs Kamailio holds', () => {
   });
 
   const create = (routeMode: 'webhook' | 'sip' = 'webhook'): Call =>
-    calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+1555', to: '+1556', routeMode, routingTarget: 'app_1', sipCallId: 'shared' });
+    calls.createInbound({
+      customerId: 'cust_1',
+      applicationId: 'app_1',
+      from: '+1555',
+      to: '+1556',
+      routeMode,
+      routingTarget: 'app_1',
+      sipCallId: 'shared',
+    });
   const relayed = (): Call => {
     const call = create('sip');
     calls.answered(call);
     return call;
   };
-  const lose = (call: Call, cause = NODE_LOST): void => calls.end(call, { hangup: { by: 'platform', cause }, failure: { code: 'media_unavailable', message: 'lost' } });
+  const lose = (call: Call, cause = NODE_LOST): void =>
+    calls.end(call, {
+      hangup: { by: 'platform', cause },
+      failure: { code: 'media_unavailable', message: 'lost' },
+    });
 
   describe('of calls whose media node has died', () => {
     it('are ended wherever they are: what is answered by BYE, what rings by CANCEL, no others', async () => {
       const [one, other, alive] = [create(), create(), create()];
-      first.dialogs.set(one.id, [{ id: 1, sipCallId: 'a', state: 4 }, { id: 2, sipCallId: 'leg', state: 2 }]);
+      first.dialogs.set(one.id, [
+        { id: 1, sipCallId: 'a', state: 4 },
+        { id: 2, sipCallId: 'leg', state: 2 },
+      ]);
       first.dialogs.set(alive.id, [{ id: 3, sipCallId: 'c', state: 4 }]);
       second.dialogs.set(other.id, [{ id: 4, sipCallId: 'd', state: 3 }]);
       for (const call of [one, other]) lose(call);
       await until(() => second.done[0], 'the last of them');
       await until(() => first.done.length > 1, 'the others');
       expect(first.done).to.include('dlg.end_dlg 7 1');
-      expect(first.done.find((done) => done.startsWith('tm.reply 487 Request Terminated 2:9'))).to.not.equal(undefined);
+      expect(first.done.find((done) => done.startsWith('tm.reply 487 Request Terminated 2:9'))).to.not.equal(
+        undefined,
+      );
       expect(forgotten, 'audio that was offered').to.deep.equal(['rtp-2']);
       expect(first.done.concat(second.done).filter((done) => done.endsWith(' 3'))).to.be.empty;
     });
@@ -156,7 +217,11 @@ describe('the dialogs Kamailio holds', () => {
       await until(() => first.done.length > 0, 'a first try');
       first.byeCode = 200;
       await until(() => dialogs.forsaken === 0, 'all to be done');
-      expect(first.done.every((done) => done.startsWith('tm.t_uac_wait BYE sip:mv.token@198.51.100.1:5060 sip:192.0.2.1:5060 .'))).to.equal(true);
+      expect(
+        first.done.every((done) =>
+          done.startsWith('tm.t_uac_wait BYE sip:mv.token@198.51.100.1:5060 sip:192.0.2.1:5060 .'),
+        ),
+      ).to.equal(true);
       expect(first.done.length).to.be.at.least(2);
     });
   });
@@ -179,13 +244,18 @@ describe('the dialogs Kamailio holds', () => {
       const call = create('sip');
       first.dialogs.set(call.id, [{ id: 1, sipCallId: 'a', state: 2 }]);
       const racing: Rpc = {
-        url: '', call: (method, params) => {
+        url: '',
+        call: (method, params) => {
           const dialog = first.dialogs.get(call.id)?.[0];
           if (method === 'tm.reply' && dialog?.state === 2) dialog.state = 4;
           return first.rpc.call(method, params);
         },
       };
-      const racer = new CallEnder({ rpcs: [racing], logger: pino({ enabled: false }), audio: { knows: () => Promise.resolve(undefined), forget: () => Promise.resolve() } });
+      const racer = new CallEnder({
+        rpcs: [racing],
+        logger: pino({ enabled: false }),
+        audio: { knows: () => Promise.resolve(undefined), forget: () => Promise.resolve() },
+      });
       expect(await racer.end(call)).to.equal(true);
       expect(first.done.at(-1)).to.equal('dlg.end_dlg 7 1');
     });
@@ -198,7 +268,9 @@ describe('the dialogs Kamailio holds', () => {
     it('and a Kamailio cannot be reached, that is an error that says when to come back', async () => {
       first.away = 100;
       const failure = await ender.end(relayed()).catch((error: unknown) => error);
-      expect(failure).to.be.instanceOf(ApiError).and.to.include({ code: 'service_unavailable', retryAfter: 2 });
+      expect(failure)
+        .to.be.instanceOf(ApiError)
+        .and.to.include({ code: 'service_unavailable', retryAfter: 2 });
     });
 
     it('and a Kamailio has forgotten it, both sides are sent a BYE; one side that says 481 is gone', async () => {
@@ -206,11 +278,16 @@ describe('the dialogs Kamailio holds', () => {
       calls.reachable(call, [farEnd('a', 'sip:mv.caller@edge'), farEnd('a', 'sip:mv.callee@edge')]);
       first.forget();
       expect(await ender.end(call)).to.equal(true);
-      expect(first.done.map((done) => done.split(' ')[2])).to.have.members(['sip:mv.caller@edge', 'sip:mv.callee@edge']);
+      expect(first.done.map((done) => done.split(' ')[2])).to.have.members([
+        'sip:mv.caller@edge',
+        'sip:mv.callee@edge',
+      ]);
       first.byeCode = 481;
       expect(await ender.end(call)).to.equal(false);
       first.byeCode = 408;
-      expect(await ender.end(call).catch((error: unknown) => (error as ApiError).code)).to.equal('service_unavailable');
+      expect(await ender.end(call).catch((error: unknown) => (error as ApiError).code)).to.equal(
+        'service_unavailable',
+      );
     });
   });
 
@@ -255,7 +332,15 @@ describe('the dialogs Kamailio holds', () => {
       expect(call.status).to.equal('in_progress');
     });
 
-    for (const [what, lose] of [['has restarted', (): void => first.forget()], ['cannot be reached', (): void => { first.away = 100; }]] as const) {
+    for (const [what, lose] of [
+      ['has restarted', (): void => first.forget()],
+      [
+        'cannot be reached',
+        (): void => {
+          first.away = 100;
+        },
+      ],
+    ] as const) {
       it(`a call goes on when a Kamailio ${what}, while there is audio and while nobody can say; without audio it is over`, async () => {
         const call = relayed();
         lose();
@@ -273,7 +358,10 @@ describe('the dialogs Kamailio holds', () => {
 
     it('a call that was relayed without its decision goes on: it has no id of ours there, and is known by its Call-ID and number', async () => {
       const [call, other] = [relayed(), relayed()];
-      first.dialogs.set('-', [{ id: 1, sipCallId: 'shared', state: 4, number: '+1999' }, { id: 2, sipCallId: 'shared', state: 4, number: call.to }]);
+      first.dialogs.set('-', [
+        { id: 1, sipCallId: 'shared', state: 4, number: '+1999' },
+        { id: 2, sipCallId: 'shared', state: 4, number: call.to },
+      ]);
       await afterwards();
       expect([call.status, other.status]).to.deep.equal(['in_progress', 'in_progress']);
       expect(await ender.end(call)).to.equal(true);
@@ -283,7 +371,9 @@ describe('the dialogs Kamailio holds', () => {
     it('a call that was relayed without its decision, and is in no books, goes on only where it costs nothing', async () => {
       const startedAt = Math.floor(now / 1000);
       first.dialogs.set('-', [
-        { id: 1, sipCallId: 'a', state: 4, startedAt, number: '+1777' }, { id: 2, sipCallId: 'b', state: 4, startedAt, number: '+1888' }, { id: 3, sipCallId: 'c', state: 2, number: '+1777' },
+        { id: 1, sipCallId: 'a', state: 4, startedAt, number: '+1777' },
+        { id: 2, sipCallId: 'b', state: 4, startedAt, number: '+1888' },
+        { id: 3, sipCallId: 'c', state: 2, number: '+1777' },
       ]);
       await dialogs.sweep();
       expect(first.done, 'it may come to be in the books').to.be.empty;
@@ -296,13 +386,24 @@ describe('the dialogs Kamailio holds', () => {
       const call = relayed();
       first.forget();
       const { rpc } = first;
-      const slow: Rpc = { url: '', call: async (method, params) => {
-        const reply = await rpc.call(method, params);
-        if (method !== 'core.uptime') return reply;
-        now += 30_000;
-        return { uptime: 31 };
-      } };
-      const slowly = new Dialogs({ calls, rpcs: [slow], ender, audio: { knows: () => Promise.resolve(true) }, isPaid: () => false, logger: pino({ enabled: false }), now: () => new Date(now) });
+      const slow: Rpc = {
+        url: '',
+        call: async (method, params) => {
+          const reply = await rpc.call(method, params);
+          if (method !== 'core.uptime') return reply;
+          now += 30_000;
+          return { uptime: 31 };
+        },
+      };
+      const slowly = new Dialogs({
+        calls,
+        rpcs: [slow],
+        ender,
+        audio: { knows: () => Promise.resolve(true) },
+        isPaid: () => false,
+        logger: pino({ enabled: false }),
+        now: () => new Date(now),
+      });
       await slowly.sweep();
       expect(call.status).to.equal('in_progress');
     });

@@ -24,18 +24,30 @@ describe('the directory, in pages', () => {
   let told: Touched[];
 
   beforeEach(async () => {
-    numbers = Array.from({ length: 10 }, (_, i) => ({ id: `did_${i}`, customerId: i < 5 ? 'cust_a' : 'cust_b', number: `+1555000${i}`, status: 'active', routeMode: 'webhook' }));
+    numbers = Array.from({ length: 10 }, (_, i) => ({
+      id: `did_${i}`,
+      customerId: i < 5 ? 'cust_a' : 'cust_b',
+      number: `+1555000${i}`,
+      status: 'active',
+      routeMode: 'webhook',
+    }));
     recent = [];
     customer = { id: 'cust_a', status: 'active' };
     trunk = { id: 'trunk_1', status: 'up', updatedAt: at(1) };
     pages = 0;
     told = [];
     directory = new Directory({
-      customers: { loadAll: () => Promise.resolve([customer, { id: 'cust_b', status: 'active' }] as never), get: () => Promise.resolve(customer as never) },
+      customers: {
+        loadAll: () => Promise.resolve([customer, { id: 'cust_b', status: 'active' }] as never),
+        get: () => Promise.resolve(customer as never),
+      },
       applications: none,
-      trunks: { loadAll: () => Promise.resolve([trunk] as never), get: () => Promise.resolve(trunk as never) },
+      trunks: {
+        loadAll: () => Promise.resolve([trunk] as never),
+        get: () => Promise.resolve(trunk as never),
+      },
       dids: {
-        async* loadAll() {
+        async *loadAll() {
           for (let i = 0; i < numbers.length; i += 3) {
             pages++;
             yield numbers.slice(i, i + 3) as never;
@@ -43,7 +55,8 @@ describe('the directory, in pages', () => {
         },
         get: (id) => Promise.resolve(numbers.find((number) => number.id === id) as never),
         writtenSince: () => Promise.resolve({ items: recent as never, next: at(0) }),
-        ofNumbers: (wanted) => Promise.resolve(numbers.filter(({ number }) => wanted.includes(number)) as never),
+        ofNumbers: (wanted) =>
+          Promise.resolve(numbers.filter(({ number }) => wanted.includes(number)) as never),
       },
     });
     await directory.load();
@@ -76,8 +89,20 @@ describe('the directory, in pages', () => {
   it('forgets what a whole pass has not met, and nothing that came meanwhile', async () => {
     await directory.catchUp();
     const [gone] = numbers.splice(1, 1);
-    numbers.unshift({ id: 'did_00', customerId: 'cust_a', number: '+15550000', status: 'active', routeMode: 'webhook' });
-    numbers.unshift({ id: 'did_01', customerId: 'cust_a', number: '+15559999', status: 'active', routeMode: 'webhook' });
+    numbers.unshift({
+      id: 'did_00',
+      customerId: 'cust_a',
+      number: '+15550000',
+      status: 'active',
+      routeMode: 'webhook',
+    });
+    numbers.unshift({
+      id: 'did_01',
+      customerId: 'cust_a',
+      number: '+15559999',
+      status: 'active',
+      routeMode: 'webhook',
+    });
     await directory.refresh({ room: 'dids', id: 'did_01' });
     for (let i = 0; i < 6; i++) await directory.catchUp();
     expect(directory.didByNumber(gone?.number ?? '')).to.equal(undefined);
@@ -94,7 +119,9 @@ describe('the directory, in pages', () => {
     customer = { ...customer };
     expect((await directory.refresh({ room: 'customers', id: 'cust_a' })).numbers).to.deep.equal([]);
     customer = { ...customer, status: 'suspended' };
-    expect((await directory.refresh({ room: 'customers', id: 'cust_a' })).numbers).to.have.members([0, 1, 2, 3, 4].map((i) => `+1555000${i}`));
+    expect((await directory.refresh({ room: 'customers', id: 'cust_a' })).numbers).to.have.members(
+      [0, 1, 2, 3, 4].map((i) => `+1555000${i}`),
+    );
   });
 
   it('tells of a trunk that was changed, not of one that answers again', async () => {

@@ -10,9 +10,18 @@ import { KamailioRpc, RpcRefusal } from '../../../control/edge/kamailio-rpc.ts';
 const LETTERS: Record<string, string> = { d: 'dids', s: 'sip_targets', t: 'trunks' };
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
 
-/** As much of Kamailio as the tables need: what kamailio/routes/tables.cfg does, and two methods of JSON-RPC. */
+/**
+ * As much of Kamailio as the tables need: what kamailio/routes/tables.cfg does, and two methods of JSON-RPC.
+ */
 class TableServer {
-  readonly tables: Record<string, Map<string, string>> = { dids: new Map(), trunks: new Map(), sip_targets: new Map(), edge: new Map(), held: new Map(), entries: new Map() };
+  readonly tables: Record<string, Map<string, string>> = {
+    dids: new Map(),
+    trunks: new Map(),
+    sip_targets: new Map(),
+    edge: new Map(),
+    held: new Map(),
+    entries: new Map(),
+  };
   requests: string[] = [];
   failing = false;
   /** What to do with a request before it is answered. */
@@ -24,14 +33,23 @@ class TableServer {
     this.#server = createServer((request, response) => {
       let body = '';
       request.on('data', (chunk) => (body += chunk));
-      request.on('end', () => void this.#answer(request.url ?? '', body).then((text) => {
-        if (this.failing || text === undefined) return request.socket.destroy();
-        response.writeHead(text.includes('"error"') ? 500 : 200).end(text);
-      }));
+      request.on(
+        'end',
+        () =>
+          void this.#answer(request.url ?? '', body).then((text) => {
+            if (this.failing || text === undefined) return request.socket.destroy();
+            response.writeHead(text.includes('"error"') ? 500 : 200).end(text);
+          }),
+      );
     });
   }
 
-  listen = (): Promise<string> => new Promise((resolve) => this.#server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/RPC`)));
+  listen = (): Promise<string> =>
+    new Promise((resolve) =>
+      this.#server.listen(0, '127.0.0.1', () =>
+        resolve(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/RPC`),
+      ),
+    );
   close(): void {
     this.#server.close();
     this.#server.closeAllConnections();
@@ -47,8 +65,13 @@ class TableServer {
     if (this.failing) return undefined;
     await this.before(url);
     if (url === '/RPC') {
-      const { id, method, params: [table = '', key = '', value = ''] = [] } = JSON.parse(body) as { id: number; method: string; params?: string[] };
-      if (method === 'htable.sets') return JSON.stringify({ jsonrpc: '2.0', result: this.tables[table]?.set(key, value) && 'Ok', id });
+      const {
+        id,
+        method,
+        params: [table = '', key = '', value = ''] = [],
+      } = JSON.parse(body) as { id: number; method: string; params?: string[] };
+      if (method === 'htable.sets')
+        return JSON.stringify({ jsonrpc: '2.0', result: this.tables[table]?.set(key, value) && 'Ok', id });
       return JSON.stringify({ jsonrpc: '2.0', error: { code: 404, message: 'Key not found' }, id });
     }
     const { held, entries, edge } = this.tables as Record<'held' | 'entries' | 'edge', Map<string, string>>;
@@ -60,7 +83,16 @@ class TableServer {
       for (const line of body.trim().split('\n')) {
         const [piece = '', digest = ''] = line.split('\t');
         const names = (entries.get(piece) ?? '').split('\t').filter((name) => name !== '');
-        if (md5(names.map((name) => `${name}\t${this.tables[LETTERS[name[0] ?? ''] ?? '']?.get(name.slice(1)) ?? 0}\n`).join('')) === digest) held.set(piece, digest);
+        if (
+          md5(
+            names
+              .map(
+                (name) => `${name}\t${this.tables[LETTERS[name[0] ?? ''] ?? '']?.get(name.slice(1)) ?? 0}\n`,
+              )
+              .join(''),
+          ) === digest
+        )
+          held.set(piece, digest);
         else if (held.get(piece) === digest) held.delete(piece);
         if (held.get(piece) !== digest) said.push(`${piece}\t${held.get(piece) ?? ''}`);
       }
@@ -95,12 +127,16 @@ interface Numbered {
   routeMode: string;
 }
 
-const directoryOf = (numbers: () => Numbered[]): Directory => new Directory({
-  customers: { ...none, loadAll: () => Promise.resolve([{ id: 'cust_a', status: 'active' } as never]) },
-  applications: none,
-  dids: { loadAll: () => Promise.resolve(numbers() as never), get: (id) => Promise.resolve(numbers().find((n) => n.id === id) as never) },
-  trunks: none,
-});
+const directoryOf = (numbers: () => Numbered[]): Directory =>
+  new Directory({
+    customers: { ...none, loadAll: () => Promise.resolve([{ id: 'cust_a', status: 'active' } as never]) },
+    applications: none,
+    dids: {
+      loadAll: () => Promise.resolve(numbers() as never),
+      get: (id) => Promise.resolve(numbers().find((n) => n.id === id) as never),
+    },
+    trunks: none,
+  });
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -116,7 +152,9 @@ describe("kamailio's tables are kept", () => {
   beforeEach(async () => {
     kamailio = new TableServer();
     rpc = new KamailioRpc(await kamailio.listen());
-    numbers = [{ id: 'did_1', customerId: 'cust_a', number: '+15550001', status: 'active', routeMode: 'webhook' }];
+    numbers = [
+      { id: 'did_1', customerId: 'cust_a', number: '+15550001', status: 'active', routeMode: 'webhook' },
+    ];
     directory = directoryOf(() => numbers);
     await directory.load();
     sync = new EdgeSync(rpc, directory, 'token', pino({ enabled: false }));
@@ -152,7 +190,13 @@ describe("kamailio's tables are kept", () => {
     await until(() => kamailio.tables.edge?.has('synced') ?? false);
     await until(() => sync.counters.due === 0);
     kamailio.requests = [];
-    numbers.push({ id: 'did_2', customerId: 'cust_a', number: '+15550002', status: 'active', routeMode: 'reject' });
+    numbers.push({
+      id: 'did_2',
+      customerId: 'cust_a',
+      number: '+15550002',
+      status: 'active',
+      routeMode: 'reject',
+    });
     await sync.push(await directory.refresh({ room: 'dids', id: 'did_2' }));
     expect(kamailio.tables.dids?.get('+15550002')).to.equal('r;cust_a;480');
     expect(kamailio.requests.filter((url) => url === '/TABLES/push')).to.have.length(1);
@@ -173,7 +217,13 @@ describe("kamailio's tables are kept", () => {
     sync.start();
     await until(() => kamailio.tables.edge?.has('synced') ?? false);
     kamailio.failing = true;
-    numbers.push({ id: 'did_2', customerId: 'cust_a', number: '+15550002', status: 'active', routeMode: 'webhook' });
+    numbers.push({
+      id: 'did_2',
+      customerId: 'cust_a',
+      number: '+15550002',
+      status: 'active',
+      routeMode: 'webhook',
+    });
     await directory.refresh({ room: 'dids', id: 'did_2' });
     await sync.push();
     expect(sync.synced).to.equal(false);
@@ -185,7 +235,10 @@ describe("kamailio's tables are kept", () => {
     kamailio.failing = true;
     let log = '';
     const logger = pino({}, { write: (line: string) => void (log += line) });
-    for (const asked of [rpc.tables('push', 'c2VjcmV0'), rpc.call('htable.sets', ['credentials', 'trunk_1::password', 'c2VjcmV0'])]) {
+    for (const asked of [
+      rpc.tables('push', 'c2VjcmV0'),
+      rpc.call('htable.sets', ['credentials', 'trunk_1::password', 'c2VjcmV0']),
+    ]) {
       logger.warn({ err: await asked.catch((error: unknown) => error) }, 'failed');
     }
     expect(log).to.include('ECONNRESET').and.not.include('c2VjcmV0');
@@ -193,7 +246,9 @@ describe("kamailio's tables are kept", () => {
 
   it('a refusal carries the code and words of kamailio', async () => {
     const error = await rpc.call('htable.delete', ['dids', '+1']).catch((e: unknown) => e);
-    expect(error).to.be.instanceOf(RpcRefusal).and.include({ code: 404, message: 'htable.delete: Key not found (404)' });
+    expect(error)
+      .to.be.instanceOf(RpcRefusal)
+      .and.include({ code: 404, message: 'htable.delete: Key not found (404)' });
   });
 });
 
@@ -202,7 +257,9 @@ describe('the directory', () => {
     let number = { id: 'did_1', number: '+15550001', routeMode: 'webhook' };
     const gate: (() => void)[] = [];
     const directory = new Directory({
-      customers: none, applications: none, trunks: none,
+      customers: none,
+      applications: none,
+      trunks: none,
       dids: {
         loadAll: async () => {
           const read = [number];

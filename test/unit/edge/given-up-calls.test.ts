@@ -14,9 +14,16 @@ describe('calls that were given up while their media node was out of reach', () 
     [told, failures] = [[], 0];
     const rpc = (url: string) => ({
       url,
-      call: (method: string, params: (string | number)[] = []) => (failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve(void told.push([url, method, ...params].join(' ')))),
+      call: (method: string, params: (string | number)[] = []) =>
+        failures-- > 0
+          ? Promise.reject(new Error('away'))
+          : Promise.resolve(void told.push([url, method, ...params].join(' '))),
     });
-    calls = new GivenUpCalls({ rpcs: [rpc('a'), rpc('b')], calls: { onTerminal: (listener) => void (ended = listener as typeof ended) }, logger: pino({ enabled: false }) });
+    calls = new GivenUpCalls({
+      rpcs: [rpc('a'), rpc('b')],
+      calls: { onTerminal: (listener) => void (ended = listener as typeof ended) },
+      logger: pino({ enabled: false }),
+    });
   });
 
   it('are told to every Kamailio', async () => {

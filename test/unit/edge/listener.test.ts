@@ -17,15 +17,31 @@ async function freePort(): Promise<number> {
 describe('the listener of the inside', () => {
   it('gives the metrics to whoever asks, and decisions to Kamailio alone', async () => {
     const registry = createRegistry();
-    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: registry, logger: createLogger('silent'), observe: () => undefined, tried: () => undefined });
+    const listener = new EdgeListener({
+      decisions: {} as never,
+      token: 'a-token-of-kamailio',
+      metrics: registry,
+      logger: createLogger('silent'),
+      observe: () => undefined,
+      tried: () => undefined,
+    });
     const port = await freePort();
     await listener.listen(port, '127.0.0.1');
     try {
       const base = `http://127.0.0.1:${port}`;
       const metrics = await fetch(`${base}/metrics`);
-      expect([metrics.status, metrics.headers.get('content-type')]).to.deep.equal([200, registry.contentType]);
+      expect([metrics.status, metrics.headers.get('content-type')]).to.deep.equal([
+        200,
+        registry.contentType,
+      ]);
       expect(await metrics.text()).to.contain('process_cpu_seconds_total');
-      for (const [method, path] of [['POST', '/metrics'], ['POST', '/route'], ['POST', '/dialog'], ['GET', '/route'], ['GET', '/metrics/']]) {
+      for (const [method, path] of [
+        ['POST', '/metrics'],
+        ['POST', '/route'],
+        ['POST', '/dialog'],
+        ['GET', '/route'],
+        ['GET', '/metrics/'],
+      ]) {
         expect((await fetch(base + path, { method })).status, `${method} ${path}`).to.equal(403);
       }
     } finally {
@@ -35,12 +51,27 @@ describe('the listener of the inside', () => {
 
   it('says in the log that Kamailio has another token, once for many calls', async () => {
     const lines: Record<string, unknown>[] = [];
-    const logger = pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
-    const listener = new EdgeListener({ decisions: {} as never, token: 'a-token-of-kamailio', metrics: createRegistry(), logger, observe: () => undefined, tried: () => undefined });
+    const logger = pino(
+      {},
+      { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+    );
+    const listener = new EdgeListener({
+      decisions: {} as never,
+      token: 'a-token-of-kamailio',
+      metrics: createRegistry(),
+      logger,
+      observe: () => undefined,
+      tried: () => undefined,
+    });
     const port = await freePort();
     await listener.listen(port, '127.0.0.1');
     try {
-      for (let i = 0; i < 5; i++) await fetch(`http://127.0.0.1:${port}/route`, { method: 'POST', headers: { 'x-mv-edge-token': 'an-old-one' }, body: '{}' });
+      for (let i = 0; i < 5; i++)
+        await fetch(`http://127.0.0.1:${port}/route`, {
+          method: 'POST',
+          headers: { 'x-mv-edge-token': 'an-old-one' },
+          body: '{}',
+        });
       expect(lines).to.have.length(1);
       expect(lines[0]).to.include({ from: '127.0.0.1' });
       expect(lines[0]?.msg).to.include('EDGE_TOKEN');

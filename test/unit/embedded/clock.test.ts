@@ -32,7 +32,12 @@ describe('embedded: the frame clock', () => {
     const clock = new FrameClock(() => {}, time);
     let ticks = 0;
     let skips = 0;
-    clock.add({ tick: (skipped) => { ticks++; skips += skipped; } });
+    clock.add({
+      tick: (skipped) => {
+        ticks++;
+        skips += skipped;
+      },
+    });
     // Every wake-up is late, by up to three frames: what was due by then has been sent all the same.
     for (let i = 0; i < 100; i++) {
       time.wake([0, 3, 19, 21, 60][i % 5] ?? 0);
@@ -66,10 +71,22 @@ describe('embedded: the frame clock', () => {
   it('goes on when one channel fails', async () => {
     const errors: unknown[] = [];
     const clock = new FrameClock((error) => errors.push(error));
-    const bad = { tick: () => { throw new Error('bad'); } };
+    const bad = {
+      tick: () => {
+        throw new Error('bad');
+      },
+    };
     let ticks = 0;
     await new Promise<void>((resolve) => {
-      const good = { tick: () => { if (++ticks === 3) { clock.remove(bad); clock.remove(good); resolve(); } } };
+      const good = {
+        tick: () => {
+          if (++ticks === 3) {
+            clock.remove(bad);
+            clock.remove(good);
+            resolve();
+          }
+        },
+      };
       clock.add(bad);
       clock.add(good);
     });
@@ -81,7 +98,12 @@ describe('embedded: the frame clock', () => {
 describe('embedded: RTP ports', () => {
   it('are even, in turn, and taken once', () => {
     const ports = new PortRange(30_001, 30_007);
-    expect([ports.take(), ports.take(), ports.take(), ports.take()]).to.deep.equal([30_002, 30_004, 30_006, undefined]);
+    expect([ports.take(), ports.take(), ports.take(), ports.take()]).to.deep.equal([
+      30_002,
+      30_004,
+      30_006,
+      undefined,
+    ]);
     ports.release(30_004);
     expect(ports.take()).to.equal(30_004);
   });

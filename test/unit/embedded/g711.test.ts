@@ -19,7 +19,10 @@ describe('embedded: G.711', () => {
   });
 
   it('encodes every sample to the code, or to one as near, that an independent implementation chooses', () => {
-    for (const [law, other] of [['PCMU', mulaw], ['PCMA', alaw]] as const) {
+    for (const [law, other] of [
+      ['PCMU', mulaw],
+      ['PCMA', alaw],
+    ] as const) {
       const ours = decode(law, encode(law, every));
       const theirs = other.decode(other.encode(every));
       for (let i = 0; i < every.length; i++) {

@@ -9,7 +9,10 @@ import { readWav, resample, WavError } from '../../../freeswitch/embedded/media/
 import type { AudioSource } from '../../../freeswitch/embedded/rtp/session.ts';
 import { decode } from '../../../freeswitch/embedded/rtp/g711.ts';
 
-function wav(samples: readonly number[], options: { rate?: number; channels?: number; bits?: number; tag?: number } = {}): Buffer {
+function wav(
+  samples: readonly number[],
+  options: { rate?: number; channels?: number; bits?: number; tag?: number } = {},
+): Buffer {
   const { rate = 8000, channels = 1, bits = 16, tag = 1 } = options;
   const bytes = bits / 8;
   const file = Buffer.alloc(44 + samples.length * bytes);
@@ -63,21 +66,33 @@ describe('embedded: WAV files', () => {
   });
 
   it('says so when it cannot', () => {
-    for (const bad of [Buffer.from('hello'), wav([1], { tag: 85 }), wav([1], { channels: 0 }), wav([]).subarray(0, 36)]) {
+    for (const bad of [
+      Buffer.from('hello'),
+      wav([1], { tag: 85 }),
+      wav([1], { channels: 0 }),
+      wav([]).subarray(0, 36),
+    ]) {
       expect(() => readWav(bad)).to.throw(WavError);
     }
   });
 
   it('survives any damage', () => {
     const good = wav([1, 2, 3, 4, 5, 6, 7, 8], { channels: 2 });
-    fc.assert(fc.property(fc.nat(good.length - 1), fc.uint8Array({ minLength: 1, maxLength: 8 }), (at, insert) => {
-      const bad = Buffer.concat([good.subarray(0, at), Buffer.from(insert), good.subarray(at + insert.length)]);
-      try {
-        readWav(bad);
-      } catch (error) {
-        if (!(error instanceof WavError)) throw error;
-      }
-    }), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.nat(good.length - 1), fc.uint8Array({ minLength: 1, maxLength: 8 }), (at, insert) => {
+        const bad = Buffer.concat([
+          good.subarray(0, at),
+          Buffer.from(insert),
+          good.subarray(at + insert.length),
+        ]);
+        try {
+          readWav(bad);
+        } catch (error) {
+          if (!(error instanceof WavError)) throw error;
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 });
 
@@ -96,7 +111,9 @@ describe('embedded: what can be played', () => {
     expect(Math.max(...once.slice(0, 800))).to.be.above(3000);
     expect(once.slice(800).every((s) => s === 0)).to.equal(true);
     expect(drain(await library.open('tone_stream://%(100,50,440,480);loops=3', 'PCMU'))).to.have.length(3600);
-    expect(drain(await library.open('tone_stream://%(100,50,440);loops=-1', 'PCMU'), 100)).to.have.length(16_000);
+    expect(drain(await library.open('tone_stream://%(100,50,440);loops=-1', 'PCMU'), 100)).to.have.length(
+      16_000,
+    );
     expect(generateTones('nothing')).to.equal(undefined);
   });
 
@@ -106,8 +123,17 @@ describe('embedded: what can be played', () => {
   });
 
   it('does not find what is not there', async () => {
-    for (const name of ['/nosuch/file.wav', 'relative.wav', 'nosuch_stream://1', 'silence_stream://x', 'tone_stream://']) {
-      const error = await library.open(name, 'PCMU').then(() => undefined, (e: unknown) => e);
+    for (const name of [
+      '/nosuch/file.wav',
+      'relative.wav',
+      'nosuch_stream://1',
+      'silence_stream://x',
+      'tone_stream://',
+    ]) {
+      const error = await library.open(name, 'PCMU').then(
+        () => undefined,
+        (e: unknown) => e,
+      );
       expect(error, name).to.be.instanceOf(SourceNotFound);
     }
   });

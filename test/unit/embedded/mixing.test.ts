@@ -59,11 +59,16 @@ describe('embedded: mixing', () => {
 
   it('turns one law into the other', () => {
     const samples = Int16Array.from({ length: 160 }, (_, i) => Math.round(20_000 * Math.sin(i / 5)));
-    for (const [from, to] of [['PCMU', 'PCMA'], ['PCMA', 'PCMU'], ['PCMU', 'PCMU']] as const) {
+    for (const [from, to] of [
+      ['PCMU', 'PCMA'],
+      ['PCMA', 'PCMU'],
+      ['PCMU', 'PCMU'],
+    ] as const) {
       const target = Buffer.alloc(170);
       transcodeInto(from, encode(from, samples), to, target, 10);
       const result = decode(to, target.subarray(10));
-      for (const [i, sample] of samples.entries()) expect(result[i]).to.be.closeTo(sample, 80 + Math.abs(sample) / 10);
+      for (const [i, sample] of samples.entries())
+        expect(result[i]).to.be.closeTo(sample, 80 + Math.abs(sample) / 10);
     }
   });
 });
@@ -79,38 +84,68 @@ describe('embedded: files that are written', () => {
     expect(await writer.close()).to.equal(written);
     const file = readFileSync(path);
     expect(written).to.deep.equal({ samples: 130 * 160, bytes: 44 + 130 * 640 });
-    expect([file.length, file.readUInt32LE(4), file.readUInt32LE(40)]).to.deep.equal([44 + 130 * 640, 36 + 130 * 640, 130 * 640]);
+    expect([file.length, file.readUInt32LE(4), file.readUInt32LE(40)]).to.deep.equal([
+      44 + 130 * 640,
+      36 + 130 * 640,
+      130 * 640,
+    ]);
     for (let i = 0; i < 130; i++) expect(file.readInt16LE(44 + i * 640 + 638)).to.equal(i);
     rmSync(folder, { recursive: true });
   });
 
   it('fail at once where none can be made', async () => {
     for (const path of ['/proc/none/a.wav', '/dev/null/a.wav']) {
-      expect(await WavWriter.create(path, 1).then(() => undefined, (error: unknown) => error)).to.be.instanceOf(Error);
+      expect(
+        await WavWriter.create(path, 1).then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      ).to.be.instanceOf(Error);
     }
   });
 });
 
 describe('embedded: dial strings', () => {
   it('hold variables behind a separator of their own, and headers among them', () => {
-    const dial = parseDialString('{^^~origination_uuid=u~sip_h_X-MV-Targets=sip:a@[::1]:5060;transport=tcp;a=b|sip:b,c@h?x=%7D~sip_h_Bad Name=1}sofia/minivoice/leg@127.0.0.1:5060');
+    const dial = parseDialString(
+      '{^^~origination_uuid=u~sip_h_X-MV-Targets=sip:a@[::1]:5060;transport=tcp;a=b|sip:b,c@h?x=%7D~sip_h_Bad Name=1}sofia/minivoice/leg@127.0.0.1:5060',
+    );
     if ('cause' in dial) throw new Error(dial.cause);
     expect(dial.uri).to.equal('sip:leg@127.0.0.1:5060');
     expect(dial.peer).to.deep.equal({ transport: 'udp', address: '127.0.0.1', port: 5060 });
-    expect(headersOf(dial.variables)).to.deep.equal([['X-MV-Targets', 'sip:a@[::1]:5060;transport=tcp;a=b|sip:b,c@h?x=%7D']]);
+    expect(headersOf(dial.variables)).to.deep.equal([
+      ['X-MV-Targets', 'sip:a@[::1]:5060;transport=tcp;a=b|sip:b,c@h?x=%7D'],
+    ]);
     expect(dial.variables.get('origination_uuid')).to.equal('u');
   });
 
   it('may have commas, or no variables, or a name for an address', () => {
     const dial = parseDialString('{a=1,b=2}sofia/minivoice/sip:x@kamailio;transport=tcp');
-    expect(dial).to.deep.include({ uri: 'sip:x@kamailio;transport=tcp', peer: { transport: 'tcp', address: 'kamailio', port: 5060 } });
+    expect(dial).to.deep.include({
+      uri: 'sip:x@kamailio;transport=tcp',
+      peer: { transport: 'tcp', address: 'kamailio', port: 5060 },
+    });
     expect(parseDialString('sofia/minivoice/x@h:1')).to.have.property('uri', 'sip:x@h:1');
   });
 
   it('that call nobody have a cause', () => {
-    const causes = ['', '{a=1', 'user/1', 'sofia/external/x@h', 'sofia/minivoice/x@h:99999', 'sofia/minivoice/', 'sofia/minivoice/tel:+1'].map((text) => parseDialString(text));
+    const causes = [
+      '',
+      '{a=1',
+      'user/1',
+      'sofia/external/x@h',
+      'sofia/minivoice/x@h:99999',
+      'sofia/minivoice/',
+      'sofia/minivoice/tel:+1',
+    ].map((text) => parseDialString(text));
     expect(causes.map((dial) => ('cause' in dial ? dial.cause : ''))).to.deep.equal([
-      'DESTINATION_OUT_OF_ORDER', 'DESTINATION_OUT_OF_ORDER', 'DESTINATION_OUT_OF_ORDER', 'INVALID_PROFILE', 'INVALID_URL', 'DESTINATION_OUT_OF_ORDER', 'INVALID_URL',
+      'DESTINATION_OUT_OF_ORDER',
+      'DESTINATION_OUT_OF_ORDER',
+      'DESTINATION_OUT_OF_ORDER',
+      'INVALID_PROFILE',
+      'INVALID_URL',
+      'DESTINATION_OUT_OF_ORDER',
+      'INVALID_URL',
     ]);
   });
 });

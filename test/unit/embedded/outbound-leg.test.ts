@@ -10,7 +10,8 @@ import { Transactions } from '../../../freeswitch/embedded/sip/transactions.ts';
 import { UserAgent } from '../../../freeswitch/embedded/sip/user-agent.ts';
 import { FakeTransport } from './fake-transport.ts';
 
-const SDP = 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n';
+const SDP =
+  'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n';
 
 /** Time in which a transaction of 64*T1 ends, and some more. */
 const T1 = 4;
@@ -28,31 +29,54 @@ class Stack {
     this.transactions = new Transactions(this.transport, timers, log);
     this.ua = new UserAgent(this.transactions, new AccessList(['127.0.0.0/8']), log);
     const start = 39_000 + 2 * Math.floor(Math.random() * 400);
-    this.leg = new OutboundLeg({
-      uri: 'sip:leg@127.0.0.2:5070', peer: { transport, address: '127.0.0.2', port: 5070 }, from: { name: 'A "B"', number: '+49 30;tag=x>' },
-      headers: [['X-MV-Call-ID', 'call_1']], prefer: 'PCMA',
-    }, this.ua, { ip: '127.0.0.1', ports: new PortRange(start, start + 20), clock: new FrameClock((error) => this.errors.push(error)) });
+    this.leg = new OutboundLeg(
+      {
+        uri: 'sip:leg@127.0.0.2:5070',
+        peer: { transport, address: '127.0.0.2', port: 5070 },
+        from: { name: 'A "B"', number: '+49 30;tag=x>' },
+        headers: [['X-MV-Call-ID', 'call_1']],
+        prefer: 'PCMA',
+      },
+      this.ua,
+      {
+        ip: '127.0.0.1',
+        ports: new PortRange(start, start + 20),
+        clock: new FrameClock((error) => this.errors.push(error)),
+      },
+    );
     this.leg.listen({
-      onResponse: () => {}, onProgress: (early) => this.told.push(early ? 'early' : 'ringing'), onAnswered: () => this.told.push('answered'),
-      onRefused: (status) => this.told.push(`refused ${status}`), onRemoteEnd: (how) => this.told.push(how),
-      onDigit: ({ digit }) => this.told.push(`key ${digit}`), onMediaChanged: () => {},
+      onResponse: () => {},
+      onProgress: (early) => this.told.push(early ? 'early' : 'ringing'),
+      onAnswered: () => this.told.push('answered'),
+      onRefused: (status) => this.told.push(`refused ${status}`),
+      onRemoteEnd: (how) => this.told.push(how),
+      onDigit: ({ digit }) => this.told.push(`key ${digit}`),
+      onMediaChanged: () => {},
     });
   }
 
   /** Methods of the requests sent, in order; those of responses as their codes. */
   get sent(): string[] {
-    return this.transport.sent.map(({ message }) => (message.kind === 'request' ? message.method : String(message.status)));
+    return this.transport.sent.map(({ message }) =>
+      message.kind === 'request' ? message.method : String(message.status),
+    );
   }
 
   request(method: string): SipRequest {
-    for (const { message } of this.transport.sent) if (message.kind === 'request' && message.method === method) return message;
+    for (const { message } of this.transport.sent)
+      if (message.kind === 'request' && message.method === method) return message;
     throw new Error(`no ${method} was sent`);
   }
 
   /** A response to our INVITE, or to another request of ours. */
-  responseText(status: number, options: { body?: string; tag?: string; method?: string; contact?: string } = {}): string {
+  responseText(
+    status: number,
+    options: { body?: string; tag?: string; method?: string; contact?: string } = {},
+  ): string {
     const { headers } = this.request(options.method ?? 'INVITE');
-    const copied = ['Via', 'From', 'Call-ID', 'CSeq'].map((name) => `${name}: ${headers.get(name.toLowerCase()) ?? ''}\r\n`).join('');
+    const copied = ['Via', 'From', 'Call-ID', 'CSeq']
+      .map((name) => `${name}: ${headers.get(name.toLowerCase()) ?? ''}\r\n`)
+      .join('');
     const to = `To: ${headers.get('to') ?? ''}${options.method ? '' : `;tag=${options.tag ?? 'b'}`}\r\n`;
     const contact = `Contact: <sip:${options.contact ?? 'bob'}@127.0.0.3:5080>\r\nRecord-Route: <sip:127.0.0.2:5070;lr;n=2>, <sip:127.0.0.9;lr;n=1>\r\n`;
     return `SIP/2.0 ${status} Whatever\r\n${copied}${to}${contact}Content-Type: application/sdp\r\n\r\n${options.body ?? ''}`;
@@ -63,13 +87,18 @@ class Stack {
   }
 
   receive(text: string): void {
-    this.transport.onMessage(parseMessage(Buffer.from(text, 'latin1')), { transport: 'udp', address: '127.0.0.2', port: 5070 });
+    this.transport.onMessage(parseMessage(Buffer.from(text, 'latin1')), {
+      transport: 'udp',
+      address: '127.0.0.2',
+      port: 5070,
+    });
   }
 
   async until(condition: () => boolean): Promise<void> {
     const end = Date.now() + 5_000;
     while (!condition()) {
-      if (Date.now() > end) throw new Error(`in vain; sent ${this.sent.join(' ')}, told ${this.told.join(' ')}`);
+      if (Date.now() > end)
+        throw new Error(`in vain; sent ${this.sent.join(' ')}, told ${this.told.join(' ')}`);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
@@ -214,16 +243,28 @@ describe('embedded: a call that is placed', () => {
   it('survives any damage to any response', async () => {
     const s = new Stack('udp', SLOW);
     await s.leg.call();
-    const texts = [s.responseText(100), s.responseText(183, { body: SDP }), s.responseText(200, { body: SDP }), s.responseText(486)];
-    fc.assert(fc.property(fc.constantFrom(...texts), fc.array(fc.tuple(fc.nat(900), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 }), (text, damage) => {
-      const bytes = Buffer.from(text, 'latin1');
-      for (const [at, value] of damage) bytes[at % bytes.length] = value;
-      try {
-        s.receive(bytes.toString('latin1'));
-      } catch (error) {
-        if (!(error instanceof SipSyntaxError)) throw error;
-      }
-    }), { numRuns: 500 });
+    const texts = [
+      s.responseText(100),
+      s.responseText(183, { body: SDP }),
+      s.responseText(200, { body: SDP }),
+      s.responseText(486),
+    ];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...texts),
+        fc.array(fc.tuple(fc.nat(900), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 }),
+        (text, damage) => {
+          const bytes = Buffer.from(text, 'latin1');
+          for (const [at, value] of damage) bytes[at % bytes.length] = value;
+          try {
+            s.receive(bytes.toString('latin1'));
+          } catch (error) {
+            if (!(error instanceof SipSyntaxError)) throw error;
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
     s.close();
   });
 });

@@ -18,19 +18,25 @@ function give(receiver: AudioReceiver, { sequence, data }: { sequence: number; d
 
 describe('embedded: audio that comes in', () => {
   it('comes out in whole frames, in order, whatever the packets are like', () => {
-    fc.assert(fc.property(fc.constantFrom(80, 160, 240, 320, 480), fc.integer({ min: 30, max: 200 }), (length, frames) => {
-      const receiver = new AudioReceiver();
-      const talker = new Talker();
-      const heard: number[] = [];
-      let owed = 0;
-      for (let n = 1; n <= frames; n++) {
-        for (owed += 160; owed >= length; owed -= length) give(receiver, talker.packet(length));
-        const frame = receiver.frame(n);
-        if (frame) heard.push(...frame);
-      }
-      expect(heard.length).to.be.above((frames - 8) * 160);
-      expect(heard.every((byte, i) => byte === (i & 0xff))).to.equal(true);
-    }));
+    fc.assert(
+      fc.property(
+        fc.constantFrom(80, 160, 240, 320, 480),
+        fc.integer({ min: 30, max: 200 }),
+        (length, frames) => {
+          const receiver = new AudioReceiver();
+          const talker = new Talker();
+          const heard: number[] = [];
+          let owed = 0;
+          for (let n = 1; n <= frames; n++) {
+            for (owed += 160; owed >= length; owed -= length) give(receiver, talker.packet(length));
+            const frame = receiver.frame(n);
+            if (frame) heard.push(...frame);
+          }
+          expect(heard.length).to.be.above((frames - 8) * 160);
+          expect(heard.every((byte, i) => byte === (i & 0xff))).to.equal(true);
+        },
+      ),
+    );
   });
 
   it('is the same for all who ask in one moment', () => {
@@ -48,7 +54,9 @@ describe('embedded: audio that comes in', () => {
     const talker = new Talker();
     expect(receiver.frame(1)).to.equal(undefined);
     for (let i = 0; i < 2; i++) give(receiver, talker.packet(160));
-    expect([receiver.frame(2), receiver.frame(3), receiver.frame(4)].map((frame) => frame !== undefined)).to.deep.equal([true, true, false]);
+    expect(
+      [receiver.frame(2), receiver.frame(3), receiver.frame(4)].map((frame) => frame !== undefined),
+    ).to.deep.equal([true, true, false]);
     for (let i = 0; i < 2; i++) give(receiver, talker.packet(160));
     expect(receiver.frame(5)?.[0]).to.equal(320 & 0xff);
   });
@@ -72,13 +80,18 @@ describe('embedded: audio that comes in', () => {
   });
 
   it('survives any packets', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(fc.nat(65_535), fc.uint8Array({ maxLength: 2000 }), fc.nat(3))), (packets) => {
-      const receiver = new AudioReceiver();
-      let n = 0;
-      for (const [sequence, data, frames] of packets) {
-        receiver.packet(sequence, Buffer.from(data), 0, data.length);
-        for (let i = 0; i < frames; i++) expect(receiver.frame(++n)?.length ?? 160).to.equal(160);
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(65_535), fc.uint8Array({ maxLength: 2000 }), fc.nat(3))),
+        (packets) => {
+          const receiver = new AudioReceiver();
+          let n = 0;
+          for (const [sequence, data, frames] of packets) {
+            receiver.packet(sequence, Buffer.from(data), 0, data.length);
+            for (let i = 0; i < frames; i++) expect(receiver.frame(++n)?.length ?? 160).to.equal(160);
+          }
+        },
+      ),
+    );
   });
 });

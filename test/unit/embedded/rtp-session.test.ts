@@ -13,21 +13,43 @@ describe('embedded: RTP session', () => {
     const keys: Digit[] = [];
     const start = 36_000 + 2 * Math.floor(Math.random() * 1000);
     const ports = new PortRange(start, start + 100);
-    const session = await RtpSession.open('127.0.0.1', ports, clock, (digit) => void (digit.digit === 'D' && keys.push(digit)));
+    const session = await RtpSession.open(
+      '127.0.0.1',
+      ports,
+      clock,
+      (digit) => void (digit.digit === 'D' && keys.push(digit)),
+    );
     const far = dgram.createSocket('udp4');
     await new Promise<void>((resolve) => far.bind(0, '127.0.0.1', resolve));
-    session.agree({ codec: 'PCMU', payload: 0, eventPayload: 101, receives: new Map([[0, 'PCMU'], [101, 'event']]), remote: { address: '127.0.0.1', port: far.address().port }, direction: 'sendrecv' });
+    session.agree({
+      codec: 'PCMU',
+      payload: 0,
+      eventPayload: 101,
+      receives: new Map([
+        [0, 'PCMU'],
+        [101, 'event'],
+      ]),
+      remote: { address: '127.0.0.1', port: far.address().port },
+      direction: 'sendrecv',
+    });
     // One at a time: the socket's buffer is small, and what does not fit is lost.
     const send = async (data: Uint8Array): Promise<void> => {
       await new Promise<void>((resolve) => far.send(data, session.port, '127.0.0.1', () => resolve()));
       await new Promise((resolve) => setImmediate(resolve));
     };
-    const looksLikeRtp = fc.tuple(fc.integer({ min: 0x80, max: 0xbf }), fc.constantFrom(0, 101, 0x80, 0xe5, 200), fc.uint8Array({ maxLength: 40 }))
+    const looksLikeRtp = fc
+      .tuple(
+        fc.integer({ min: 0x80, max: 0xbf }),
+        fc.constantFrom(0, 101, 0x80, 0xe5, 200),
+        fc.uint8Array({ maxLength: 40 }),
+      )
       .map(([first, second, rest]) => Uint8Array.of(first, second, ...rest));
-    for (const data of fc.sample(fc.oneof(fc.uint8Array({ maxLength: 60 }), looksLikeRtp), 500)) await send(data);
+    for (const data of fc.sample(fc.oneof(fc.uint8Array({ maxLength: 60 }), looksLikeRtp), 500))
+      await send(data);
     keys.length = 0;
     // The key D, whole in one end packet, until one arrives.
-    while (keys.length === 0) await send(Uint8Array.of(0x80, 0xe5, 0, 1, 9, 9, 9, 9, 0, 0, 0, 1, 15, 0x8a, 3, 0x20));
+    while (keys.length === 0)
+      await send(Uint8Array.of(0x80, 0xe5, 0, 1, 9, 9, 9, 9, 0, 0, 0, 1, 15, 0x8a, 3, 0x20));
     expect(keys).to.deep.equal([{ digit: 'D', duration: 800 }]);
     session.close();
     far.close();
@@ -40,7 +62,10 @@ describe('embedded: RTP session', () => {
     const start = 38_000 + 2 * Math.floor(Math.random() * 1000);
     const ports = new PortRange(start, start + 1);
     const session = await RtpSession.open('127.0.0.1', ports, clock, () => {});
-    const error = await RtpSession.open('127.0.0.1', ports, clock, () => {}).then(() => undefined, (e: unknown) => e);
+    const error = await RtpSession.open('127.0.0.1', ports, clock, () => {}).then(
+      () => undefined,
+      (e: unknown) => e,
+    );
     expect(error).to.be.instanceOf(Error);
     session.close();
     const end = Date.now() + 2_000;

@@ -15,7 +15,9 @@ function receive(): Receiving {
   const receiver = new EventReceiver((digit) => digits.push(digit));
   let sequence = 65_530;
   return {
-    digits, receiver, keys: () => digits.map(({ digit }) => digit).join(''),
+    digits,
+    receiver,
+    keys: () => digits.map(({ digit }) => digit).join(''),
     take: (timestamp, data, marker = false, offset = 0) => {
       sequence = (sequence + 1) & 0xffff;
       receiver.packet({ ssrc: 1, sequence, timestamp, marker }, data, offset);
@@ -23,7 +25,8 @@ function receive(): Receiving {
   };
 }
 
-const packet = (event: number, end: boolean, duration: number): Uint8Array => Uint8Array.of(event, end ? 0x8a : 0x0a, duration >> 8, duration & 0xff);
+const packet = (event: number, end: boolean, duration: number): Uint8Array =>
+  Uint8Array.of(event, end ? 0x8a : 0x0a, duration >> 8, duration & 0xff);
 
 describe('embedded: telephone events', () => {
   it('reports a key once, whatever is repeated', () => {
@@ -73,7 +76,8 @@ describe('embedded: telephone events', () => {
 
   it('tells them apart as well when their end packets are lost', () => {
     const { keys, receiver, take } = receive();
-    for (const key of [1, 2, 2, 3]) for (const duration of [160, 320, 480]) take(1000, packet(key, false, duration), duration === 160);
+    for (const key of [1, 2, 2, 3])
+      for (const duration of [160, 320, 480]) take(1000, packet(key, false, duration), duration === 160);
     for (let i = 0; i < 20; i++) receiver.tick();
     expect(keys()).to.equal('1223');
   });
@@ -97,9 +101,11 @@ describe('embedded: telephone events', () => {
 
   it('reports a key of nine seconds once, although its packets come in two segments', () => {
     const { digits, take } = receive();
-    for (let duration = 400; duration < 0xffff; duration += 400) take(5000, packet(7, false, duration), duration === 400);
+    for (let duration = 400; duration < 0xffff; duration += 400)
+      take(5000, packet(7, false, duration), duration === 400);
     take(5000, packet(7, false, 0xffff));
-    for (let duration = 400; duration < 6400; duration += 400) take(5000 + 0xffff, packet(7, false, duration));
+    for (let duration = 400; duration < 6400; duration += 400)
+      take(5000 + 0xffff, packet(7, false, duration));
     for (let i = 0; i < 3; i++) take(5000 + 0xffff, packet(7, true, 6465));
     expect(digits).to.deep.equal([{ digit: '7', duration: 72_000 }]);
   });
@@ -128,10 +134,12 @@ describe('embedded: telephone events', () => {
   });
 
   it('survives any packets', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(fc.nat(5), fc.uint8Array({ maxLength: 8 }), fc.nat(9))), (packets) => {
-      const { take } = receive();
-      for (const [timestamp, data, offset] of packets) take(timestamp, data, false, offset);
-    }));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(5), fc.uint8Array({ maxLength: 8 }), fc.nat(9))), (packets) => {
+        const { take } = receive();
+        for (const [timestamp, data, offset] of packets) take(timestamp, data, false, offset);
+      }),
+    );
   });
 
   it('receives what it sends', () => {

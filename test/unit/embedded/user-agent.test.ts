@@ -37,20 +37,38 @@ function stack(takeCalls: boolean = false): Stack {
     invites.push(transaction);
     if (!takeCalls) return;
     const leg = new InboundLeg(transaction, ua, resources);
-    leg.listen({ onRemoteEnd: () => leg.end({ cause: 'NORMAL_CLEARING' }), onDigit: () => {}, onMediaChanged: () => {} });
+    leg.listen({
+      onRemoteEnd: () => leg.end({ cause: 'NORMAL_CLEARING' }),
+      onDigit: () => {},
+      onMediaChanged: () => {},
+    });
     leg.trying();
     leg.ringing();
     legs.push(leg);
   };
   return {
-    transport, transactions, invites, legs, errors,
-    receive: (text, peer = PEER) => transport.onMessage(parseMessage(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1')), peer),
+    transport,
+    transactions,
+    invites,
+    legs,
+    errors,
+    receive: (text, peer = PEER) =>
+      transport.onMessage(parseMessage(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1')), peer),
     statuses: () => transport.sent.map(({ message }) => (message.kind === 'response' ? message.status : 0)),
   };
 }
 
-function request(method: string, options: { branch?: string; cseq?: number; toTag?: string; via?: string; callId?: string } = {}): string {
-  const { branch = 'z9hG4bK1', cseq = 1, toTag, via = `SIP/2.0/UDP 10.0.0.2;branch=${branch}`, callId = 'c1' } = options;
+function request(
+  method: string,
+  options: { branch?: string; cseq?: number; toTag?: string; via?: string; callId?: string } = {},
+): string {
+  const {
+    branch = 'z9hG4bK1',
+    cseq = 1,
+    toTag,
+    via = `SIP/2.0/UDP 10.0.0.2;branch=${branch}`,
+    callId = 'c1',
+  } = options;
   return `${method} sip:x@10.0.0.1 SIP/2.0\nVia: ${via}\nFrom: <sip:a@10.0.0.2>;tag=f\nTo: <sip:x@10.0.0.1>${toTag ? `;tag=${toTag}` : ''}\nCall-ID: ${callId}\nCSeq: ${cseq} ${method}\nContact: <sip:a@10.0.0.2>\nMax-Forwards: 70\n\n`;
 }
 
@@ -61,7 +79,11 @@ describe('embedded: SIP user agent', () => {
     s.receive(request('OPTIONS', { via: 'SIP/2.0/UDP 10.0.0.2:7000;branch=z9hG4bKa' }), from);
     s.receive(request('OPTIONS', { via: 'SIP/2.0/UDP 10.0.0.2:7000;branch=z9hG4bKb;rport' }), from);
     s.receive(request('OPTIONS', { via: 'SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKc' }), from);
-    expect(s.transport.sent.map(({ peer }) => `${peer.address}:${peer.port}`)).to.deep.equal(['10.0.0.9:7000', '10.0.0.9:40000', '10.0.0.9:5060']);
+    expect(s.transport.sent.map(({ peer }) => `${peer.address}:${peer.port}`)).to.deep.equal([
+      '10.0.0.9:7000',
+      '10.0.0.9:40000',
+      '10.0.0.9:5060',
+    ]);
     s.transactions.stop();
   });
 
@@ -101,7 +123,8 @@ describe('embedded: SIP user agent', () => {
     s.receive(request('REGISTER', { branch: 'z9hG4bK9', callId: 'c9' }));
     expect(s.transactions.size).to.equal(3);
     const end = Date.now() + 5_000;
-    while (s.transactions.size > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (s.transactions.size > 0 && Date.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     expect(s.transactions.size).to.equal(0);
     // Meanwhile the refusal was repeated, since nobody acknowledged it.
     expect(s.statuses().filter((status) => status === 487).length).to.be.above(2);
@@ -111,20 +134,33 @@ describe('embedded: SIP user agent', () => {
     const s = stack(true);
     let calls = 0;
     const method = fc.constantFrom('INVITE', 'ACK', 'BYE', 'CANCEL', 'UPDATE', 'INFO', 'OPTIONS', 'PRACK');
-    fc.assert(fc.property(fc.array(fc.tuple(method, fc.nat(400), fc.string({ maxLength: 12 }), fc.nat(12), fc.boolean()), { maxLength: 6 }), (steps) => {
-      const callId = `fuzz${calls++}`;
-      s.receive(request('INVITE', { callId, branch: `z9hG4bK${callId}` }));
-      const toTag = s.legs.at(-1)?.dialog.localTag;
-      for (const [index, [name, at, insert, remove, inDialog]] of steps.entries()) {
-        const good = request(name, { callId, branch: `z9hG4bK${callId}${index}`, cseq: index + 2, toTag: inDialog ? toTag : undefined });
-        const text = good.slice(0, at) + insert + good.slice(at + remove);
-        try {
-          s.receive(text);
-        } catch (error) {
-          if (!(error instanceof SipSyntaxError)) throw error;
-        }
-      }
-    }), { numRuns: 500 });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(method, fc.nat(400), fc.string({ maxLength: 12 }), fc.nat(12), fc.boolean()), {
+          maxLength: 6,
+        }),
+        (steps) => {
+          const callId = `fuzz${calls++}`;
+          s.receive(request('INVITE', { callId, branch: `z9hG4bK${callId}` }));
+          const toTag = s.legs.at(-1)?.dialog.localTag;
+          for (const [index, [name, at, insert, remove, inDialog]] of steps.entries()) {
+            const good = request(name, {
+              callId,
+              branch: `z9hG4bK${callId}${index}`,
+              cseq: index + 2,
+              toTag: inDialog ? toTag : undefined,
+            });
+            const text = good.slice(0, at) + insert + good.slice(at + remove);
+            try {
+              s.receive(text);
+            } catch (error) {
+              if (!(error instanceof SipSyntaxError)) throw error;
+            }
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
     s.transactions.stop();
     expect(s.errors).to.deep.equal([]);
   });

@@ -31,7 +31,13 @@ describe('examples/campaign from the shell', () => {
   async function run(...args: string[]): Promise<unknown> {
     child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, MINIVOICE_API_URL: api.url, MINIVOICE_API_KEY: 'key', WEBHOOK_SECRET: api.secret, PORT: '0' },
+      env: {
+        PATH: process.env.PATH,
+        MINIVOICE_API_URL: api.url,
+        MINIVOICE_API_KEY: 'key',
+        WEBHOOK_SECRET: api.secret,
+        PORT: '0',
+      },
     });
     const hear = (text: Buffer): void => {
       said += text.toString();
@@ -42,7 +48,17 @@ describe('examples/campaign from the shell', () => {
     return (await once(child, 'close'))[0];
   }
 
-  const list = (...more: string[]): Promise<unknown> => run(join(folder, 'list.csv'), '--campaign', 'spring_followup', '--from', '+15551230001', '--cps', '100', ...more);
+  const list = (...more: string[]): Promise<unknown> =>
+    run(
+      join(folder, 'list.csv'),
+      '--campaign',
+      'spring_followup',
+      '--from',
+      '+15551230001',
+      '--cps',
+      '100',
+      ...more,
+    );
 
   async function hears(text: string): Promise<void> {
     while (!said.includes(text)) await once(child.stdout ?? child, 'data');
@@ -57,7 +73,10 @@ describe('examples/campaign from the shell', () => {
   it('calls a list, one line each, and ends with 0 when everybody has been called', async () => {
     endsBy((id) => api.end(id, { status: 'completed', seconds: 6 }));
     expect(await list()).to.equal(0);
-    expect(said).to.contain(`${ANN} completed, 6 s\n`).and.to.contain(`Results: ${join(folder, 'spring_followup.results.csv')}\n`).and.not.to.contain('\u001b');
+    expect(said)
+      .to.contain(`${ANN} completed, 6 s\n`)
+      .and.to.contain(`Results: ${join(folder, 'spring_followup.results.csv')}\n`)
+      .and.not.to.contain('\u001b');
   });
 
   it('ends with 1 when somebody has not been called', async () => {
@@ -73,7 +92,9 @@ describe('examples/campaign from the shell', () => {
       await api.end(id, { status: 'completed', seconds: 6 });
     });
     expect(await list('--at-a-time', '1')).to.equal(1);
-    expect(said).to.contain(`${ANN} completed, 6 s\n`).and.to.match(/not_called +1 +interrupted 1/);
+    expect(said)
+      .to.contain(`${ANN} completed, 6 s\n`)
+      .and.to.match(/not_called +1 +interrupted 1/);
   });
 
   it('the second Ctrl-C does not', async () => {
@@ -88,7 +109,12 @@ describe('examples/campaign from the shell', () => {
   it('ends with 2 and says what is wrong when it cannot start', async () => {
     expect(await run()).to.equal(2);
     expect(said).to.contain('which list?').and.to.contain('--campaign ID');
-    for (const [wrong, message] of [[['--from', '0555'], '--from is not a number'], [['--cps', '0'], '--cps is not'], [['--at-a-time', '1.5'], '--at-a-time is not'], [['--campaign', 'a b'], '--campaign is']] as const) {
+    for (const [wrong, message] of [
+      [['--from', '0555'], '--from is not a number'],
+      [['--cps', '0'], '--cps is not'],
+      [['--at-a-time', '1.5'], '--at-a-time is not'],
+      [['--campaign', 'a b'], '--campaign is'],
+    ] as const) {
       expect(await list(...wrong)).to.equal(2);
       expect(said).to.contain(message);
     }

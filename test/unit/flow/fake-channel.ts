@@ -1,5 +1,16 @@
 import { deferred } from '../../../control/lib/deferred.ts';
-import { ChannelGone, type Channel, type ChannelEnd, type ConferenceEnd, type ConferenceOptions, type Digit, type HangupCause, type LegRequest, type LegResult, type MuteDirection } from '../../../control/media/media.ts';
+import {
+  ChannelGone,
+  type Channel,
+  type ChannelEnd,
+  type ConferenceEnd,
+  type ConferenceOptions,
+  type Digit,
+  type HangupCause,
+  type LegRequest,
+  type LegResult,
+  type MuteDirection,
+} from '../../../control/media/media.ts';
 
 /** A channel without a media node: what is played ends when the test says so. */
 export class FakeChannel implements Channel {
@@ -102,7 +113,9 @@ export class FakeChannel implements Channel {
   }
 
   async conference(room: string, { mute, endOnExit, node }: ConferenceOptions): Promise<ConferenceEnd> {
-    this.#check(`conference ${room} ${String(mute)} ${String(endOnExit)}${node === undefined ? '' : ` at ${node}`}`);
+    this.#check(
+      `conference ${room} ${String(mute)} ${String(endOnExit)}${node === undefined ? '' : ` at ${node}`}`,
+    );
     return new Promise((resolve, reject) => {
       this.#leaveRoom = resolve;
       this.#failPlaying = reject;
@@ -151,7 +164,11 @@ export class FakeChannel implements Channel {
   }
 
   callerHangsUp(): void {
-    this.end({ by: 'caller', cause: this.answered ? 'NORMAL_CLEARING' : 'ORIGINATOR_CANCEL', at: new Date() });
+    this.end({
+      by: 'caller',
+      cause: this.answered ? 'NORMAL_CLEARING' : 'ORIGINATOR_CANCEL',
+      at: new Date(),
+    });
   }
 
   #check(what: string): void {

@@ -26,13 +26,20 @@ describe('a flow', () => {
       channel.leg?.onAnswered?.('uuid-b');
       channel.endLeg({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' });
       await flow;
-      expect(channel.asked).to.deep.equal(['answer', 'bridge sip:+15557777@carrier from +15558888', 'hangup NORMAL_CLEARING']);
+      expect(channel.asked).to.deep.equal([
+        'answer',
+        'bridge sip:+15557777@carrier from +15558888',
+        'hangup NORMAL_CLEARING',
+      ]);
       expect(call.hangup?.by).to.equal('callee');
       expect(call.status).to.equal('completed');
       expect(legKinds()).to.deep.equal(['leg.requested', 'leg.ringing', 'leg.answered', 'leg.ended']);
     });
 
-    for (const [what, result] of [['busy', { reached: false, sipCode: 486, cause: 'USER_BUSY' }], ['no answer', { reached: false, cause: 'NO_ANSWER' }]] as const) {
+    for (const [what, result] of [
+      ['busy', { reached: false, sipCode: 486, cause: 'USER_BUSY' }],
+      ['no answer', { reached: false, cause: 'NO_ANSWER' }],
+    ] as const) {
       it(`transfer: ${what} ends the call failed`, async () => {
         channel.legResult = result;
         await rig.run({ transfer: { destination: 'sip:a@example.com' } }, { say: { text: 'never' } });
@@ -48,10 +55,17 @@ describe('a flow', () => {
     });
 
     it('tells the application what becomes of it, also where the caller has left, with its trunk and how it ended', async () => {
-      const told = () => rig.changes.flatMap(({ outbox }) => outbox).filter(({ event }) => event.startsWith('leg.')).map(({ body }) => {
-        const { event, data: { event_key: _key, ...data } } = JSON.parse(body) as { event: string; data: Record<string, unknown> };
-        return [event, data];
-      });
+      const told = () =>
+        rig.changes
+          .flatMap(({ outbox }) => outbox)
+          .filter(({ event }) => event.startsWith('leg.'))
+          .map(({ body }) => {
+            const {
+              event,
+              data: { event_key: _key, ...data },
+            } = JSON.parse(body) as { event: string; data: Record<string, unknown> };
+            return [event, data];
+          });
       const { running } = rig.start({ bridge: { destination: '+15557777' } });
       await until(() => channel.leg !== undefined);
       channel.leg?.onTrunk?.('trunk_1');
@@ -61,13 +75,24 @@ describe('a flow', () => {
       await running;
       await until(() => told().length === 3);
       const leg = { destination: '+15557777', trunk_id: 'trunk_1' };
-      expect(told().slice(0, 2)).to.deep.equal([['leg.ringing', leg], ['leg.answered', leg]]);
-      expect(told()[2]?.[1]).to.include({ ...leg, reached: true, cause: 'NORMAL_CLEARING', ended_by: 'caller' });
+      expect(told().slice(0, 2)).to.deep.equal([
+        ['leg.ringing', leg],
+        ['leg.answered', leg],
+      ]);
+      expect(told()[2]?.[1]).to.include({
+        ...leg,
+        reached: true,
+        cause: 'NORMAL_CLEARING',
+        ended_by: 'caller',
+      });
     });
 
     it('bridge: a leg that is not reached falls through to the actions after it', async () => {
       channel.legResult = { reached: false, sipCode: 486, cause: 'USER_BUSY' };
-      await rig.run({ bridge: { destination: '+15557777', timeout_seconds: 20 } }, { say: { text: 'sorry' } });
+      await rig.run(
+        { bridge: { destination: '+15557777', timeout_seconds: 20 } },
+        { say: { text: 'sorry' } },
+      );
       expect(channel.leg?.timeoutSeconds).to.equal(20);
       expect(channel.asked.at(-2)).to.equal('play /prompts/sorry.wav');
       expect(call.status).to.equal('completed');
@@ -135,7 +160,10 @@ describe('a flow', () => {
       channel.holdPlaying = true;
       const { flow, running } = rig.start({ say: { text: 'one' } });
       await until(() => channel.asked.includes('play /prompts/one.wav'));
-      await flow.fail({ code: 'insufficient_balance', message: 'the balance does not cover more of this call' });
+      await flow.fail({
+        code: 'insufficient_balance',
+        message: 'the balance does not cover more of this call',
+      });
       await running;
       expect(channel.asked.at(-1)).to.equal('hangup NORMAL_CLEARING');
       expect(call).to.include({ status: 'failed' });
@@ -149,7 +177,12 @@ describe('a flow', () => {
       expect(rig.paid).to.deep.equal(['call', 'leg ended']);
     });
 
-    for (const [refused, failure] of [['insufficient_balance', 'insufficient_balance'], ['cps_limit_reached', 'limit_reached'], ['spend_control_exceeded', 'limit_reached'], ['rate_not_found', 'transfer_unreachable']] as const) {
+    for (const [refused, failure] of [
+      ['insufficient_balance', 'insufficient_balance'],
+      ['cps_limit_reached', 'limit_reached'],
+      ['spend_control_exceeded', 'limit_reached'],
+      ['rate_not_found', 'transfer_unreachable'],
+    ] as const) {
       it(`fails by ${failure} when its transfer is refused by ${refused}`, async () => {
         rig.refusal = new ApiError(refused);
         await rig.run({ transfer: { destination: '+15557777' } });

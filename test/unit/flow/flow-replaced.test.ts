@@ -24,7 +24,13 @@ describe('a flow that is replaced through the API', () => {
     channel.holdPlaying = false;
     await flow.replace(replacement);
     await running;
-    expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', 'interrupt', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal([
+      'answer',
+      'play /prompts/one.wav',
+      'interrupt',
+      'play /prompts/instead.wav',
+      'hangup NORMAL_CLEARING',
+    ]);
     expect(rig.kinds).to.include('flow.replaced');
   });
 
@@ -40,13 +46,22 @@ describe('a flow that is replaced through the API', () => {
   });
 
   it('a request for instructions is given up for it', async () => {
-    const flow = new Flow(call, { ...rig.services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+    const flow = new Flow(call, {
+      ...rig.services(),
+      ask: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+    });
     flow.prefetch();
     const running = flow.run(rig.park());
     await turn();
     await flow.replace(replacement);
     await running;
-    expect(channel.asked).to.deep.equal(['interrupt', 'answer', 'play /prompts/instead.wav', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal([
+      'interrupt',
+      'answer',
+      'play /prompts/instead.wav',
+      'hangup NORMAL_CLEARING',
+    ]);
     expect(call.status).to.equal('completed');
   });
 

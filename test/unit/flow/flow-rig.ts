@@ -18,7 +18,10 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn();
 }
 
-/** An inbound call and all that its flow is given, made up: what was asked for and told is kept, and does what the test says. */
+/**
+ * An inbound call and all that its flow is given, made up: what was asked for and told is kept, and does what
+ * the test says.
+ */
 export class FlowRig {
   readonly channel = new FakeChannel();
   readonly changes: Change[] = [];
@@ -31,28 +34,66 @@ export class FlowRig {
   /** What the call, and a second leg, is refused with. */
   unpaid: Error | undefined;
   refusal: Error | undefined;
-  readonly calls = new Calls({ ids: new Ids(0), journal: { accepting: true, append: (c: Change) => this.changes.push(c), onCommit: () => undefined } as never, hasWebhook: () => true });
-  readonly call: Call = this.calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: ANSWER_URL });
+  readonly calls = new Calls({
+    ids: new Ids(0),
+    journal: {
+      accepting: true,
+      append: (c: Change) => this.changes.push(c),
+      onCommit: () => undefined,
+    } as never,
+    hasWebhook: () => true,
+  });
+  readonly call: Call = this.calls.createInbound({
+    customerId: 'cust_1',
+    applicationId: 'app_1',
+    from: '+15551230001',
+    to: '+15551230002',
+    routeMode: 'webhook',
+    routingTarget: 'app_1',
+    answerUrl: ANSWER_URL,
+  });
 
   services(): FlowServices {
-    const watch = { routed: (id: string) => void this.paid.push(`leg over ${id}`), answered: () => void this.paid.push('leg answered'), ended: () => void this.paid.push('leg ended'), gone: () => void this.paid.push('leg gone') };
+    const watch = {
+      routed: (id: string) => void this.paid.push(`leg over ${id}`),
+      answered: () => void this.paid.push('leg answered'),
+      ended: () => void this.paid.push('leg ended'),
+      gone: () => void this.paid.push('leg gone'),
+    };
     return {
       calls: this.calls,
-      states: { save: (id: string, state: FlowState) => this.saved.set(id, structuredClone(state)), load: (id: string) => Promise.resolve(this.saved.get(id)), forget: (id: string) => this.saved.delete(id) } as never,
+      states: {
+        save: (id: string, state: FlowState) => this.saved.set(id, structuredClone(state)),
+        load: (id: string) => Promise.resolve(this.saved.get(id)),
+        forget: (id: string) => this.saved.delete(id),
+      } as never,
       ask: ({ url, method, gathered }) => {
         this.asked.push({ url, method, digits: gathered?.digits });
         const answer = this.answers[url];
-        return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(parseActions({ actions: answer }));
+        return answer instanceof Error
+          ? Promise.reject(answer)
+          : Promise.resolve(parseActions({ actions: answer }));
       },
       answerMethodOf: () => 'GET',
       speak: (text) => Promise.resolve(`/prompts/${text}.wav`),
       prepare: () => undefined,
       fetchAudio: (url) => Promise.resolve(`/audio/${encodeURIComponent(url)}`),
-      admission: { admitInbound: () => (this.unpaid ? Promise.reject(this.unpaid) : Promise.resolve(void this.paid.push('call'))), moved: (_id, leg, trunkId) => void this.paid.push(`leg ${leg} over ${trunkId}`) },
+      admission: {
+        admitInbound: () =>
+          this.unpaid ? Promise.reject(this.unpaid) : Promise.resolve(void this.paid.push('call')),
+        moved: (_id, leg, trunkId) => void this.paid.push(`leg ${leg} over ${trunkId}`),
+      },
       legs: {
         place: (_call, destination, from) => {
           if (this.refusal) return Promise.reject(this.refusal);
-          return Promise.resolve(destination === '+15550000' ? undefined : { ...watch, route: { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} } });
+          return Promise.resolve(
+            destination === '+15550000'
+              ? undefined
+              : {
+                  ...watch,
+                  route: { uris: [`sip:${destination}@carrier`], from: from ?? '+15551230001', headers: {} },
+                },
+          );
         },
         resumed: () => watch,
       },
@@ -62,14 +103,19 @@ export class FlowRig {
         resumed: () => Promise.resolve(),
       },
       streamer: {
-        start: (_call, _channel, _dialog, { url, track }) => (url.includes('refused') ? Promise.reject(new Error('rtpengine does not answer')) : Promise.resolve(`${track} to ${url}`)),
+        start: (_call, _channel, _dialog, { url, track }) =>
+          url.includes('refused')
+            ? Promise.reject(new Error('rtpengine does not answer'))
+            : Promise.resolve(`${track} to ${url}`),
         stop: (_call, { url, track }) => Promise.resolve(url === undefined && track === undefined ? 4 : 1),
         resumed: () => Promise.resolve(),
       },
-      conferences: { stay: (_call, on, { room, mute, endOnExit, began, adopted }) => {
-        if (!adopted) began();
-        return adopted?.finished ?? on.conference(`app_1-${room}`, { mute, endOnExit });
-      } },
+      conferences: {
+        stay: (_call, on, { room, mute, endOnExit, began, adopted }) => {
+          if (!adopted) began();
+          return adopted?.finished ?? on.conference(`app_1-${room}`, { mute, endOnExit });
+        },
+      },
       logger: pino({ enabled: false }),
     };
   }

@@ -19,7 +19,14 @@ describe('a flow taken over from a process that died', () => {
   });
 
   const place = (actions: unknown[], at: Partial<FlowState>): void => {
-    rig.saved.set(call.id, { steps: parseActions({ actions }), index: 0, depth: 0, begun: 0, digits: '', ...at });
+    rig.saved.set(call.id, {
+      steps: parseActions({ actions }),
+      index: 0,
+      depth: 0,
+      begun: 0,
+      digits: '',
+      ...at,
+    });
     channel.answered = true;
     rig.calls.answered(call);
   };
@@ -27,7 +34,16 @@ describe('a flow taken over from a process that died', () => {
   it('waits for the prompt that still plays, then goes on with the next action', async () => {
     place([{ say: { text: 'one' } }, { say: { text: 'two' } }], {});
     let finish: (how: 'finished') => void = () => undefined;
-    const running = new Flow(call, rig.services()).run(rig.park({ playing: { source: '/prompts/one.wav', finished: new Promise((resolve) => { finish = resolve; }) } }));
+    const running = new Flow(call, rig.services()).run(
+      rig.park({
+        playing: {
+          source: '/prompts/one.wav',
+          finished: new Promise((resolve) => {
+            finish = resolve;
+          }),
+        },
+      }),
+    );
     await turn();
     expect(channel.asked).to.deep.equal([]);
     finish('finished');
@@ -45,7 +61,11 @@ describe('a flow taken over from a process that died', () => {
   it('plays a prompt that had not begun', async () => {
     place([{ say: { text: 'one', loop: 2 } }], { begun: -1 });
     await new Flow(call, rig.services()).run(rig.park({}));
-    expect(channel.asked).to.deep.equal(['play /prompts/one.wav', 'play /prompts/one.wav', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal([
+      'play /prompts/one.wav',
+      'play /prompts/one.wav',
+      'hangup NORMAL_CLEARING',
+    ]);
   });
 
   it('asks again in a gather whose prompt had not begun', async () => {
@@ -75,7 +95,14 @@ describe('a flow taken over from a process that died', () => {
 
   it('tells of a gather whose caller leaves while its prompt still plays', async () => {
     place([{ gather: { prompt: 'menu', num_digits: 3 } }], {});
-    const running = new Flow(call, rig.services()).run(rig.park({ playing: { source: '/prompts/menu.wav', finished: channel.ended.then(() => Promise.reject(new ChannelGone(channel.uuid))) } }));
+    const running = new Flow(call, rig.services()).run(
+      rig.park({
+        playing: {
+          source: '/prompts/menu.wav',
+          finished: channel.ended.then(() => Promise.reject(new ChannelGone(channel.uuid))),
+        },
+      }),
+    );
     await until(() => channel.listening);
     channel.callerHangsUp();
     await running;
@@ -85,7 +112,15 @@ describe('a flow taken over from a process that died', () => {
 
   it('sees a connected leg through to its end', async () => {
     place([{ transfer: { destination: '+15557777' } }], { legAnsweredAt: 1 });
-    await new Flow(call, rig.services()).run(rig.park({ bridging: { connected: true, answered: Promise.resolve(true), finished: Promise.resolve({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' }) } }));
+    await new Flow(call, rig.services()).run(
+      rig.park({
+        bridging: {
+          connected: true,
+          answered: Promise.resolve(true),
+          finished: Promise.resolve({ reached: true, cause: 'NORMAL_CLEARING', endedBy: 'callee' }),
+        },
+      }),
+    );
     expect(call.hangup?.by).to.equal('callee');
   });
 
@@ -97,13 +132,22 @@ describe('a flow taken over from a process that died', () => {
 
   it('stays in a conference that goes on, and goes on with the next', async () => {
     const stay = deferred<ConferenceEnd>();
-    place([{ conference: { room: 'sales' } }, { conference: { room: 'support' } }, { say: { text: 'after' } }], {});
-    const running = new Flow(call, rig.services()).run(rig.park({ conferencing: { node: channel.node, finished: stay.promise } }));
+    place(
+      [{ conference: { room: 'sales' } }, { conference: { room: 'support' } }, { say: { text: 'after' } }],
+      {},
+    );
+    const running = new Flow(call, rig.services()).run(
+      rig.park({ conferencing: { node: channel.node, finished: stay.promise } }),
+    );
     stay.resolve('over');
     await until(() => channel.asked.length === 1);
     channel.leaveRoom('over');
     await running;
-    expect(channel.asked).to.deep.equal(['conference app_1-support false false', 'play /prompts/after.wav', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal([
+      'conference app_1-support false false',
+      'play /prompts/after.wav',
+      'hangup NORMAL_CLEARING',
+    ]);
   });
 
   it('does not enter a conference again that ended while nobody looked', async () => {

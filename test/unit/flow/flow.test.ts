@@ -18,9 +18,20 @@ describe('a flow', () => {
   });
 
   it('answers before the first action, plays in order and hangs up at the end of the list', async () => {
-    await rig.run({ say: { text: 'one' } }, { type: 'play', url: 'https://example.com/two.wav', loop: 2 }, { pause: { seconds: 2 } });
+    await rig.run(
+      { say: { text: 'one' } },
+      { type: 'play', url: 'https://example.com/two.wav', loop: 2 },
+      { pause: { seconds: 2 } },
+    );
     const audio = '/audio/https%3A%2F%2Fexample.com%2Ftwo.wav';
-    expect(channel.asked).to.deep.equal(['answer', 'play /prompts/one.wav', `play ${audio}`, `play ${audio}`, 'play silence_stream://2000', 'hangup NORMAL_CLEARING']);
+    expect(channel.asked).to.deep.equal([
+      'answer',
+      'play /prompts/one.wav',
+      `play ${audio}`,
+      `play ${audio}`,
+      'play silence_stream://2000',
+      'hangup NORMAL_CLEARING',
+    ]);
     expect(call.status).to.equal('completed');
     expect(call.hangup?.by).to.equal('application');
   });
@@ -58,7 +69,10 @@ describe('a flow', () => {
   });
 
   it('a redirect that fails hangs the answered call up, failed', async () => {
-    rig.answers['https://example.com/next'] = new FlowFailure('answer_url_error', 'the reply is not valid JSON');
+    rig.answers['https://example.com/next'] = new FlowFailure(
+      'answer_url_error',
+      'the reply is not valid JSON',
+    );
     await rig.run({ say: { text: 'one' } }, { redirect: { url: 'https://example.com/next' } });
     expect(channel.asked.at(-1)).to.equal('hangup NORMAL_TEMPORARY_FAILURE');
     expect(call.failure?.code).to.equal('answer_url_error');
@@ -67,7 +81,11 @@ describe('a flow', () => {
   it('a redirect replaces the rest and tells the digits', async () => {
     rig.answers['https://example.com/next'] = [{ say: { text: 'two' } }];
     channel.holdPlaying = false;
-    const flow = rig.run({ gather: { num_digits: 2 } }, { redirect: { url: 'https://example.com/next', method: 'POST' } }, { say: { text: 'never' } });
+    const flow = rig.run(
+      { gather: { num_digits: 2 } },
+      { redirect: { url: 'https://example.com/next', method: 'POST' } },
+      { say: { text: 'never' } },
+    );
     await until(() => channel.listening);
     channel.press('4', '2');
     await flow;
@@ -76,7 +94,9 @@ describe('a flow', () => {
   });
 
   it('redirects stop at their depth', async () => {
-    rig.answers['https://example.com/loop'] = [{ redirect: { url: 'https://example.com/loop', max_redirects: 3 } }];
+    rig.answers['https://example.com/loop'] = [
+      { redirect: { url: 'https://example.com/loop', max_redirects: 3 } },
+    ];
     await rig.run({ redirect: { url: 'https://example.com/loop' } });
     expect(rig.asked.filter(({ url }) => url.endsWith('/loop'))).to.have.length(3);
     expect(call.failure?.code).to.equal('answer_url_error');
@@ -89,7 +109,17 @@ describe('a flow', () => {
     channel.press('7');
     await flow;
     expect(channel.asked).to.include('stop');
-    expect(rig.gathered).to.deep.equal([{ digits: '7', status: 'completed', timed_out: false, min_digits: 1, max_digits: 1, timeout_seconds: 5, finish_on_key: '#' }]);
+    expect(rig.gathered).to.deep.equal([
+      {
+        digits: '7',
+        status: 'completed',
+        timed_out: false,
+        min_digits: 1,
+        max_digits: 1,
+        timeout_seconds: 5,
+        finish_on_key: '#',
+      },
+    ]);
     expect(channel.listening).to.equal(false);
   });
 
@@ -161,7 +191,11 @@ describe('a flow', () => {
   });
 
   it('a caller who gives up while the answer_url is asked cancels the call', async () => {
-    const flow = new Flow(call, { ...rig.services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+    const flow = new Flow(call, {
+      ...rig.services(),
+      ask: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+    });
     flow.prefetch();
     const running = flow.run(rig.park());
     channel.callerHangsUp();
@@ -196,7 +230,11 @@ describe('a flow', () => {
   });
 
   it('the API hangs up an unanswered call as canceled', async () => {
-    const flow = new Flow(call, { ...rig.services(), ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) });
+    const flow = new Flow(call, {
+      ...rig.services(),
+      ask: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+    });
     flow.prefetch();
     await flow.hangup();
     expect(call.status).to.equal('canceled');
@@ -206,7 +244,12 @@ describe('a flow', () => {
   });
 
   it('variables are set, replaced, removed and bounded', async () => {
-    await rig.run({ set_variable: { name: 'a', value: '1' } }, { set_variable: { name: 'b', value: '2' } }, { set_variable: { name: 'a', value: '3' } }, { unset_variable: { name: 'b' } });
+    await rig.run(
+      { set_variable: { name: 'a', value: '1' } },
+      { set_variable: { name: 'b', value: '2' } },
+      { set_variable: { name: 'a', value: '3' } },
+      { unset_variable: { name: 'b' } },
+    );
     expect(call.variables).to.deep.equal({ a: '3' });
     const many = Array.from({ length: 101 }, (_, i) => ({ set_variable: { name: `v${i}`, value: '' } }));
     rig = new FlowRig();
@@ -215,12 +258,34 @@ describe('a flow', () => {
   });
 
   it('sends digits after their pause, mutes and holds, each going on to the next', async () => {
-    await rig.run({ send_digits: { digits: '12#w3', pause_before_ms: 700 } }, { mute: { direction: 'write' } }, { hold: {} }, { resume: {} }, { unmute: { direction: 'both' } });
-    expect(channel.asked).to.deep.equal(['answer', 'play silence_stream://700', 'digits 12#', 'digits w', 'digits 3', 'mute write', 'hold', 'resume', 'unmute both', 'hangup NORMAL_CLEARING']);
+    await rig.run(
+      { send_digits: { digits: '12#w3', pause_before_ms: 700 } },
+      { mute: { direction: 'write' } },
+      { hold: {} },
+      { resume: {} },
+      { unmute: { direction: 'both' } },
+    );
+    expect(channel.asked).to.deep.equal([
+      'answer',
+      'play silence_stream://700',
+      'digits 12#',
+      'digits w',
+      'digits 3',
+      'mute write',
+      'hold',
+      'resume',
+      'unmute both',
+      'hangup NORMAL_CLEARING',
+    ]);
   });
 
   it('streams are started and stopped beside the flow, and one that cannot be begun does not end the call', async () => {
-    await rig.run({ start_stream: { stream_url: 'wss://receiver.example/a' } }, { type: 'start_stream', stream_url: 'wss://refused.example/', track: 'both' }, { stop_stream: { track: 'inbound' } }, { stop_stream: {} });
+    await rig.run(
+      { start_stream: { stream_url: 'wss://receiver.example/a' } },
+      { type: 'start_stream', stream_url: 'wss://refused.example/', track: 'both' },
+      { stop_stream: { track: 'inbound' } },
+      { stop_stream: {} },
+    );
     const ended = rig.entries.filter((e) => e.kind === 'action.ended').map(({ detail }) => detail);
     expect(ended.map(({ result }) => result)).to.deep.equal(['ok', 'failed', 'ok', 'ok']);
     expect(ended[0]).to.include({ stream_sid: 'inbound to wss://receiver.example/a' });
@@ -231,31 +296,59 @@ describe('a flow', () => {
 
   it('a recording that cannot be started or stopped does not end the call', async () => {
     await rig.run({ start_recording: {} }, { stop_recording: {} }, { say: { text: 'on' } });
-    expect(channel.asked).to.deep.equal(['answer', 'start recording', 'play /prompts/on.wav', 'hangup NORMAL_CLEARING']);
-    const ended = rig.entries.filter((e) => e.kind === 'action.ended' && e.detail.action === 'stop_recording');
+    expect(channel.asked).to.deep.equal([
+      'answer',
+      'start recording',
+      'play /prompts/on.wav',
+      'hangup NORMAL_CLEARING',
+    ]);
+    const ended = rig.entries.filter(
+      (e) => e.kind === 'action.ended' && e.detail.action === 'stop_recording',
+    );
     expect(ended[0]?.detail).to.include({ result: 'failed', message: 'recording is not currently started' });
   });
 
   describe('a conference', () => {
-    const endedWith = () => rig.entries.filter((e) => e.kind === 'action.ended' && e.detail.action === 'conference').map((e) => ({ result: e.detail.result, ended: e.detail.ended }));
+    const endedWith = () =>
+      rig.entries
+        .filter((e) => e.kind === 'action.ended' && e.detail.action === 'conference')
+        .map((e) => ({ result: e.detail.result, ended: e.detail.ended }));
 
-    for (const [end, told] of [['over', 'room_ended'], ['lost', 'room_unreachable'], ['unreachable', 'room_unreachable']] as const) {
+    for (const [end, told] of [
+      ['over', 'room_ended'],
+      ['lost', 'room_unreachable'],
+      ['unreachable', 'room_unreachable'],
+    ] as const) {
       it(`that ends ${end} goes on with the next action and tells why`, async () => {
         const flow = rig.run({ conference: { room: 'sales', mute: true } }, { say: { text: 'after' } });
         await until(() => channel.asked.length === 2);
         channel.leaveRoom(end);
         await flow;
-        expect(channel.asked).to.deep.equal(['answer', 'conference app_1-sales true false', 'play /prompts/after.wav', 'hangup NORMAL_CLEARING']);
+        expect(channel.asked).to.deep.equal([
+          'answer',
+          'conference app_1-sales true false',
+          'play /prompts/after.wav',
+          'hangup NORMAL_CLEARING',
+        ]);
         expect(endedWith()).to.deep.equal([{ result: 'ok', ended: told }]);
       });
     }
 
     it('is left for other actions', async () => {
-      const { flow, running } = rig.start({ type: 'conference', room: 'sales', end_on_exit: true }, { say: { text: 'never' } });
+      const { flow, running } = rig.start(
+        { type: 'conference', room: 'sales', end_on_exit: true },
+        { say: { text: 'never' } },
+      );
       await until(() => channel.asked.length === 2);
       expect(await flow.replace(parseActions({ actions: [{ say: { text: 'out' } }] }))).to.equal(true);
       await running;
-      expect(channel.asked).to.deep.equal(['answer', 'conference app_1-sales false true', 'interrupt', 'play /prompts/out.wav', 'hangup NORMAL_CLEARING']);
+      expect(channel.asked).to.deep.equal([
+        'answer',
+        'conference app_1-sales false true',
+        'interrupt',
+        'play /prompts/out.wav',
+        'hangup NORMAL_CLEARING',
+      ]);
       expect(endedWith()).to.deep.equal([{ result: 'replaced', ended: 'left' }]);
     });
 
@@ -268,7 +361,14 @@ describe('a flow', () => {
       expect(call.hangup?.by).to.equal('caller');
     });
 
-    for (const bad of [{}, { room: '' }, { room: 'a b' }, { room: 'x'.repeat(65) }, { room: 'a', mute: 'yes' }, { room: 'a', record: true }]) {
+    for (const bad of [
+      {},
+      { room: '' },
+      { room: 'a b' },
+      { room: 'x'.repeat(65) },
+      { room: 'a', mute: 'yes' },
+      { room: 'a', record: true },
+    ]) {
       it(`is refused as ${JSON.stringify(bad).slice(0, 40)}`, () => {
         expect(() => parseActions({ actions: [{ conference: bad }] })).to.throw(/^actions\[0\]\.conference/);
       });

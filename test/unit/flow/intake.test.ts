@@ -22,30 +22,106 @@ describe('parked channels and their calls', () => {
     stored = [];
     here = new Set();
     reconciled = deferred<void>();
-    calls = new Calls({ ids: new Ids(1), journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never, hasWebhook: () => false });
+    calls = new Calls({
+      ids: new Ids(1),
+      journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never,
+      hasWebhook: () => false,
+    });
   });
 
   const start = async (): Promise<void> => {
     const flows = new Flows({
-      calls, states: { save: () => undefined, load: () => Promise.resolve(undefined), forget: () => undefined } as never,
-      ask: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
-      answerMethodOf: () => 'GET', speak: () => Promise.resolve('/a.wav'), prepare: () => undefined, fetchAudio: () => Promise.resolve('/b.wav'), admission: { admitInbound: () => Promise.resolve(), moved: () => undefined }, legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined }) }, recorder: { start: () => Promise.resolve(), stop: () => Promise.resolve(), resumed: () => Promise.resolve() }, streamer: { start: () => Promise.resolve(''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() }, conferences: { stay: () => Promise.resolve('over') }, logger: pino({ enabled: false }),
+      calls,
+      states: {
+        save: () => undefined,
+        load: () => Promise.resolve(undefined),
+        forget: () => undefined,
+      } as never,
+      ask: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+      answerMethodOf: () => 'GET',
+      speak: () => Promise.resolve('/a.wav'),
+      prepare: () => undefined,
+      fetchAudio: () => Promise.resolve('/b.wav'),
+      admission: { admitInbound: () => Promise.resolve(), moved: () => undefined },
+      legs: {
+        place: () => Promise.resolve(undefined),
+        resumed: () => ({
+          routed: () => undefined,
+          answered: () => undefined,
+          ended: () => undefined,
+          gone: () => undefined,
+        }),
+      },
+      recorder: {
+        start: () => Promise.resolve(),
+        stop: () => Promise.resolve(),
+        resumed: () => Promise.resolve(),
+      },
+      streamer: {
+        start: () => Promise.resolve(''),
+        stop: () => Promise.resolve(0),
+        resumed: () => Promise.resolve(),
+      },
+      conferences: { stay: () => Promise.resolve('over') },
+      logger: pino({ enabled: false }),
     });
-    const media = { start: (listener: typeof onParked) => { onParked = listener; }, reconciled: reconciled.promise, mayHave: (uuid: string) => here.has(uuid) } as unknown as Media;
+    const media = {
+      start: (listener: typeof onParked) => {
+        onParked = listener;
+      },
+      reconciled: reconciled.promise,
+      mayHave: (uuid: string) => here.has(uuid),
+    } as unknown as Media;
     const intake = new Intake({
-      calls, flows, media, instance: 1, answerUrlOf: () => 'https://example.com/answer', adopt: () => Promise.resolve(undefined), claim: () => undefined, logger: pino({ enabled: false }),
-      stored: { find: (id) => Promise.resolve(stored.find((call) => call.id === id)), unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)) },
+      calls,
+      flows,
+      media,
+      instance: 1,
+      answerUrlOf: () => 'https://example.com/answer',
+      adopt: () => Promise.resolve(undefined),
+      claim: () => undefined,
+      logger: pino({ enabled: false }),
+      stored: {
+        find: (id) => Promise.resolve(stored.find((call) => call.id === id)),
+        unfinished: () => Promise.resolve(stored.filter((call) => !call.endedAt)),
+      },
     });
     await intake.start(() => Promise.resolve());
   };
   const headersOf = (call: Pick<Call, 'id'>, more: Record<string, string> = {}) => ({
-    'call-id': call.id, owner: '1', customer: 'cust_1', application: 'app_1', from: '+1555', to: '+1556', trunk: 'trunk_1', created: '2026-01-01T00:00:00.000Z', ...more,
+    'call-id': call.id,
+    owner: '1',
+    customer: 'cust_1',
+    application: 'app_1',
+    from: '+1555',
+    to: '+1556',
+    trunk: 'trunk_1',
+    created: '2026-01-01T00:00:00.000Z',
+    ...more,
   });
-  const park = (call: Pick<Call, 'id'>, channel = new FakeChannel(), more: Record<string, string> = {}): FakeChannel => {
-    onParked({ channel, headers: headersOf(call, more), dialog: { callId: 'sip-1', fromTag: 'a', toTag: 'b' } });
+  const park = (
+    call: Pick<Call, 'id'>,
+    channel = new FakeChannel(),
+    more: Record<string, string> = {},
+  ): FakeChannel => {
+    onParked({
+      channel,
+      headers: headersOf(call, more),
+      dialog: { callId: 'sip-1', fromTag: 'a', toTag: 'b' },
+    });
     return channel;
   };
-  const create = () => calls.createInbound({ customerId: 'cust_1', applicationId: 'app_1', from: '+1555', to: '+1556', routeMode: 'webhook', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
+  const create = () =>
+    calls.createInbound({
+      customerId: 'cust_1',
+      applicationId: 'app_1',
+      from: '+1555',
+      to: '+1556',
+      routeMode: 'webhook',
+      routingTarget: 'app_1',
+      answerUrl: 'https://example.com/answer',
+    });
 
   it('a parked channel belongs to the call that was decided', async () => {
     await start();
@@ -59,7 +135,13 @@ describe('parked channels and their calls', () => {
     await start();
     park({ id: 'call_20260101T000000.000000100' });
     await turn();
-    expect(calls.get('call_20260101T000000.000000100')).to.include({ customerId: 'cust_1', from: '+1555', to: '+1556', trunkId: 'trunk_1', answerUrl: 'https://example.com/answer' });
+    expect(calls.get('call_20260101T000000.000000100')).to.include({
+      customerId: 'cust_1',
+      from: '+1555',
+      to: '+1556',
+      trunkId: 'trunk_1',
+      answerUrl: 'https://example.com/answer',
+    });
   });
 
   it('a caller without a number is anonymous in a call that is rebuilt, too', async () => {
@@ -104,16 +186,28 @@ describe('parked channels and their calls', () => {
   });
 
   it("an earlier life's call whose channel is nowhere is ended, one that is somewhere is not, and other processes' are not touched", async () => {
-    const left = (id: string, more: Partial<Call>): Call => ({ ...create(), id, providerCallId: `uuid of ${id}`, ...more });
+    const left = (id: string, more: Partial<Call>): Call => ({
+      ...create(),
+      id,
+      providerCallId: `uuid of ${id}`,
+      ...more,
+    });
     const [gone, unanswered, alive, foreign] = [
-      left('call_20260101T000000.000000100', { status: 'in_progress', answeredAt: new Date() }), left('call_20260101T000000.000000101', { providerCallId: undefined }),
-      left('call_20260101T000000.000000102', { status: 'in_progress' }), left('call_20260101T000000.000000200', {}),
+      left('call_20260101T000000.000000100', { status: 'in_progress', answeredAt: new Date() }),
+      left('call_20260101T000000.000000101', { providerCallId: undefined }),
+      left('call_20260101T000000.000000102', { status: 'in_progress' }),
+      left('call_20260101T000000.000000200', {}),
     ] as [Call, Call, Call, Call];
     stored = [gone, unanswered, alive, foreign];
     here.add(alive.providerCallId ?? '');
     await start();
     reconciled.resolve();
     await turn();
-    expect(stored.map(({ status }) => status)).to.deep.equal(['completed', 'canceled', 'in_progress', 'ringing']);
+    expect(stored.map(({ status }) => status)).to.deep.equal([
+      'completed',
+      'canceled',
+      'in_progress',
+      'ringing',
+    ]);
   });
 });

@@ -15,7 +15,9 @@ import { MediaError, NodeSilent, type Dialing, type OriginateRequest } from '../
 import { FakeChannel } from './fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
-const turns = async () => { for (let n = 0; n < 10; n++) await turn(); };
+const turns = async () => {
+  for (let n = 0; n < 10; n++) await turn();
+};
 
 describe('an outbound call', () => {
   let calls: Calls;
@@ -55,25 +57,81 @@ describe('an outbound call', () => {
       changes.push(change);
       if (storing) setImmediate(() => committed([change]));
     };
-    calls = new Calls({ ids: new Ids(0), journal: { accepting: true, append, onCommit: (listener: typeof committed) => { committed = listener; } } as never, hasWebhook: () => true });
+    calls = new Calls({
+      ids: new Ids(0),
+      journal: {
+        accepting: true,
+        append,
+        onCommit: (listener: typeof committed) => {
+          committed = listener;
+        },
+      } as never,
+      hasWebhook: () => true,
+    });
     flows = new Flows({
-      calls, logger: pino({ enabled: false }),
-      states: { save: () => undefined, load: () => Promise.resolve(undefined), forget: () => undefined } as never,
+      calls,
+      logger: pino({ enabled: false }),
+      states: {
+        save: () => undefined,
+        load: () => Promise.resolve(undefined),
+        forget: () => undefined,
+      } as never,
       ask: ({ url }) => {
         asked.push(url);
-        return url.includes('broken') ? Promise.reject(new FlowFailure('answer_url_error', 'the server answered 500')) : Promise.resolve(parseActions({ actions: [{ say: { text: 'hello' } }] }));
+        return url.includes('broken')
+          ? Promise.reject(new FlowFailure('answer_url_error', 'the server answered 500'))
+          : Promise.resolve(parseActions({ actions: [{ say: { text: 'hello' } }] }));
       },
-      answerMethodOf: () => 'GET', speak: (text) => Promise.resolve(`/${text}.wav`), prepare: () => undefined, fetchAudio: () => Promise.resolve(''),
-      admission: { admitInbound: () => Promise.reject(new Error('it is not inbound')), moved: (_id, leg, trunk) => void told.push(`leg ${leg} over ${trunk}`) },
-      legs: { place: () => Promise.resolve(undefined), resumed: () => ({ routed: () => undefined, answered: () => undefined, ended: () => undefined, gone: () => undefined }) },
-      recorder: { start: (call) => Promise.resolve(void recorded.push(call.status)), stop: () => Promise.resolve(), resumed: () => Promise.resolve() },
-      streamer: { start: (_call, _channel, of, { url }) => Promise.resolve(void told.push(`${url} hears ${of.callId} ${of.fromTag} ${of.toTag}`)).then(() => ''), stop: () => Promise.resolve(0), resumed: () => Promise.resolve() },
+      answerMethodOf: () => 'GET',
+      speak: (text) => Promise.resolve(`/${text}.wav`),
+      prepare: () => undefined,
+      fetchAudio: () => Promise.resolve(''),
+      admission: {
+        admitInbound: () => Promise.reject(new Error('it is not inbound')),
+        moved: (_id, leg, trunk) => void told.push(`leg ${leg} over ${trunk}`),
+      },
+      legs: {
+        place: () => Promise.resolve(undefined),
+        resumed: () => ({
+          routed: () => undefined,
+          answered: () => undefined,
+          ended: () => undefined,
+          gone: () => undefined,
+        }),
+      },
+      recorder: {
+        start: (call) => Promise.resolve(void recorded.push(call.status)),
+        stop: () => Promise.resolve(),
+        resumed: () => Promise.resolve(),
+      },
+      streamer: {
+        start: (_call, _channel, of, { url }) =>
+          Promise.resolve(void told.push(`${url} hears ${of.callId} ${of.fromTag} ${of.toTag}`)).then(
+            () => '',
+          ),
+        stop: () => Promise.resolve(0),
+        resumed: () => Promise.resolve(),
+      },
       conferences: { stay: () => Promise.resolve('over') },
     } satisfies FlowServices);
     outbound = new Outbound({
-      ids: new Ids(4), calls, flows, instance: 4, allowPrivate: false, logger: pino({ enabled: false }),
-      admission: { admit: () => Promise.resolve([{ id: 'trunk_1' }, { id: 'trunk_2' }]), giveBack: () => void told.push('given back') } as never,
-      ways: { via: (trunks, _call, number) => ({ uris: trunks.map(({ id }) => `sip:${number}@${id}`), from: '+15551230001', headers: { 'X-MV-Call-ID': 'it' } }) },
+      ids: new Ids(4),
+      calls,
+      flows,
+      instance: 4,
+      allowPrivate: false,
+      logger: pino({ enabled: false }),
+      admission: {
+        admit: () => Promise.resolve([{ id: 'trunk_1' }, { id: 'trunk_2' }]),
+        giveBack: () => void told.push('given back'),
+      } as never,
+      ways: {
+        via: (trunks, _call, number) => ({
+          uris: trunks.map(({ id }) => `sip:${number}@${id}`),
+          from: '+15551230001',
+          headers: { 'X-MV-Call-ID': 'it' },
+        }),
+      },
       applicationOf: () => ({ answerUrl }) as never,
       audioAvailable: () => audio,
       forbid: (id) => Promise.resolve(void told.push(`${id} is given up`)),
@@ -81,14 +139,32 @@ describe('an outbound call', () => {
         originate: (request) => {
           originated.push(request);
           if (refusal) return Promise.reject(refusal);
-          return Promise.resolve<Dialing>({ parked: { channel, headers: {}, get dialog() { return dialog; } }, ringing: ringing.promise, answered: answered.promise, trunkId: () => trunkId });
+          return Promise.resolve<Dialing>({
+            parked: {
+              channel,
+              headers: {},
+              get dialog() {
+                return dialog;
+              },
+            },
+            ringing: ringing.promise,
+            answered: answered.promise,
+            trunkId: () => trunkId,
+          });
         },
       },
     });
   });
 
-  const order = (more: Partial<CallOrder> = {}): CallOrder =>
-    ({ customerId: 'cust_1', applicationId: 'app_1', from: '+15551230001', to: '+15551230002', metadata: {}, ringSeconds: 60, ...more });
+  const order = (more: Partial<CallOrder> = {}): CallOrder => ({
+    customerId: 'cust_1',
+    applicationId: 'app_1',
+    from: '+15551230001',
+    to: '+15551230002',
+    metadata: {},
+    ringSeconds: 60,
+    ...more,
+  });
   /** The call itself, which goes on. */
   const place = async (more: Partial<CallOrder> = {}): Promise<Call> => {
     const placed = await outbound.place(order(more));
@@ -101,16 +177,31 @@ describe('an outbound call', () => {
     await turns();
   };
   const events = () => changes.flatMap(({ outbox }) => outbox.map(({ event }) => event));
-  const codeOf = async (placed: Promise<unknown>): Promise<string> => placed.then(() => 'no error', (error: unknown) => (error instanceof ApiError ? error.code : String(error)));
+  const codeOf = async (placed: Promise<unknown>): Promise<string> =>
+    placed.then(
+      () => 'no error',
+      (error: unknown) => (error instanceof ApiError ? error.code : String(error)),
+    );
 
   it('is stored before it is dialled, and dialled with all that its channel needs to be known again', async () => {
     const call = await place();
-    expect(call).to.include({ status: 'dialing', direction: 'outbound', trunkId: 'trunk_1', routingTarget: 'app_1', answerUrl: 'https://example.com/answer' });
+    expect(call).to.include({
+      status: 'dialing',
+      direction: 'outbound',
+      trunkId: 'trunk_1',
+      routingTarget: 'app_1',
+      answerUrl: 'https://example.com/answer',
+    });
     expect(call.dialingAt).to.be.instanceOf(Date);
-    expect(originated).to.deep.equal([{
-      uuid: call.providerCallId, uris: ['sip:+15551230002@trunk_1', 'sip:+15551230002@trunk_2'], from: '+15551230001', ringSeconds: 60,
-      headers: { 'X-MV-Call-ID': 'it', 'X-MV-Owner': '4', 'X-MV-Direction': 'outbound' },
-    }]);
+    expect(originated).to.deep.equal([
+      {
+        uuid: call.providerCallId,
+        uris: ['sip:+15551230002@trunk_1', 'sip:+15551230002@trunk_2'],
+        from: '+15551230001',
+        ringSeconds: 60,
+        headers: { 'X-MV-Call-ID': 'it', 'X-MV-Owner': '4', 'X-MV-Direction': 'outbound' },
+      },
+    ]);
     expect(changes[0]?.timeline[0]?.kind).to.equal('call.created');
     expect(asked).to.deep.equal([]);
   });
@@ -136,7 +227,9 @@ describe('an outbound call', () => {
   });
 
   it('has its stream begun in the dialog that its answer has made, which was not there when it was placed', async () => {
-    await place({ actions: JSON.stringify({ actions: [{ start_stream: { stream_url: 'wss://receiver.example/' } }] }) });
+    await place({
+      actions: JSON.stringify({ actions: [{ start_stream: { stream_url: 'wss://receiver.example/' } }] }),
+    });
     dialog = { callId: 'made by the node', fromTag: 'ours', toTag: 'theirs' };
     await answer();
     expect(told[0]).to.equal('wss://receiver.example/ hears made by the node ours theirs');
@@ -184,10 +277,21 @@ describe('an outbound call', () => {
     const placed = await outbound.place(order());
     await turns();
     expect(calls.get(placed.id)?.status).to.equal('in_progress');
-    expect([placed.status, placed.ringingAt, placed.answeredAt]).to.deep.equal(['dialing', undefined, undefined]);
+    expect([placed.status, placed.ringingAt, placed.answeredAt]).to.deep.equal([
+      'dialing',
+      undefined,
+      undefined,
+    ]);
   });
 
-  for (const [sipCode, code] of [[486, 'busy'], [480, 'no_answer'], [603, 'rejected'], [404, 'invalid_number'], [503, 'congestion'], [500, 'unreachable']] as const) {
+  for (const [sipCode, code] of [
+    [486, 'busy'],
+    [480, 'no_answer'],
+    [603, 'rejected'],
+    [404, 'invalid_number'],
+    [503, 'congestion'],
+    [500, 'unreachable'],
+  ] as const) {
     it(`that gets ${sipCode} is failed, ${code}, by the callee`, async () => {
       const call = await place();
       channel.end({ by: 'caller', cause: 'WHATEVER', sipCode, at: new Date() });

@@ -5,18 +5,36 @@ import { endpoint, type CustomerCaller } from '../../../control/http/endpoint.ts
 import { ApiError } from '../../../control/lib/errors.ts';
 
 const ADMIN = 'the-operator-token';
-const owner: KeyOwner = { applicationId: 'app_1', applicationStatus: 'active', customerId: 'cust_1', customerStatus: 'active', expiresAt: undefined };
+const owner: KeyOwner = {
+  applicationId: 'app_1',
+  applicationStatus: 'active',
+  customerId: 'cust_1',
+  customerStatus: 'active',
+  expiresAt: undefined,
+};
 
 function setUp() {
   const key = newApiKey();
   const keys = new Map<string, KeyOwner>([[hashApiKey(key), owner]]);
   const asked: string[] = [];
   let now = 1_000_000;
-  const authenticator = createAuthenticator(ADMIN, async (hash) => {
-    asked.push(hash);
-    return keys.get(hash);
-  }, () => now);
-  return { key, keys, asked, authenticator, pass: (ms: number) => { now += ms; } };
+  const authenticator = createAuthenticator(
+    ADMIN,
+    async (hash) => {
+      asked.push(hash);
+      return keys.get(hash);
+    },
+    () => now,
+  );
+  return {
+    key,
+    keys,
+    asked,
+    authenticator,
+    pass: (ms: number) => {
+      now += ms;
+    },
+  };
 }
 
 const refusal = async (promise: Promise<unknown>): Promise<string> => {
@@ -41,7 +59,11 @@ describe('authentication', () => {
   it('resolves a key to its application and customer', async () => {
     const { authenticator, key } = setUp();
     expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.deep.equal({
-      kind: 'customer', applicationId: 'app_1', applicationStatus: 'active', customerId: 'cust_1', customerStatus: 'active',
+      kind: 'customer',
+      applicationId: 'app_1',
+      applicationStatus: 'active',
+      customerId: 'cust_1',
+      customerStatus: 'active',
     });
   });
 
@@ -75,10 +97,21 @@ describe('authentication', () => {
 
   it('keeps no memory of guesses, and asks nobody about what cannot be a key', async () => {
     const { authenticator, asked } = setUp();
-    for (let i = 0; i < 50; i++) expect(await refusal(authenticator.authenticate('customer', `Bearer ${newApiKey()}`))).to.equal('unauthorized');
+    for (let i = 0; i < 50; i++)
+      expect(await refusal(authenticator.authenticate('customer', `Bearer ${newApiKey()}`))).to.equal(
+        'unauthorized',
+      );
     expect(authenticator.size).to.equal(0);
     expect(asked).to.have.length(50);
-    for (const header of [undefined, '', 'Bearer', 'Bearer x', `Basic ${newApiKey()}`, newApiKey(), `Bearer ${ADMIN}`]) {
+    for (const header of [
+      undefined,
+      '',
+      'Bearer',
+      'Bearer x',
+      `Basic ${newApiKey()}`,
+      newApiKey(),
+      `Bearer ${ADMIN}`,
+    ]) {
       expect(await refusal(authenticator.authenticate('customer', header))).to.equal('unauthorized');
     }
     expect(asked).to.have.length(50);
@@ -87,18 +120,26 @@ describe('authentication', () => {
   it('listens no more to an address that tries many wrong keys, but to good ones, for a while', async () => {
     const { authenticator, asked, key, pass } = setUp();
     const GUESSER = '203.0.113.7';
-    const tried = (header: string, address: string, kind: 'customer' | 'operator' = 'customer') => refusal(authenticator.authenticate(kind, header, address));
+    const tried = (header: string, address: string, kind: 'customer' | 'operator' = 'customer') =>
+      refusal(authenticator.authenticate(kind, header, address));
     await authenticator.authenticate('customer', `Bearer ${key}`, GUESSER);
-    for (let i = 0; i < 30; i++) expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('unauthorized');
+    for (let i = 0; i < 30; i++)
+      expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('unauthorized');
     asked.length = 0;
     for (let i = 0; i < 50; i++) {
       expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('rate_limited');
       expect(await tried('Bearer a-wrong-operator-token', GUESSER, 'operator')).to.equal('rate_limited');
     }
     expect(asked, 'no guess costs a look-up').to.deep.equal([]);
-    expect(await authenticator.authenticate('customer', `Bearer ${key}`, GUESSER)).to.include({ applicationId: 'app_1' });
-    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`, GUESSER)).to.deep.equal({ kind: 'operator' });
-    expect(await tried(`Bearer ${newApiKey()}`, '203.0.113.8'), 'of others nothing is held against').to.equal('unauthorized');
+    expect(await authenticator.authenticate('customer', `Bearer ${key}`, GUESSER)).to.include({
+      applicationId: 'app_1',
+    });
+    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`, GUESSER)).to.deep.equal({
+      kind: 'operator',
+    });
+    expect(await tried(`Bearer ${newApiKey()}`, '203.0.113.8'), 'of others nothing is held against').to.equal(
+      'unauthorized',
+    );
     pass(2000);
     expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('unauthorized');
     expect(await tried(`Bearer ${newApiKey()}`, GUESSER)).to.equal('rate_limited');
@@ -111,23 +152,36 @@ describe('authentication', () => {
       if (broken) throw new Error('the database is away');
       return owner;
     });
-    expect(await refusal(authenticator.authenticate('customer', `Bearer ${key}`))).to.match(/database is away/);
+    expect(await refusal(authenticator.authenticate('customer', `Bearer ${key}`))).to.match(
+      /database is away/,
+    );
     broken = false;
-    expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.include({ applicationId: 'app_1' });
+    expect(await authenticator.authenticate('customer', `Bearer ${key}`)).to.include({
+      applicationId: 'app_1',
+    });
   });
 
   it('still knows a good key while the database hangs or fails, at once after the first time, but not what it was told to forget', async () => {
     const key = newApiKey();
     let now = 1_000_000;
     let found: () => Promise<KeyOwner | undefined> = () => Promise.resolve(owner);
-    const authenticator = createAuthenticator(ADMIN, () => found(), () => now);
+    const authenticator = createAuthenticator(
+      ADMIN,
+      () => found(),
+      () => now,
+    );
     const authenticate = () => authenticator.authenticate('customer', `Bearer ${key}`);
     await authenticate();
-    for (const outage of [() => new Promise<never>(() => undefined), () => Promise.reject(new Error('away'))]) {
+    for (const outage of [
+      () => new Promise<never>(() => undefined),
+      () => Promise.reject(new Error('away')),
+    ]) {
       found = outage;
       now += 600_000;
       expect(await authenticate()).to.include({ applicationId: 'app_1' });
-      expect(await Promise.race([authenticate(), new Promise((resolve) => setImmediate(resolve))])).to.include({ applicationId: 'app_1' });
+      expect(
+        await Promise.race([authenticate(), new Promise((resolve) => setImmediate(resolve))]),
+      ).to.include({ applicationId: 'app_1' });
     }
     // It is asked for again meanwhile: what was taken away is gone as soon as the database says so.
     found = () => Promise.resolve(undefined);
@@ -146,7 +200,9 @@ describe('authentication', () => {
 
   it('lets the operator in by the token alone', async () => {
     const { authenticator, key } = setUp();
-    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`)).to.deep.equal({ kind: 'operator' });
+    expect(await authenticator.authenticate('operator', `Bearer ${ADMIN}`)).to.deep.equal({
+      kind: 'operator',
+    });
     for (const header of [undefined, `Bearer ${ADMIN}x`, 'Bearer ', `Bearer ${key}`, ADMIN]) {
       expect(await refusal(authenticator.authenticate('operator', header))).to.equal('unauthorized');
     }
@@ -154,20 +210,40 @@ describe('authentication', () => {
 });
 
 describe('who may change things', () => {
-  const caller = (more: Partial<CustomerCaller>): CustomerCaller => ({ kind: 'customer', applicationId: 'a', customerId: 'c', applicationStatus: 'active', customerStatus: 'active', ...more });
+  const caller = (more: Partial<CustomerCaller>): CustomerCaller => ({
+    kind: 'customer',
+    applicationId: 'a',
+    customerId: 'c',
+    applicationStatus: 'active',
+    customerStatus: 'active',
+    ...more,
+  });
   const of = (method: 'get' | 'post', allowSuspendedCustomer?: boolean) =>
-    endpoint({ method, path: '/x', auth: 'customer', tag: 'X', summary: 'x', status: 204, allowSuspendedCustomer, handle: async () => {} });
+    endpoint({
+      method,
+      path: '/x',
+      auth: 'customer',
+      tag: 'X',
+      summary: 'x',
+      status: 204,
+      allowSuspendedCustomer,
+      handle: async () => {},
+    });
 
   it('is everybody but suspended customers, who may read, and do what ends a call', () => {
     expect(() => refuseInactive(of('post'), caller({}))).to.not.throw();
-    expect(() => refuseInactive(of('post'), caller({ customerStatus: 'suspended' }))).to.throw(ApiError).with.property('code', 'customer_suspended');
+    expect(() => refuseInactive(of('post'), caller({ customerStatus: 'suspended' })))
+      .to.throw(ApiError)
+      .with.property('code', 'customer_suspended');
     expect(() => refuseInactive(of('get'), caller({ customerStatus: 'suspended' }))).to.not.throw();
     expect(() => refuseInactive(of('post', true), caller({ customerStatus: 'suspended' }))).to.not.throw();
   });
 
   it('is never a disabled application, not even to read', () => {
     for (const endpointOf of [of('post'), of('get'), of('post', true)]) {
-      expect(() => refuseInactive(endpointOf, caller({ applicationStatus: 'disabled' }))).to.throw(ApiError).with.property('code', 'application_disabled');
+      expect(() => refuseInactive(endpointOf, caller({ applicationStatus: 'disabled' })))
+        .to.throw(ApiError)
+        .with.property('code', 'application_disabled');
     }
   });
 });

@@ -9,7 +9,8 @@ describe('allowances', () => {
   it('are so many at once, and then as many as time brings, each name for itself', () => {
     let now = 0;
     const buckets = new Buckets({ perSecond: 2, atOnce: 3 }, { now: () => now });
-    const takes = (name: string, count: number): number[] => Array.from({ length: count }, () => buckets.take(name));
+    const takes = (name: string, count: number): number[] =>
+      Array.from({ length: count }, () => buckets.take(name));
     expect(takes('a', 5)).to.deep.equal([0, 0, 0, 0.5, 0.5]);
     expect(takes('b', 1)).to.deep.equal([0]);
     now = 500;
@@ -19,16 +20,21 @@ describe('allowances', () => {
   });
 
   it('never let more through than they say, whenever it is asked for', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 900 }), fc.constantFrom('a', 'b')), { maxLength: 300 }), (asked) => {
-      let now = 0;
-      const buckets = new Buckets({ perSecond: 5, atOnce: 7 }, { now: () => now });
-      const taken: Record<string, number> = { a: 0, b: 0 };
-      for (const [pause, name] of asked) {
-        now += pause;
-        if (buckets.take(name) === 0) taken[name] = (taken[name] ?? 0) + 1;
-      }
-      for (const count of Object.values(taken)) expect(count).to.be.at.most(7 + (now / 1000) * 5 + 1e-6);
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 900 }), fc.constantFrom('a', 'b')), { maxLength: 300 }),
+        (asked) => {
+          let now = 0;
+          const buckets = new Buckets({ perSecond: 5, atOnce: 7 }, { now: () => now });
+          const taken: Record<string, number> = { a: 0, b: 0 };
+          for (const [pause, name] of asked) {
+            now += pause;
+            if (buckets.take(name) === 0) taken[name] = (taken[name] ?? 0) + 1;
+          }
+          for (const count of Object.values(taken)) expect(count).to.be.at.most(7 + (now / 1000) * 5 + 1e-6);
+        },
+      ),
+    );
   });
 
   it('remember no more names than they may, and forget who was heard of longest ago', () => {
@@ -49,8 +55,15 @@ describe('allowances', () => {
 });
 
 describe('the address of a client', () => {
-  const of = (remoteAddress: string, forwarded?: string, proxies = ['127.0.0.1', '::1', '10.0.0.0/8']): string =>
-    clientAddresses(proxies)({ socket: { remoteAddress } as never, headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded } });
+  const of = (
+    remoteAddress: string,
+    forwarded?: string,
+    proxies = ['127.0.0.1', '::1', '10.0.0.0/8'],
+  ): string =>
+    clientAddresses(proxies)({
+      socket: { remoteAddress } as never,
+      headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
+    });
 
   it("is the connection's", () => {
     expect(of('203.0.113.7')).to.equal('203.0.113.7');

@@ -13,7 +13,13 @@ describe('turns', () => {
   /** Work that notes when it begins, and ends when it is told to. */
   const work = (name: string) => {
     const end = deferred<string>();
-    return { ...end, run: () => { log.push(name); return end.promise; } };
+    return {
+      ...end,
+      run: () => {
+        log.push(name);
+        return end.promise;
+      },
+    };
   };
   /** Everything that can go on without anything else happening has gone on. */
   const settled = (): Promise<void> => new Promise(setImmediate);
@@ -41,11 +47,25 @@ describe('turns', () => {
   });
 
   it('work that fails tells the one who asked for it, and keeps nobody from his turn', async () => {
-    const [rejects, throws, well] = [work('rejects'), (): Promise<string> => { throw new Error('thrown'); }, work('well')];
-    const outcomes = Promise.allSettled([turns.take('a', rejects.run), turns.take('a', throws), turns.take('a', well.run)]);
+    const [rejects, throws, well] = [
+      work('rejects'),
+      (): Promise<string> => {
+        throw new Error('thrown');
+      },
+      work('well'),
+    ];
+    const outcomes = Promise.allSettled([
+      turns.take('a', rejects.run),
+      turns.take('a', throws),
+      turns.take('a', well.run),
+    ]);
     rejects.reject(new Error('rejected'));
     well.resolve('fine');
-    expect((await outcomes).map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : String(outcome.reason)))).to.deep.equal(['Error: rejected', 'Error: thrown', 'fine']);
+    expect(
+      (await outcomes).map((outcome) =>
+        outcome.status === 'fulfilled' ? outcome.value : String(outcome.reason),
+      ),
+    ).to.deep.equal(['Error: rejected', 'Error: thrown', 'fine']);
   });
 
   it('a key is known as long as something of it is being done or waits, and nothing is kept after that', async () => {

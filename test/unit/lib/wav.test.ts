@@ -6,13 +6,17 @@ import { decode } from '../../support/codec.ts';
 import { readWav as readIndependently } from '../../support/wav.ts';
 
 /** A WAV file of any kind, by hand. */
-function wav(format: { code?: number; channels?: number; rate?: number; bits?: number; sub?: number }, data: Buffer, options: { dataSize?: number; before?: Buffer } = {}): Buffer {
+function wav(
+  format: { code?: number; channels?: number; rate?: number; bits?: number; sub?: number },
+  data: Buffer,
+  options: { dataSize?: number; before?: Buffer } = {},
+): Buffer {
   const { code = 1, channels = 1, rate = 8000, bits = 16, sub } = format;
   const fmt = Buffer.alloc(sub === undefined ? 16 : 40);
   fmt.writeUInt16LE(code, 0);
   fmt.writeUInt16LE(channels, 2);
   fmt.writeUInt32LE(rate, 4);
-    fmt.writeUInt16LE(((channels * bits) / 8) & 0xffff, 12);
+  fmt.writeUInt16LE(((channels * bits) / 8) & 0xffff, 12);
   fmt.writeUInt16LE(bits, 14);
   if (sub !== undefined) fmt.writeUInt16LE(sub, 24);
   const chunk = (id: string, body: Buffer, size = body.length): Buffer => {
@@ -21,7 +25,12 @@ function wav(format: { code?: number; channels?: number; rate?: number; bits?: n
     head.writeUInt32LE(size, 4);
     return Buffer.concat([head, body, Buffer.alloc(body.length & 1)]);
   };
-  const chunks = Buffer.concat([options.before ?? Buffer.alloc(0), chunk('fmt ', fmt), chunk('LIST', Buffer.from('odd')), chunk('data', data, options.dataSize)]);
+  const chunks = Buffer.concat([
+    options.before ?? Buffer.alloc(0),
+    chunk('fmt ', fmt),
+    chunk('LIST', Buffer.from('odd')),
+    chunk('data', data, options.dataSize),
+  ]);
   const head = Buffer.from('RIFF....WAVE', 'latin1');
   head.writeUInt32LE(4 + chunks.length, 4);
   return Buffer.concat([head, chunks]);
@@ -39,8 +48,12 @@ describe('WAV files', () => {
 
   it('are read in every width', () => {
     expect(samplesOf(wav({ bits: 8 }, Buffer.from([0, 128, 255])))).to.deep.equal([-32_768, 0, 32_512]);
-    expect(samplesOf(wav({ bits: 24 }, Buffer.from([0, 0, 0x80, 0xff, 0xff, 0x7f])))).to.deep.equal([-32_768, 32_767]);
-    expect(samplesOf(wav({ bits: 32 }, Buffer.from([0, 0, 0, 0x80, 0, 0, 1, 0])))).to.deep.equal([-32_768, 1]);
+    expect(samplesOf(wav({ bits: 24 }, Buffer.from([0, 0, 0x80, 0xff, 0xff, 0x7f])))).to.deep.equal([
+      -32_768, 32_767,
+    ]);
+    expect(samplesOf(wav({ bits: 32 }, Buffer.from([0, 0, 0, 0x80, 0, 0, 1, 0])))).to.deep.equal([
+      -32_768, 1,
+    ]);
     const floats = Buffer.alloc(16);
     [1, -2, 0.5, NaN].forEach((value, i) => floats.writeFloatLE(value, 4 * i));
     expect(samplesOf(wav({ code: 3, bits: 32 }, floats))).to.deep.equal([32_767, -32_768, 16_384, 0]);
@@ -49,8 +62,12 @@ describe('WAV files', () => {
 
   it('of G.711 are read as somebody else reads them', () => {
     const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
-    expect(samplesOf(wav({ code: 6, bits: 8 }, Buffer.from(bytes)))).to.deep.equal([...decode('PCMA', bytes)]);
-    expect(samplesOf(wav({ code: 7, bits: 8 }, Buffer.from(bytes)))).to.deep.equal([...decode('PCMU', bytes)]);
+    expect(samplesOf(wav({ code: 6, bits: 8 }, Buffer.from(bytes)))).to.deep.equal([
+      ...decode('PCMA', bytes),
+    ]);
+    expect(samplesOf(wav({ code: 7, bits: 8 }, Buffer.from(bytes)))).to.deep.equal([
+      ...decode('PCMU', bytes),
+    ]);
   });
 
   it('of several channels are mixed', () => {
@@ -81,21 +98,29 @@ describe('WAV files', () => {
 
   it('never do anything else than be read or be refused', () => {
     const good = wav({}, Buffer.alloc(40));
-    fc.assert(fc.property(fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { maxLength: 8 }), fc.nat(good.length), (changes, length) => {
-      const bad = Buffer.from(good.subarray(0, length));
-      for (const [at, value] of changes) if (at < bad.length) bad[at] = value;
-      try {
-        readWav(bad);
-      } catch (error) {
-        expect(error).to.be.instanceOf(WavError);
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { maxLength: 8 }),
+        fc.nat(good.length),
+        (changes, length) => {
+          const bad = Buffer.from(good.subarray(0, length));
+          for (const [at, value] of changes) if (at < bad.length) bad[at] = value;
+          try {
+            readWav(bad);
+          } catch (error) {
+            expect(error).to.be.instanceOf(WavError);
+          }
+        },
+      ),
+    );
   });
 });
 
 describe('resampling', () => {
   const sine = (rate: number, frequency: number, seconds = 1, amplitude = 10_000): Int16Array =>
-    Int16Array.from({ length: rate * seconds }, (_, i) => Math.round(amplitude * Math.sin((2 * Math.PI * frequency * i) / rate)));
+    Int16Array.from({ length: rate * seconds }, (_, i) =>
+      Math.round(amplitude * Math.sin((2 * Math.PI * frequency * i) / rate)),
+    );
   const level = (samples: Int16Array): number => {
     const inner = samples.subarray(500, samples.length - 500); // The filter runs in and out at the ends.
     return Math.sqrt(inner.reduce((sum, sample) => sum + sample * sample, 0) / inner.length);

@@ -17,12 +17,22 @@ describe('paths of validation problems', () => {
   it('name every unknown field, wherever it is', () => {
     const schema = z.strictObject({ limits: z.strictObject({ cps: z.int() }) });
     expect(problems(schema, { limits: { cps: 1, a: 1, b: 2 }, c: 3 })).to.deep.equal([
-      { path: 'limits.a', message: 'is not a known field' }, { path: 'limits.b', message: 'is not a known field' }, { path: 'c', message: 'is not a known field' },
+      { path: 'limits.a', message: 'is not a known field' },
+      { path: 'limits.b', message: 'is not a known field' },
+      { path: 'c', message: 'is not a known field' },
     ]);
   });
 
   it('come with plain words', () => {
-    const schema = z.object({ name: z.string(), mode: z.enum(['a', 'b']), n: z.int(), on: z.boolean(), short: z.string().max(2), few: z.array(z.int()).min(1), big: z.number().min(5) });
+    const schema = z.object({
+      name: z.string(),
+      mode: z.enum(['a', 'b']),
+      n: z.int(),
+      on: z.boolean(),
+      short: z.string().max(2),
+      few: z.array(z.int()).min(1),
+      big: z.number().min(5),
+    });
     expect(problems(schema, { mode: 'c', n: 1.5, on: 'yes', short: 'long', few: [], big: 1 })).to.deep.equal([
       { path: 'name', message: 'is required' },
       { path: 'mode', message: 'must be one of a, b' },
@@ -35,7 +45,9 @@ describe('paths of validation problems', () => {
   });
 
   it('leave the words of a schema alone', () => {
-    expect(problems(z.object({ a: z.string().regex(/x/, 'must hold an x') }), { a: 'y' })).to.deep.equal([{ path: 'a', message: 'must hold an x' }]);
+    expect(problems(z.object({ a: z.string().regex(/x/, 'must hold an x') }), { a: 'y' })).to.deep.equal([
+      { path: 'a', message: 'must hold an x' },
+    ]);
   });
 
   it('make a sentence of the first problem', () => {

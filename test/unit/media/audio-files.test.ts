@@ -13,9 +13,13 @@ import { AudioFiles, type AudioFilesOptions } from '../../../control/media/audio
 import { MediaError } from '../../../control/media/media.ts';
 
 const failure = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(() => 'it did not fail', (error: unknown) => (error instanceof MediaError ? error.message : Promise.reject(error as Error)));
+  promise.then(
+    () => 'it did not fail',
+    (error: unknown) => (error instanceof MediaError ? error.message : Promise.reject(error as Error)),
+  );
 
-const audio = (value: number, rate = 16_000): Buffer => writeWav({ rate, samples: new Int16Array(rate).fill(value) });
+const audio = (value: number, rate = 16_000): Buffer =>
+  writeWav({ rate, samples: new Int16Array(rate).fill(value) });
 
 describe("customers' audio files", () => {
   let server: Server;
@@ -27,7 +31,14 @@ describe("customers' audio files", () => {
   let now: number;
 
   const files = (options: Partial<AudioFilesOptions> = {}): AudioFiles =>
-    new AudioFiles({ fetch: fetcher.fetch, folder, freshMs: 60_000, now: () => now, logger: pino({ level: 'silent' }), ...options });
+    new AudioFiles({
+      fetch: fetcher.fetch,
+      folder,
+      freshMs: 60_000,
+      now: () => now,
+      logger: pino({ level: 'silent' }),
+      ...options,
+    });
 
   beforeEach(async () => {
     requests = [];
@@ -59,24 +70,37 @@ describe("customers' audio files", () => {
   });
 
   it('may come as gzip, and in no other coding', async () => {
-    answer = (request, response) => (request.url === '/a.wav'
-      ? response.setHeader('Content-Encoding', 'gzip').end(gzipSync(audio(1000)))
-      : response.setHeader('Content-Encoding', 'br').end('xx'));
+    answer = (request, response) =>
+      request.url === '/a.wav'
+        ? response.setHeader('Content-Encoding', 'gzip').end(gzipSync(audio(1000)))
+        : response.setHeader('Content-Encoding', 'br').end('xx');
     expect(readWav(await readFile(await files().file(`${base}/a.wav`))).samples[4000]).to.equal(1000);
-    expect(await failure(files().file(`${base}/b.wav`))).to.contain('cannot be played: the reply has Content-Encoding br');
+    expect(await failure(files().file(`${base}/b.wav`))).to.contain(
+      'cannot be played: the reply has Content-Encoding br',
+    );
   });
 
   it('may be MP3, by whatever name and type', async () => {
     const mp3 = await readFile(join(import.meta.dirname, 'tone-1000.mp3'));
-    answer = (request, response) => response.setHeader('Content-Type', request.url === '/a' ? 'audio/mpeg' : 'application/octet-stream').end(mp3);
+    answer = (request, response) =>
+      response
+        .setHeader('Content-Type', request.url === '/a' ? 'audio/mpeg' : 'application/octet-stream')
+        .end(mp3);
     const cache = files();
-    const paths = await Promise.all([cache.file(`${base}/a`), cache.file(`${base}/b.mp3`), cache.file(`${base}/c.wav`)]);
+    const paths = await Promise.all([
+      cache.file(`${base}/a`),
+      cache.file(`${base}/b.mp3`),
+      cache.file(`${base}/c.wav`),
+    ]);
     expect(new Set(paths).size).to.equal(1);
     const { rate, samples } = readWav(await readFile(paths[0]));
     expect(rate).to.equal(8000);
     expect(samples.length).to.be.within(8000, 9000);
     const second = samples.subarray(400, 7600);
-    const crossings = second.reduce((count, sample, i) => count + Number(i > 0 && sample >= 0 !== (second[i - 1] ?? 0) >= 0), 0);
+    const crossings = second.reduce(
+      (count, sample, i) => count + Number(i > 0 && sample >= 0 !== (second[i - 1] ?? 0) >= 0),
+      0,
+    );
     expect(crossings / (second.length / 8000)).to.be.within(1980, 2020);
     expect(Math.max(...second)).to.be.within(8000, 11_000);
   });
@@ -102,7 +126,8 @@ describe("customers' audio files", () => {
     expect(await cache.file(`${base}/a.wav`)).to.equal(first);
     expect(requests.map(({ headers }) => headers['if-none-match'])).to.deep.equal([undefined, '"1"']);
 
-    answer = (_, response) => response.setHeader('Last-Modified', 'Fri, 20 Nov 2026 10:00:00 GMT').end(audio(2000));
+    answer = (_, response) =>
+      response.setHeader('Last-Modified', 'Fri, 20 Nov 2026 10:00:00 GMT').end(audio(2000));
     now += 61_000;
     const second = await cache.file(`${base}/a.wav`);
     expect(second).not.to.equal(first);
@@ -139,7 +164,12 @@ describe("customers' audio files", () => {
 
   it('that cannot be played are refused with the reason', async () => {
     const bodies: [string, Buffer | string, string, string][] = [
-      ['/mp3', Buffer.from([0xff, 0xfb, 0x90, 0x64, 0, 0]), 'application/octet-stream', 'cannot be played as MP3: there is no audio in it'],
+      [
+        '/mp3',
+        Buffer.from([0xff, 0xfb, 0x90, 0x64, 0, 0]),
+        'application/octet-stream',
+        'cannot be played as MP3: there is no audio in it',
+      ],
       ['/id3', 'ID3\u0004', 'application/octet-stream', 'cannot be played as MP3'],
       ['/type', 'anything', 'audio/mpeg', 'cannot be played as MP3'],
       ['/html', '<html></html>', 'text/html', 'not a WAV file'],
@@ -147,7 +177,9 @@ describe("customers' audio files", () => {
     ];
     for (const [path, body, type, reason] of bodies) {
       answer = (_, response) => response.setHeader('Content-Type', type).end(body);
-      expect(await failure(files().file(`${base}${path}`))).to.include(`${base}${path}`).and.to.include(reason);
+      expect(await failure(files().file(`${base}${path}`)))
+        .to.include(`${base}${path}`)
+        .and.to.include(reason);
     }
     expect(await readdir(folder)).to.deep.equal([]);
     answer = (_, response) => response.setHeader('Content-Type', 'audio/mpeg').end(audio(1));
@@ -158,11 +190,15 @@ describe("customers' audio files", () => {
     answer = (_, response) => response.writeHead(404).end();
     expect(await failure(files().file(`${base}/a`))).to.equal(`${base}/a answered with 404`);
     answer = (_, response) => response.end(audio(1));
-    expect(await failure(files({ maxFileBytes: 1000 }).file(`${base}/a`))).to.include('larger than 1000 bytes');
+    expect(await failure(files({ maxFileBytes: 1000 }).file(`${base}/a`))).to.include(
+      'larger than 1000 bytes',
+    );
     answer = () => undefined;
     expect(await failure(files({ timeoutMs: 50 }).file(`${base}/a`))).to.include('within 50 ms');
     const guarded = createGuardedFetch({ allowPrivate: false });
-    expect(await failure(files({ fetch: guarded.fetch }).file(base.replace('http', 'https')))).to.include('could not be fetched');
+    expect(await failure(files({ fetch: guarded.fetch }).file(base.replace('http', 'https')))).to.include(
+      'could not be fetched',
+    );
     guarded.close();
   });
 

@@ -4,7 +4,11 @@ import { ChannelGone, MediaError, type Digit } from '../../../control/media/medi
 import { complete, Driver, hangUp, idOf, isSettled, summary } from './driver.ts';
 import { channelHeaders, FakeEsl } from './fake-esl.ts';
 
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 describe('a channel on a media node', () => {
   let node: FakeEsl;
@@ -52,8 +56,15 @@ describe('a channel on a media node', () => {
     const { channel } = await driver.call(node, 'a');
     node.handlers.set('bgapi', (session, command) => {
       session.reply('+OK');
-      session.event('BACKGROUND_JOB', { 'Job-UUID': /^Job-UUID: (\S+)$/m.exec(command)?.[1] ?? '' }, '-ERROR\n');
-      hangUp(node, 'a', { 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel' });
+      session.event(
+        'BACKGROUND_JOB',
+        { 'Job-UUID': /^Job-UUID: (\S+)$/m.exec(command)?.[1] ?? '' },
+        '-ERROR\n',
+      );
+      hangUp(node, 'a', {
+        'Hangup-Cause': 'ORIGINATOR_CANCEL',
+        variable_sip_hangup_disposition: 'recv_cancel',
+      });
     });
     expect(await failure(channel.answer())).to.be.instanceOf(ChannelGone);
     expect(summary(await channel.ended)).to.equal('caller ORIGINATOR_CANCEL 487');
@@ -63,9 +74,15 @@ describe('a channel on a media node', () => {
     const { channel } = await driver.call(node, 'a');
     node.handlers.set('bgapi', (session, command) => {
       session.reply('+OK');
-      session.event('BACKGROUND_JOB', { 'Job-UUID': /^Job-UUID: (\S+)$/m.exec(command)?.[1] ?? '' }, '-ERROR\n');
+      session.event(
+        'BACKGROUND_JOB',
+        { 'Job-UUID': /^Job-UUID: (\S+)$/m.exec(command)?.[1] ?? '' },
+        '-ERROR\n',
+      );
     });
-    expect(await failure(channel.answer())).to.be.instanceOf(MediaError).with.property('message', '-ERROR');
+    expect(await failure(channel.answer()))
+      .to.be.instanceOf(MediaError)
+      .with.property('message', '-ERROR');
   });
 
   it('plays by a name of its own for each playback, and knows their ends apart', async () => {
@@ -78,7 +95,9 @@ describe('a channel on a media node', () => {
     );
     complete(node, 'a', 'somebody else');
     complete(node, 'a', two, 'FILE NOT FOUND');
-    expect(await failure(second)).to.be.instanceOf(MediaError).with.property('message', 'FILE NOT FOUND: /p/same.wav');
+    expect(await failure(second))
+      .to.be.instanceOf(MediaError)
+      .with.property('message', 'FILE NOT FOUND: /p/same.wav');
     expect(await isSettled(first)).to.equal(false);
     complete(node, 'a', one);
     expect(await first).to.equal('finished');
@@ -89,7 +108,11 @@ describe('a channel on a media node', () => {
     const played = failure(channel.play('/p/a.wav'));
     const id = idOf(await node.command('sendmsg a'));
     node.session.event('CHANNEL_EXECUTE_COMPLETE', {
-      'Unique-ID': 'a', Application: 'playback', 'Application-UUID': id, 'Application-Response': 'PLAYBACK ERROR', 'Answer-State': 'hangup',
+      'Unique-ID': 'a',
+      Application: 'playback',
+      'Application-UUID': id,
+      'Application-Response': 'PLAYBACK ERROR',
+      'Answer-State': 'hangup',
     });
     hangUp(node, 'a');
     expect(await played).to.be.instanceOf(ChannelGone);
@@ -149,7 +172,8 @@ describe('a channel on a media node', () => {
       keys.push(digit);
       driver.changed();
     });
-    for (const digit of ['1', 'x', '', '12', '*', 'D']) node.session.event('DTMF', { 'Unique-ID': 'a', 'DTMF-Digit': digit });
+    for (const digit of ['1', 'x', '', '12', '*', 'D'])
+      node.session.event('DTMF', { 'Unique-ID': 'a', 'DTMF-Digit': digit });
     node.session.event('DTMF', { 'Unique-ID': 'other', 'DTMF-Digit': '7' });
     await driver.until(() => (keys.length >= 3 ? true : undefined), 'the keys');
     stop();
@@ -176,7 +200,8 @@ describe('a channel on a media node', () => {
 
   it('refuses with a code that refuses', async () => {
     const { channel } = await driver.call(node, 'a');
-    for (const code of [200, 302, 399, 700, 486.5, NaN]) expect(await failure(channel.refuse(code)), String(code)).to.be.instanceOf(MediaError);
+    for (const code of [200, 302, 399, 700, 486.5, NaN])
+      expect(await failure(channel.refuse(code)), String(code)).to.be.instanceOf(MediaError);
     expect(node.count('sendmsg')).to.equal(0);
   });
 
@@ -192,15 +217,44 @@ describe('a channel on a media node', () => {
 });
 
 describe('the end of a channel', () => {
-  const end = (headers: Record<string, string>, answered = false, ours = false, refusedWith?: number): string => summary(endOf(headers, answered, ours, refusedWith));
+  const end = (
+    headers: Record<string, string>,
+    answered = false,
+    ours = false,
+    refusedWith?: number,
+  ): string => summary(endOf(headers, answered, ours, refusedWith));
 
   it('is by whoever sent the BYE, CANCEL or refusal', () => {
-    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'recv_bye', variable_sip_term_status: '200' }, true)).to.equal('caller NORMAL_CLEARING 200');
-    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'recv_bye' }, true, true)).to.equal('caller NORMAL_CLEARING 200');
-    expect(end({ 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel' })).to.equal('caller ORIGINATOR_CANCEL 487');
-    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'send_bye' }, true, true)).to.equal('platform NORMAL_CLEARING 200');
-    expect(end({ 'Hangup-Cause': 'NO_USER_RESPONSE', variable_sip_hangup_disposition: 'send_refuse' }, false, true, 480)).to.equal('platform NO_USER_RESPONSE 480');
-    expect(end({ 'Hangup-Cause': 'NORMAL_TEMPORARY_FAILURE', variable_sip_hangup_disposition: 'send_refuse' })).to.equal('platform NORMAL_TEMPORARY_FAILURE 503');
+    expect(
+      end(
+        {
+          'Hangup-Cause': 'NORMAL_CLEARING',
+          variable_sip_hangup_disposition: 'recv_bye',
+          variable_sip_term_status: '200',
+        },
+        true,
+      ),
+    ).to.equal('caller NORMAL_CLEARING 200');
+    expect(
+      end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'recv_bye' }, true, true),
+    ).to.equal('caller NORMAL_CLEARING 200');
+    expect(
+      end({ 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel' }),
+    ).to.equal('caller ORIGINATOR_CANCEL 487');
+    expect(
+      end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'send_bye' }, true, true),
+    ).to.equal('platform NORMAL_CLEARING 200');
+    expect(
+      end(
+        { 'Hangup-Cause': 'NO_USER_RESPONSE', variable_sip_hangup_disposition: 'send_refuse' },
+        false,
+        true,
+        480,
+      ),
+    ).to.equal('platform NO_USER_RESPONSE 480');
+    expect(
+      end({ 'Hangup-Cause': 'NORMAL_TEMPORARY_FAILURE', variable_sip_hangup_disposition: 'send_refuse' }),
+    ).to.equal('platform NORMAL_TEMPORARY_FAILURE 503');
   });
 
   it('is guessed where the node does not say it', () => {
@@ -211,23 +265,39 @@ describe('the end of a channel', () => {
 
   it('is by the platform where FreeSWITCH has heard no more of the far end: no refresh, or no ACK', () => {
     const silent = 'platform RECOVERY_ON_TIMER_EXPIRE 200';
-    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_term_status: '200' }, true)).to.equal(silent);
+    expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_term_status: '200' }, true)).to.equal(
+      silent,
+    );
     expect(end({ 'Hangup-Cause': 'NORMAL_UNSPECIFIED' }, true)).to.equal(silent);
     expect(end({ 'Hangup-Cause': 'NORMAL_CLEARING', 'Call-Direction': 'outbound' }, true)).to.equal(silent);
   });
 
   it('takes back the answer of a channel whose caller was told 487, because the CANCEL was faster', () => {
-    const crossed = endOf({ 'Hangup-Cause': 'ORIGINATOR_CANCEL', variable_sip_hangup_disposition: 'recv_cancel', variable_sip_term_status: '487' }, true, false);
+    const crossed = endOf(
+      {
+        'Hangup-Cause': 'ORIGINATOR_CANCEL',
+        variable_sip_hangup_disposition: 'recv_cancel',
+        variable_sip_term_status: '487',
+      },
+      true,
+      false,
+    );
     expect(crossed).to.include({ by: 'caller', sipCode: 487, answerTakenBack: true });
-    expect(endOf({ variable_sip_hangup_disposition: 'recv_bye' }, true, false)).to.not.have.property('answerTakenBack');
+    expect(endOf({ variable_sip_hangup_disposition: 'recv_bye' }, true, false)).to.not.have.property(
+      'answerTakenBack',
+    );
   });
 
   it('is by the node when it shuts down', () => {
-    expect(end({ 'Hangup-Cause': 'SYSTEM_SHUTDOWN', variable_sip_hangup_disposition: 'send_bye' }, true)).to.equal('node SYSTEM_SHUTDOWN 200');
+    expect(
+      end({ 'Hangup-Cause': 'SYSTEM_SHUTDOWN', variable_sip_hangup_disposition: 'send_bye' }, true),
+    ).to.equal('node SYSTEM_SHUTDOWN 200');
   });
 
   it('is when the node says it was', () => {
-    expect(endOf({ 'Caller-Channel-Hangup-Time': '1795223238123456' }, false, false).at.toISOString()).to.equal(new Date(1795223238123).toISOString());
+    expect(
+      endOf({ 'Caller-Channel-Hangup-Time': '1795223238123456' }, false, false).at.toISOString(),
+    ).to.equal(new Date(1795223238123).toISOString());
   });
 });
 

@@ -60,26 +60,54 @@ export class Driver extends Watched {
 export const ANSWERED = { 'Answer-State': 'answered' };
 
 /** What the node says of a channel in which a playback runs. */
-export const playing = (source: string): Record<string, string> => ({ ...ANSWERED, variable_current_application: 'playback', variable_current_application_data: source });
+export const playing = (source: string): Record<string, string> => ({
+  ...ANSWERED,
+  variable_current_application: 'playback',
+  variable_current_application_data: source,
+});
 
 /** What it says when that has ended. */
-export const played = (source: string): Record<string, string> => ({ ...playing(source), variable_current_application_response: 'FILE PLAYED' });
+export const played = (source: string): Record<string, string> => ({
+  ...playing(source),
+  variable_current_application_response: 'FILE PLAYED',
+});
 
 export const idOf = (command: string): string => /^Event-UUID: (\S+)$/m.exec(command)?.[1] ?? '';
 
 /** The node tells that an application has ended. */
-export function complete(node: FakeEsl, uuid: string, id: string, response = 'FILE PLAYED', application = 'playback'): void {
-  node.session.event('CHANNEL_EXECUTE_COMPLETE', { ...channelHeaders(uuid, ANSWERED), Application: application, 'Application-UUID': id, 'Application-Response': response });
+export function complete(
+  node: FakeEsl,
+  uuid: string,
+  id: string,
+  response = 'FILE PLAYED',
+  application = 'playback',
+): void {
+  node.session.event('CHANNEL_EXECUTE_COMPLETE', {
+    ...channelHeaders(uuid, ANSWERED),
+    Application: application,
+    'Application-UUID': id,
+    'Application-Response': response,
+  });
 }
 
 export function hangUp(node: FakeEsl, uuid: string, more: Record<string, string> = {}): void {
   node.channels.delete(uuid);
-  node.session.event('CHANNEL_HANGUP_COMPLETE', { ...channelHeaders(uuid), 'Hangup-Cause': 'NORMAL_CLEARING', variable_sip_hangup_disposition: 'recv_bye', ...more });
+  node.session.event('CHANNEL_HANGUP_COMPLETE', {
+    ...channelHeaders(uuid),
+    'Hangup-Cause': 'NORMAL_CLEARING',
+    variable_sip_hangup_disposition: 'recv_bye',
+    ...more,
+  });
 }
 
 export const isSettled = async (promise: Promise<unknown>): Promise<boolean> => {
   const pending = {};
-  return (await Promise.race([promise.catch(() => undefined), new Promise((resolve) => setImmediate(resolve, pending))])) !== pending;
+  return (
+    (await Promise.race([
+      promise.catch(() => undefined),
+      new Promise((resolve) => setImmediate(resolve, pending)),
+    ])) !== pending
+  );
 };
 
 export const summary = ({ by, cause, sipCode }: ChannelEnd): string => `${by} ${cause} ${sipCode ?? '-'}`;

@@ -32,13 +32,18 @@ export class FakeSession {
   }
 
   event(name: string, headers: Record<string, string> = {}, body?: string): void {
-    const json = JSON.stringify({ 'Event-Name': name, ...headers, ...(body !== undefined && { _body: body }) });
+    const json = JSON.stringify({
+      'Event-Name': name,
+      ...headers,
+      ...(body !== undefined && { _body: body }),
+    });
     this.socket.write(`Content-Length: ${Buffer.byteLength(json)}\nContent-Type: text/event-json\n\n${json}`);
   }
 }
 
 /**
- * A node whose answers the test decides: it behaves as an event socket with the channels in `channels`, and a handler
+ * A node whose answers the test decides: it behaves as an event socket with the channels in `channels`, and a
+ * handler
  * for the beginning of a command takes that command out of its hands.
  */
 export class FakeEsl extends Watched {
@@ -74,7 +79,11 @@ export class FakeEsl extends Watched {
 
   /** Resolves with the nth command that begins like this. */
   async command(begin: string, nth = 1): Promise<string> {
-    return this.until(() => this.commands.filter((command) => command.startsWith(begin))[nth - 1], `command ${begin}, got ${this.commands.join(' | ')}`, 3000);
+    return this.until(
+      () => this.commands.filter((command) => command.startsWith(begin))[nth - 1],
+      `command ${begin}, got ${this.commands.join(' | ')}`,
+      3000,
+    );
   }
 
   count(begin: string): number {
@@ -116,7 +125,8 @@ export class FakeEsl extends Watched {
   #answer(session: FakeSession, command: string): void {
     const taken = [...this.handlers].find(([begin]) => command.startsWith(begin));
     if (taken) return taken[1](session, command);
-    if (command.startsWith('auth ')) return session.reply(command === `auth ${this.password}` ? '+OK accepted' : '-ERR invalid');
+    if (command.startsWith('auth '))
+      return session.reply(command === `auth ${this.password}` ? '+OK accepted' : '-ERR invalid');
     if (command.startsWith('api ')) return this.#api(session, command.slice(4));
     if (command.startsWith('bgapi ')) {
       const [, uuid] = /^bgapi uuid_answer (\S+)/.exec(command) ?? [];
@@ -133,7 +143,9 @@ export class FakeEsl extends Watched {
     if (name === 'version') return session.api('FreeSWITCH Version 1.10.12-release~64bit (64bit)\n');
     if (name === 'show') {
       const rows = [...this.channels.keys()].map((key) => ({ uuid: key }));
-      return session.api(JSON.stringify(rows.length > 0 ? { row_count: rows.length, rows } : { row_count: 0 }));
+      return session.api(
+        JSON.stringify(rows.length > 0 ? { row_count: rows.length, rows } : { row_count: 0 }),
+      );
     }
     const channel = this.channels.get(uuid);
     if (name === 'uuid_exists') return session.api(String(channel !== undefined));

@@ -5,7 +5,10 @@ import { readWav } from '../../../control/lib/wav.ts';
 import { Mp3Error, mp3ToTelephoneWav } from '../../../control/media/mp3.ts';
 
 const failure = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(() => 'it did not fail', (error: unknown) => (error instanceof Mp3Error ? error.message : Promise.reject(error as Error)));
+  promise.then(
+    () => 'it did not fail',
+    (error: unknown) => (error instanceof Mp3Error ? error.message : Promise.reject(error as Error)),
+  );
 
 /** Numbers that look random and are the same every time. */
 function noise(length: number): Buffer {
@@ -24,7 +27,13 @@ describe('an MP3 file', () => {
     const whole = readWav(await mp3ToTelephoneWav(mp3)).samples.length;
     const cut = readWav(await mp3ToTelephoneWav(mp3.subarray(0, 1200))).samples.length;
     expect(cut).to.be.within(whole / 3, whole - 1000);
-    const tag = Buffer.concat([Buffer.from('ID3\x03\0\0\0\0\x02\0', 'latin1'), Buffer.alloc(256), mp3, Buffer.from('TAG'), Buffer.alloc(125)]);
+    const tag = Buffer.concat([
+      Buffer.from('ID3\x03\0\0\0\0\x02\0', 'latin1'),
+      Buffer.alloc(256),
+      mp3,
+      Buffer.from('TAG'),
+      Buffer.alloc(125),
+    ]);
     expect(readWav(await mp3ToTelephoneWav(tag)).samples.length).to.be.within(whole - 400, whole + 400);
   });
 
@@ -32,7 +41,10 @@ describe('an MP3 file', () => {
     for (const file of [Buffer.alloc(0), Buffer.alloc(100_000), Buffer.from('<html>'.repeat(1000))]) {
       expect(await failure(mp3ToTelephoneWav(file))).to.equal('there is no audio in it');
     }
-    const result = await mp3ToTelephoneWav(noise(200_000)).then(() => 'some audio', (error: unknown) => (error instanceof Mp3Error ? 'refused' : String(error)));
+    const result = await mp3ToTelephoneWav(noise(200_000)).then(
+      () => 'some audio',
+      (error: unknown) => (error instanceof Mp3Error ? 'refused' : String(error)),
+    );
     expect(result).to.be.oneOf(['some audio', 'refused']);
   });
 
@@ -42,7 +54,14 @@ describe('an MP3 file', () => {
   });
 
   it('waits for others to be decoded, and is decoded all the same', async () => {
-    const results = await Promise.all([mp3, mp3.subarray(0, 10), mp3, mp3].map((file) => mp3ToTelephoneWav(file).then((wav) => wav.length > 16_000, () => false)));
+    const results = await Promise.all(
+      [mp3, mp3.subarray(0, 10), mp3, mp3].map((file) =>
+        mp3ToTelephoneWav(file).then(
+          (wav) => wav.length > 16_000,
+          () => false,
+        ),
+      ),
+    );
     expect(results).to.deep.equal([true, false, true, true]);
   });
 });

@@ -7,9 +7,12 @@ describe('taking up the channels of a media node', () => {
   let node: FakeEsl;
   let driver: Driver | undefined;
 
-  const drive = (timings?: ConstructorParameters<typeof Driver>[1]): Driver => (driver = new Driver([node], timings)).start();
+  const drive = (timings?: ConstructorParameters<typeof Driver>[1]): Driver =>
+    (driver = new Driver([node], timings)).start();
   /** Holds the answer to a command until the test lets it go; what it says is decided then. */
-  const hold = (begin: string): { asked: Promise<string>; letGo: (answer: (session: FakeSession) => void) => void } => {
+  const hold = (
+    begin: string,
+  ): { asked: Promise<string>; letGo: (answer: (session: FakeSession) => void) => void } => {
     let answerIt: (answer: (session: FakeSession) => void) => void = () => undefined;
     node.handlers.set(begin, (session) => {
       node.handlers.delete(begin);
@@ -19,7 +22,10 @@ describe('taking up the channels of a media node', () => {
   };
   const reconnected = async (count = 2): Promise<void> => {
     await node.until(() => (node.sessions.length >= count ? true : undefined), 'another connection');
-    await node.until(() => (driver?.media.nodes()[0]?.connected ? true : void setTimeout(() => node.changed(), 5)), 'being ready again');
+    await node.until(
+      () => (driver?.media.nodes()[0]?.connected ? true : void setTimeout(() => node.changed(), 5)),
+      'being ready again',
+    );
   };
 
   beforeEach(async () => {
@@ -43,16 +49,29 @@ describe('taking up the channels of a media node', () => {
       'api show channels as json',
       'api uuid_dump a json',
     ]);
-    expect(media.nodes()).to.deep.equal([{ name: `127.0.0.1:${node.port}`, connected: true, version: '1.10.12-release~64bit', channels: 1 }]);
+    expect(media.nodes()).to.deep.equal([
+      { name: `127.0.0.1:${node.port}`, connected: true, version: '1.10.12-release~64bit', channels: 1 },
+    ]);
   });
 
   it('adopts what carries a call of ours, and tells what plays there', async () => {
-    node.channels.set('a', channelHeaders('a', { ...playing('/p/a.wav'), 'variable_sip_h_X-MV-From': '+15550001' }));
+    node.channels.set(
+      'a',
+      channelHeaders('a', { ...playing('/p/a.wav'), 'variable_sip_h_X-MV-From': '+15550001' }),
+    );
     node.channels.set('b', channelHeaders('b', played('/p/b.wav')));
     node.channels.set('stranger', { 'Unique-ID': 'stranger', 'Answer-State': 'answered' });
     const { parked, media } = drive();
     await media.reconciled;
-    expect(parked.map(({ channel, headers, dialog, adopted }) => [channel.uuid, channel.answered, headers, dialog.callId, adopted?.playing?.source])).to.deep.equal([
+    expect(
+      parked.map(({ channel, headers, dialog, adopted }) => [
+        channel.uuid,
+        channel.answered,
+        headers,
+        dialog.callId,
+        adopted?.playing?.source,
+      ]),
+    ).to.deep.equal([
       ['a', true, { 'call-id': 'call_a', from: '+15550001' }, 'a@carrier', '/p/a.wav'],
       ['b', true, { 'call-id': 'call_b' }, 'b@carrier', undefined],
     ]);
@@ -136,7 +155,10 @@ describe('taking up the channels of a media node', () => {
     await driver.answered(node, 'd');
     await driver.call(node, 'c');
     await node.command('api sched_del c');
-    expect(node.commands.filter((command) => command.includes('sched_del')).sort()).to.deep.equal(['api sched_del a', 'api sched_del c']);
+    expect(node.commands.filter((command) => command.includes('sched_del')).sort()).to.deep.equal([
+      'api sched_del a',
+      'api sched_del c',
+    ]);
   });
 
   it('starts anew when the answer cannot be understood', async () => {
@@ -291,7 +313,10 @@ describe('taking up the channels of a media node', () => {
       expect([media.mayHave('a'), media.mayHave('unknown')]).to.deep.equal([true, false]);
       node.handlers.set('connect', ({ socket }) => socket.destroy());
       node.drop();
-      await node.until(() => (media.nodes()[0]?.connected ? void setTimeout(() => node.changed(), 2) : true), 'the loss');
+      await node.until(
+        () => (media.nodes()[0]?.connected ? void setTimeout(() => node.changed(), 2) : true),
+        'the loss',
+      );
       expect([media.mayHave('a'), media.mayHave('unknown')]).to.deep.equal([true, true]);
       expect(summary(await (ended as NonNullable<typeof ended>))).to.equal('node MEDIA_NODE_LOST -');
       expect([media.mayHave('a'), media.mayHave('unknown')]).to.deep.equal([false, false]);
@@ -352,7 +377,10 @@ describe('taking up the channels of a media node', () => {
         const { channel } = await driver.next();
         expect(channel.node).to.equal(`127.0.0.1:${other.port}`);
         await channel.answer();
-        expect(driver.media.nodes().map(({ connected, channels }) => [connected, channels])).to.deep.equal([[false, 0], [true, 1]]);
+        expect(driver.media.nodes().map(({ connected, channels }) => [connected, channels])).to.deep.equal([
+          [false, 0],
+          [true, 1],
+        ]);
         await driver.media.reconciled;
         expect([driver.media.mayHave('b'), driver.media.mayHave('a')]).to.deep.equal([true, false]);
       } finally {

@@ -3,7 +3,11 @@ import { ChannelGone, type Channel, type ConferenceEnd } from '../../../control/
 import { ANSWERED, Driver, hangUp, idOf, isSettled } from './driver.ts';
 import { channelHeaders, FakeEsl } from './fake-esl.ts';
 
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 const argumentOf = (command: string): string => /^execute-app-arg: (.*)$/m.exec(command)?.[1] ?? '';
 const legIn = (command: string): string => /origination_uuid=([^~]+)/.exec(command)?.[1] ?? '';
 const BRIDGE = 'sendmsg a\ncall-command: execute\nexecute-app-name: bridge';
@@ -19,7 +23,9 @@ describe('a caller in a room of another media node', () => {
   beforeEach(async () => {
     [near, far] = await Promise.all([FakeEsl.start(), FakeEsl.start()]);
     listed = '3;sofia/minivoice/a@x;far-leg;a;a;hear|speak;0;0;100\n';
-    far.handlers.set('api conference team list', (session) => session.api(listed || '-ERR Conference team not found\n'));
+    far.handlers.set('api conference team list', (session) =>
+      session.api(listed || '-ERR Conference team not found\n'),
+    );
     driver = new Driver([near, far], { graceMs: 300 }).start();
     channel = await driver.answered(near, 'a');
   });
@@ -30,15 +36,30 @@ describe('a caller in a room of another media node', () => {
   });
 
   const farName = (): string => `127.0.0.1:${far.port}`;
-  const enter = (options: { mute?: boolean; endOnExit?: boolean; node?: string } = {}): Promise<ConferenceEnd> =>
+  const enter = (
+    options: { mute?: boolean; endOnExit?: boolean; node?: string } = {},
+  ): Promise<ConferenceEnd> =>
     channel.conference('team', { mute: false, endOnExit: false, node: farName(), ...options });
   const ended = (command: string, more: Record<string, string>): void =>
-    near.session.event('CHANNEL_EXECUTE_COMPLETE', { ...channelHeaders('a', ANSWERED), Application: 'bridge', 'Application-UUID': idOf(command), 'Application-Response': '_none_', ...more });
-  const SUCCESS = { variable_originate_disposition: 'SUCCESS', variable_last_bridge_hangup_cause: 'NORMAL_CLEARING' };
+    near.session.event('CHANNEL_EXECUTE_COMPLETE', {
+      ...channelHeaders('a', ANSWERED),
+      Application: 'bridge',
+      'Application-UUID': idOf(command),
+      'Application-Response': '_none_',
+      ...more,
+    });
+  const SUCCESS = {
+    variable_originate_disposition: 'SUCCESS',
+    variable_last_bridge_hangup_cause: 'NORMAL_CLEARING',
+  };
   /** The leg is up. */
   const connected = async (): Promise<string> => {
     const command = await near.command(BRIDGE);
-    near.channels.set(legIn(command), { 'Unique-ID': legIn(command), 'Answer-State': 'answered', variable_mv_leg_of: 'a' });
+    near.channels.set(legIn(command), {
+      'Unique-ID': legIn(command),
+      'Answer-State': 'answered',
+      variable_mv_leg_of: 'a',
+    });
     near.session.event('CHANNEL_ANSWER', { 'Unique-ID': legIn(command) });
     return command;
   };
@@ -51,8 +72,17 @@ describe('a caller in a room of another media node', () => {
   it('gets there by a leg that names the node, the room and how to be in it, and that can be known there by the channel', async () => {
     void enter({ mute: true, endOnExit: true }).catch(() => undefined);
     const argument = argumentOf(await near.command(BRIDGE));
-    expect(argument).to.match(/^\{\^\^~/).and.match(/\}sofia\/minivoice\/room@192\.0\.2\.9:5060$/);
-    for (const variable of [`sip_h_X-MV-Node=${farName()}`, 'sip_h_X-MV-Room=team', 'sip_h_X-MV-Room-Flags=mute|endconf', 'origination_caller_id_name=a', 'mv_leg_of=a']) expect(argument).to.include(`~${variable}`);
+    expect(argument)
+      .to.match(/^\{\^\^~/)
+      .and.match(/\}sofia\/minivoice\/room@192\.0\.2\.9:5060$/);
+    for (const variable of [
+      `sip_h_X-MV-Node=${farName()}`,
+      'sip_h_X-MV-Room=team',
+      'sip_h_X-MV-Room-Flags=mute|endconf',
+      'origination_caller_id_name=a',
+      'mv_leg_of=a',
+    ])
+      expect(argument).to.include(`~${variable}`);
     expect(argument).to.not.include('Call-ID');
   });
 
@@ -61,7 +91,10 @@ describe('a caller in a room of another media node', () => {
     ended(await connected(), SUCCESS);
     expect(await stay).to.equal('over');
     stay = enter();
-    ended(await near.command(BRIDGE, 2), { variable_originate_disposition: 'NORMAL_TEMPORARY_FAILURE', variable_last_bridge_proto_specific_hangup_cause: 'sip:503' });
+    ended(await near.command(BRIDGE, 2), {
+      variable_originate_disposition: 'NORMAL_TEMPORARY_FAILURE',
+      variable_last_bridge_proto_specific_hangup_cause: 'sip:503',
+    });
     expect(await stay).to.equal('unreachable');
     stay = enter();
     const command = await near.command(BRIDGE, 3);
@@ -77,7 +110,11 @@ describe('a caller in a room of another media node', () => {
     endedByKill(command);
     const asked = far.count('api conference team list');
     far.drop();
-    await far.until(() => far.count('api conference team list') > asked || undefined, 'a look into the room', 3000);
+    await far.until(
+      () => far.count('api conference team list') > asked || undefined,
+      'a look into the room',
+      3000,
+    );
     expect(await isSettled(stay)).to.equal(false);
     listed = '';
     far.drop();
@@ -121,13 +158,27 @@ describe('a caller in a room of another media node', () => {
   it('is taken over by the next control process as one in a room of that node', async () => {
     void enter().catch(() => undefined);
     const command = await connected();
-    near.channels.set('a', channelHeaders('a', { ...ANSWERED, variable_current_application: 'bridge', variable_current_application_data: argumentOf(command) }));
+    near.channels.set(
+      'a',
+      channelHeaders('a', {
+        ...ANSWERED,
+        variable_current_application: 'bridge',
+        variable_current_application_data: argumentOf(command),
+      }),
+    );
     await driver.media.stop();
     driver = new Driver([near, far], { graceMs: 300 }).start();
     const { adopted } = await driver.next();
-    expect(Object.keys(adopted ?? {})).to.include('conferencing').and.not.include('bridging');
+    expect(Object.keys(adopted ?? {}))
+      .to.include('conferencing')
+      .and.not.include('bridging');
     expect(adopted?.conferencing?.node).to.equal(farName());
-    near.session.event('CHANNEL_EXECUTE_COMPLETE', { ...channelHeaders('a', ANSWERED), Application: 'bridge', 'Application-UUID': 'its own', ...SUCCESS });
+    near.session.event('CHANNEL_EXECUTE_COMPLETE', {
+      ...channelHeaders('a', ANSWERED),
+      Application: 'bridge',
+      'Application-UUID': 'its own',
+      ...SUCCESS,
+    });
     expect(await adopted?.conferencing?.finished).to.equal('over');
   });
 

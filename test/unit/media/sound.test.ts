@@ -3,7 +3,11 @@ import { ChannelGone, MediaError, type Channel } from '../../../control/media/me
 import { Driver, hangUp } from './driver.ts';
 import { FakeEsl } from './fake-esl.ts';
 
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 describe('keys and what is laid over the sound of a channel', () => {
   let node: FakeEsl;
@@ -55,7 +59,11 @@ describe('keys and what is laid over the sound of a channel', () => {
     await channel.mute('write');
     await channel.unmute('read');
     await channel.mute('both');
-    expect(node.commands).to.deep.equal(['read mute 1', 'write mute 0', 'read mute 1', 'write mute 1'].map((rest) => `api uuid_audio a start ${rest}`));
+    expect(node.commands).to.deep.equal(
+      ['read mute 1', 'write mute 0', 'read mute 1', 'write mute 1'].map(
+        (rest) => `api uuid_audio a start ${rest}`,
+      ),
+    );
   });
 
   it('gives a command again when the connection is lost before the reply', async () => {
@@ -70,34 +78,57 @@ describe('keys and what is laid over the sound of a channel', () => {
   it('takes a refusal to hold or resume for done only where it is so already', async () => {
     node.handlers.set('api uuid_getvar a hold_music', (session) => session.api('tone_stream://%(1,1,1)'));
     node.handlers.set('api uuid_displace', (session) => session.api('-ERR Cannot displace session!\n'));
-    node.handlers.set('api uuid_buglist', (session) => session.api('<media-bug>\n<function>displace</function>'));
+    node.handlers.set('api uuid_buglist', (session) =>
+      session.api('<media-bug>\n<function>displace</function>'),
+    );
     await channel.hold();
     expect(await failure(channel.resume())).to.be.instanceOf(MediaError);
     expect(node.commands.filter((command) => command.includes('displace'))).to.deep.equal([
-      'api uuid_displace a start tone_stream://%(1,1,1) 0 l', 'api uuid_displace a stop tone_stream://%(1,1,1)',
+      'api uuid_displace a start tone_stream://%(1,1,1) 0 l',
+      'api uuid_displace a stop tone_stream://%(1,1,1)',
     ]);
     node.handlers.set('api uuid_buglist', (session) => session.api('<media-bugs>\n</media-bugs>'));
     await channel.resume();
     expect(await failure(channel.hold())).to.be.instanceOf(MediaError);
     node.handlers.set('api uuid_getvar a hold_music', (session) => session.api('_undef_'));
-    expect(await failure(channel.hold())).to.be.instanceOf(MediaError).with.property('message').that.includes('hold_music');
+    expect(await failure(channel.hold()))
+      .to.be.instanceOf(MediaError)
+      .with.property('message')
+      .that.includes('hold_music');
   });
 
   it('records in stereo into a plain path, and is content when there was nothing to stop', async () => {
     await channel.startRecording('/r/a.wav');
-    expect(node.commands).to.deep.equal(['api uuid_setvar a RECORD_STEREO true', 'api uuid_setvar a RECORD_PRE_BUFFER_FRAMES 5', 'api uuid_record a start /r/a.wav']);
-    for (const file of ['a.wav', '/r/a b.wav', '/r/a.mp3', '/r/${a}.wav', '/r/a.wav\nexit', '']) expect(await failure(channel.startRecording(file)), file).to.be.instanceOf(MediaError);
-    node.handlers.set('api uuid_record a stop', (session) => session.api('-ERR Cannot stop record session!\n'));
+    expect(node.commands).to.deep.equal([
+      'api uuid_setvar a RECORD_STEREO true',
+      'api uuid_setvar a RECORD_PRE_BUFFER_FRAMES 5',
+      'api uuid_record a start /r/a.wav',
+    ]);
+    for (const file of ['a.wav', '/r/a b.wav', '/r/a.mp3', '/r/${a}.wav', '/r/a.wav\nexit', ''])
+      expect(await failure(channel.startRecording(file)), file).to.be.instanceOf(MediaError);
+    node.handlers.set('api uuid_record a stop', (session) =>
+      session.api('-ERR Cannot stop record session!\n'),
+    );
     await channel.stopRecording('/r/a.wav');
     node.handlers.set('api uuid_record a stop', (session) => session.api('-ERR something else\n'));
-    expect(await failure(channel.stopRecording('/r/a.wav'))).to.be.instanceOf(MediaError).with.property('message', '-ERR something else');
+    expect(await failure(channel.stopRecording('/r/a.wav')))
+      .to.be.instanceOf(MediaError)
+      .with.property('message', '-ERR something else');
   });
 
   it('has nothing of it for a call without an answer', async () => {
     const { channel: ringing } = await driver.call(node, 'b');
     node.commands.length = 0;
-    for (const act of [ringing.mute('read'), ringing.hold(), ringing.startRecording('/r/a.wav'), ringing.sendDigits('1'), ringing.conference('r', { mute: false, endOnExit: false })]) {
-      expect(await failure(act)).to.be.instanceOf(MediaError).with.property('message', 'the call is not answered yet');
+    for (const act of [
+      ringing.mute('read'),
+      ringing.hold(),
+      ringing.startRecording('/r/a.wav'),
+      ringing.sendDigits('1'),
+      ringing.conference('r', { mute: false, endOnExit: false }),
+    ]) {
+      expect(await failure(act))
+        .to.be.instanceOf(MediaError)
+        .with.property('message', 'the call is not answered yet');
     }
     expect(node.commands).to.deep.equal([]);
   });

@@ -1,4 +1,15 @@
-import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
@@ -12,7 +23,11 @@ import { spoken } from '../../support/voice.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
 
 const logger = pino({ level: 'silent' });
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 describe('speech', () => {
   let folder: string;
@@ -35,17 +50,32 @@ describe('speech', () => {
 
     it('says the text', async () => {
       const text = 'Welcome to the sales department. Please hold the line.';
-      const prompts = new Prompts({ engine: new EspeakEngine({ command, logger }), folder, maxBytes: 1e8, logger });
+      const prompts = new Prompts({
+        engine: new EspeakEngine({ command, logger }),
+        folder,
+        maxBytes: 1e8,
+        logger,
+      });
       const { rate, samples } = readWav(await readFile(await prompts.file(text)));
       expect(rate).to.equal(8000);
       expect(recognise(samples, await spoken(text)).fraction).to.be.above(0.9);
-      expect(recognise(samples, await spoken('Please leave a message after the tone, and then hang up.')).fraction).to.be.below(0.5);
+      expect(
+        recognise(samples, await spoken('Please leave a message after the tone, and then hang up.')).fraction,
+      ).to.be.below(0.5);
     });
 
     it('says text that a shell, a mark-up reader or espeak-ng itself would take for something else', async () => {
       const engine = new EspeakEngine({ command, logger });
       const marker = join(folder, 'made-by-a-shell');
-      for (const text of [`$(touch ${marker})`, `"; touch ${marker}; "`, '<speak>a</speak>', '[[x]]', '--help', '-w /tmp/x', 'ærøskøbing 日本語 \u0007']) {
+      for (const text of [
+        `$(touch ${marker})`,
+        `"; touch ${marker}; "`,
+        '<speak>a</speak>',
+        '[[x]]',
+        '--help',
+        '-w /tmp/x',
+        'ærøskøbing 日本語 \u0007',
+      ]) {
         expect(readWav(await engine.synthesise(text)).samples.length, text).to.be.above(1000);
       }
       expect(await failure(access(marker))).to.be.instanceOf(Error);
@@ -53,25 +83,40 @@ describe('speech', () => {
 
     it('takes a voice, or else the language, or else its own', async () => {
       const engine = new EspeakEngine({ command, logger });
-      const say = async (voice?: string, language?: string): Promise<string> => (await engine.synthesise('Guten Morgen', { voice, language })).toString('base64');
+      const say = async (voice?: string, language?: string): Promise<string> =>
+        (await engine.synthesise('Guten Morgen', { voice, language })).toString('base64');
       const [german, english] = [await say('de'), await say()];
       expect(german).not.to.equal(english);
       expect(await say('nobody', 'de-DE')).to.equal(german);
       expect(await say(undefined, 'de')).to.equal(german);
       expect(await say('nobody')).to.equal(english);
-      for (const unsafe of ['../../etc/passwd', '-f', 'a b', '']) expect(await say(unsafe), unsafe).to.equal(english);
+      for (const unsafe of ['../../etc/passwd', '-f', 'a b', ''])
+        expect(await say(unsafe), unsafe).to.equal(english);
     });
 
     it('fails when there is no espeak-ng, or it fails', async () => {
-      expect(await failure(new EspeakEngine({ command: join(folder, 'nothing'), logger }).synthesise('a'))).to.be.instanceOf(SpeechError).with.property('message').that.includes('cannot be run');
+      expect(await failure(new EspeakEngine({ command: join(folder, 'nothing'), logger }).synthesise('a')))
+        .to.be.instanceOf(SpeechError)
+        .with.property('message')
+        .that.includes('cannot be run');
       const broken = new EspeakEngine({ command: await program('echo no data >&2; exit 3'), logger });
-      expect(await failure(broken.synthesise('a'))).to.be.instanceOf(SpeechError).with.property('message', 'espeak-ng ended with 3: no data');
+      expect(await failure(broken.synthesise('a')))
+        .to.be.instanceOf(SpeechError)
+        .with.property('message', 'espeak-ng ended with 3: no data');
     });
 
     it('is given up after its time, and the next one gets its turn', async () => {
-      const engine = new EspeakEngine({ command: await program('read line; case $line in hang) exec sleep 60;; esac; echo wav'), logger, concurrency: 1, timeoutMs: 300 });
+      const engine = new EspeakEngine({
+        command: await program('read line; case $line in hang) exec sleep 60;; esac; echo wav'),
+        logger,
+        concurrency: 1,
+        timeoutMs: 300,
+      });
       const [first, second] = [failure(engine.synthesise('hang\n')), engine.synthesise('go\n')];
-      expect(await first).to.be.instanceOf(SpeechError).with.property('message').that.includes('longer than 300 ms');
+      expect(await first)
+        .to.be.instanceOf(SpeechError)
+        .with.property('message')
+        .that.includes('longer than 300 ms');
       expect((await second).toString()).to.equal('wav\n');
     });
 
@@ -79,13 +124,18 @@ describe('speech', () => {
       const counter = join(folder, 'running');
       await mkdir(counter);
       const engine = new EspeakEngine({
-        command: await program(`touch ${counter}/$$; ls ${counter} | wc -l; sleep 0.05; rm ${counter}/$$`), logger, concurrency: 2, maxWaiting: 4,
+        command: await program(`touch ${counter}/$$; ls ${counter} | wc -l; sleep 0.05; rm ${counter}/$$`),
+        logger,
+        concurrency: 2,
+        maxWaiting: 4,
       });
       const all = await Promise.allSettled(Array.from({ length: 8 }, () => engine.synthesise('a')));
       const counts = all.flatMap((one) => (one.status === 'fulfilled' ? [Number(one.value.toString())] : []));
       expect(counts).to.have.length(6);
       expect(Math.max(...counts)).to.be.at.most(2);
-      expect(all.filter((one) => one.status === 'rejected').map((one) => (one.reason as Error).message)).to.deep.equal(Array(2).fill('too many texts are waiting to be spoken'));
+      expect(
+        all.filter((one) => one.status === 'rejected').map((one) => (one.reason as Error).message),
+      ).to.deep.equal(Array(2).fill('too many texts are waiting to be spoken'));
     });
   });
 
@@ -118,7 +168,13 @@ describe('speech', () => {
       const gate = deferred<void>();
       engine.hold = () => gate.promise;
       const first = prompts(engine);
-      const waiting = [first.file('a'), first.file('a'), first.file('b'), first.file('a', { voice: 'v' }), first.file('a', { language: 'en' })];
+      const waiting = [
+        first.file('a'),
+        first.file('a'),
+        first.file('b'),
+        first.file('a', { voice: 'v' }),
+        first.file('a', { language: 'en' }),
+      ];
       gate.resolve();
       const paths = await Promise.all(waiting);
       expect(new Set(paths).size).to.equal(4);
@@ -146,7 +202,8 @@ describe('speech', () => {
   describe('kept on disk', () => {
     const MINUTE = 60_000;
     let now = Date.now();
-    const cache = (maxBytes: number): FileCache => new FileCache({ folder, maxBytes, keepMs: 10 * MINUTE, now: () => now, logger });
+    const cache = (maxBytes: number): FileCache =>
+      new FileCache({ folder, maxBytes, keepMs: 10 * MINUTE, now: () => now, logger });
     const names = async (): Promise<string[]> => (await readdir(folder)).sort();
 
     it('gives way to what was used more recently', async () => {

@@ -11,17 +11,23 @@ describe('the ids of recordings', () => {
   const call = 'call_20260529T120000.000000000';
 
   it('are made of the call, and of a number from the second on', () => {
-    expect([1, 2, 12].map((n) => recordingId(call, n))).to.deep.equal([`rec_${call}`, `rec_${call}_2`, `rec_${call}_12`]);
+    expect([1, 2, 12].map((n) => recordingId(call, n))).to.deep.equal([
+      `rec_${call}`,
+      `rec_${call}_2`,
+      `rec_${call}_12`,
+    ]);
     expect([1, 2, 12].map((n) => numberOf(call, recordingId(call, n)))).to.deep.equal([1, 2, 12]);
   });
 
   it('of something else have no number', () => {
-    for (const id of ['rec_call_1', `rec_${call}_`, `rec_${call}_x`, `rec_${call}_0`, `rec_${call}2`, '']) expect(numberOf(call, id), id).to.equal(0);
+    for (const id of ['rec_call_1', `rec_${call}_`, `rec_${call}_x`, `rec_${call}_0`, `rec_${call}2`, ''])
+      expect(numberOf(call, id), id).to.equal(0);
   });
 
   it('name the files of media nodes, and nothing else does', () => {
     expect(recordingOfFile(`rec_${call}_2.wav`)).to.equal(`rec_${call}_2`);
-    for (const name of ['prompt.wav', `rec_${call}.mp3`, '.rec_x.wav', '../rec_x.wav']) expect(recordingOfFile(name), name).to.equal(undefined);
+    for (const name of ['prompt.wav', `rec_${call}.mp3`, '.rec_x.wav', '../rec_x.wav'])
+      expect(recordingOfFile(name), name).to.equal(undefined);
   });
 });
 
@@ -50,7 +56,8 @@ describe('the local storage', () => {
   });
 
   it('says what is missing, and forgets what was never there', async () => {
-    const missing = async (work: Promise<unknown>) => expect(await work.catch((error: unknown) => error)).to.be.instanceOf(MissingFile);
+    const missing = async (work: Promise<unknown>) =>
+      expect(await work.catch((error: unknown) => error)).to.be.instanceOf(MissingFile);
     await missing(storage.put('a.wav', join(folder, 'nothing.wav')));
     await missing(storage.read('a.wav', { start: 0, end: 1 }));
     expect(await storage.size('a.wav')).to.equal(undefined);

@@ -21,7 +21,12 @@ describe('the WAV file of a recording', () => {
   };
 
   it('tells how long and how large it is', async () => {
-    expect(await inspect(stereoWav(2.5))).to.deep.equal({ sizeBytes: 44 + 80_000, audioBytes: 80_000, seconds: 2.5, closed: true });
+    expect(await inspect(stereoWav(2.5))).to.deep.equal({
+      sizeBytes: 44 + 80_000,
+      audioBytes: 80_000,
+      seconds: 2.5,
+      closed: true,
+    });
   });
 
   it('is not closed while its header knows less than there is', async () => {
@@ -43,7 +48,13 @@ describe('the WAV file of a recording', () => {
   it('is nothing when it is something else, cut off in its header, or of a format that no node writes', async () => {
     const compressed = stereoWav(1);
     compressed.writeUInt16LE(7, 20);
-    for (const bytes of [Buffer.alloc(0), Buffer.from('ID3 and so on, for long enough'), stereoWav(1).subarray(0, 30), compressed]) expect(await inspect(bytes)).to.equal(undefined);
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from('ID3 and so on, for long enough'),
+      stereoWav(1).subarray(0, 30),
+      compressed,
+    ])
+      expect(await inspect(bytes)).to.equal(undefined);
   });
 
   it('that nobody closed is repaired: lengths right, half a frame gone, everything else as it was', async () => {

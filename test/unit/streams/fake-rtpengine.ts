@@ -2,7 +2,10 @@ import { createSocket, type Socket } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
 import { RtpWriter } from '../../../control/streams/rtp.ts';
 
-/** An rtpengine of which nothing is real but its protocol: answers commands, remembers them, and sends a tone of bytes to who subscribes. */
+/**
+ * An rtpengine of which nothing is real but its protocol: answers commands, remembers them, and sends a tone
+ * of bytes to who subscribes.
+ */
 export class FakeRtpengine {
   readonly commands: Record<string, unknown>[] = [];
   /** Commands that are refused, with the reason. */
@@ -26,13 +29,18 @@ export class FakeRtpengine {
       const body = JSON.parse(rest) as Record<string, unknown>;
       this.commands.push(body);
       const reason = this.refused.get(String(body.command));
-      control.send(`${cookie} ${JSON.stringify(reason ? { result: 'error', 'error-reason': reason } : { result: 'ok', ...this.#answer(body) })}`, from.port, from.address);
+      control.send(
+        `${cookie} ${JSON.stringify(reason ? { result: 'error', 'error-reason': reason } : { result: 'ok', ...this.#answer(body) })}`,
+        from.port,
+        from.address,
+      );
     });
   }
 
   static async open(): Promise<FakeRtpengine> {
     const [control, media] = [createSocket('udp4'), createSocket('udp4')];
-    for (const socket of [control, media]) await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    for (const socket of [control, media])
+      await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     return new FakeRtpengine(control, media);
   }
 
@@ -54,14 +62,37 @@ export class FakeRtpengine {
   #answer(body: Record<string, unknown>): Record<string, unknown> {
     const { port } = this.#media.address();
     // As rtpengine tells of who has no tag yet.
-    if (body.command === 'query' && this.unanswered-- > 0) return { tags: { caller: { subscriptions: [{ tag: '', type: 'offer/answer' }] }, '<untagged 1>': { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] } } };
-    if (body.command === 'query') return { tags: { caller: { subscriptions: [{ tag: 'node', type: 'offer/answer' }] }, node: { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] } } };
-    if (body.command === 'subscribe request' || body.command === 'publish') return { sdp: `v=0\r\nm=audio ${port} RTP/AVP 0 101\r\n` };
+    if (body.command === 'query' && this.unanswered-- > 0)
+      return {
+        tags: {
+          caller: { subscriptions: [{ tag: '', type: 'offer/answer' }] },
+          '<untagged 1>': { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] },
+        },
+      };
+    if (body.command === 'query')
+      return {
+        tags: {
+          caller: { subscriptions: [{ tag: 'node', type: 'offer/answer' }] },
+          node: { subscriptions: [{ tag: 'caller', type: 'offer/answer' }] },
+        },
+      };
+    if (body.command === 'subscribe request' || body.command === 'publish')
+      return { sdp: `v=0\r\nm=audio ${port} RTP/AVP 0 101\r\n` };
     const to = body.command === 'subscribe answer' ? /m=audio (\d+)/.exec(String(body.sdp))?.[1] : undefined;
     if (to) {
       const rtp = new RtpWriter();
       let position = 0;
-      this.#timers.push(setInterval(() => this.#media.send(rtp.packet(Buffer.alloc(160, 0x55), (position += 160), false), Number(to), '127.0.0.1'), 20));
+      this.#timers.push(
+        setInterval(
+          () =>
+            this.#media.send(
+              rtp.packet(Buffer.alloc(160, 0x55), (position += 160), false),
+              Number(to),
+              '127.0.0.1',
+            ),
+          20,
+        ),
+      );
     }
     return {};
   }

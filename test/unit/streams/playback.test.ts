@@ -29,7 +29,9 @@ describe('what a receiver wants to be played', () => {
     const playback = new Playback();
     for (let i = 0; i < 10; i++) playback.add(Buffer.alloc(50, 7));
     const frames = Array.from({ length: 8 }, () => playback.take()).filter((frame) => frame !== undefined);
-    expect(frames.map((frame) => frame.filter((byte) => byte === 7).length)).to.deep.equal([160, 160, 160, 20]);
+    expect(frames.map((frame) => frame.filter((byte) => byte === 7).length)).to.deep.equal([
+      160, 160, 160, 20,
+    ]);
   });
 
   it('gives marks back in order, each once what was before it has been heard', () => {
@@ -54,7 +56,10 @@ describe('what a receiver wants to be played', () => {
     expect(turns(playback, 2)).to.deep.equal({ bytes: [-1, -1], marks: [[], []] });
     playback.add(Buffer.alloc(3 * FRAME, 2));
     playback.mark('b');
-    expect(turns(playback, 6)).to.deep.equal({ bytes: [2, 2, 2, -1, -1, -1], marks: [[], [], [], [], [], ['b']] });
+    expect(turns(playback, 6)).to.deep.equal({
+      bytes: [2, 2, 2, -1, -1, -1],
+      marks: [[], [], [], [], [], ['b']],
+    });
   });
 
   it('holds two minutes and a thousand marks, and no more', () => {
@@ -74,7 +79,8 @@ describe("the receivers' voice", () => {
     const log: string[] = [];
     const sent: Buffer[] = [];
     return {
-      log, sent,
+      log,
+      sent,
       voice: new Voice({
         connect: () => Promise.resolve(void log.push('connect')),
         block: (blocked) => Promise.resolve(void log.push(blocked ? 'block' : 'unblock')),
@@ -97,7 +103,10 @@ describe("the receivers' voice", () => {
     expect(log).to.deep.equal(['connect', 'block']);
     expect(voice.tick([])).to.equal(undefined);
     expect(log).to.deep.equal(['connect', 'block', 'unblock']);
-    expect(sent.map((packet) => packet.readUInt8(1) >> 7), 'markers').to.deep.equal([1, ...new Array<number>(10).fill(0)]);
+    expect(
+      sent.map((packet) => packet.readUInt8(1) >> 7),
+      'markers',
+    ).to.deep.equal([1, ...new Array<number>(10).fill(0)]);
     expect(parseRtp(sent[0] ?? Buffer.alloc(0))?.payload).to.deep.equal(frame);
   });
 

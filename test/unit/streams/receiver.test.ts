@@ -7,9 +7,21 @@ describe('the connection to a receiver', () => {
   it('takes a bounded backlog for a receiver that does not read, and then nothing more', async () => {
     const server = await StreamReceiver.open();
     server.deaf = true;
-    const agents = createAgents({ allowPrivate: true, resolve: createResolve(), connectTimeoutMs: 1000, maxSocketsPerHost: 4 });
+    const agents = createAgents({
+      allowPrivate: true,
+      resolve: createResolve(),
+      connectTimeoutMs: 1000,
+      maxSocketsPerHost: 4,
+    });
     const opened = await new Promise<Receiver>((resolve, reject) => {
-      const receiver = new Receiver({ url: server.url, headers: {}, agents, onOpen: () => resolve(receiver), onText: () => undefined, onEnd: ({ message }) => reject(new Error(message)) });
+      const receiver = new Receiver({
+        url: server.url,
+        headers: {},
+        agents,
+        onOpen: () => resolve(receiver),
+        onText: () => undefined,
+        onEnd: ({ message }) => reject(new Error(message)),
+      });
     });
     const text = JSON.stringify('x'.repeat(8 * 1024));
     let sent = 0;

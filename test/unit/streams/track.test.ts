@@ -6,14 +6,19 @@ import { FRAME, Track } from '../../../control/streams/track.ts';
 import { decode, encode } from '../../support/codec.ts';
 
 /** Packet n of a sender that counts its packets in its audio: no two neighbours are alike. */
-const packet = (n: number, more: { ssrc?: number; payloadType?: number; from?: number } = {}) =>
-  ({ payloadType: more.payloadType ?? 0, ssrc: more.ssrc ?? 1, timestamp: ((more.from ?? 0) + n * FRAME) >>> 0, payload: Buffer.alloc(FRAME, 1 + (n % 100)) });
+const packet = (n: number, more: { ssrc?: number; payloadType?: number; from?: number } = {}) => ({
+  payloadType: more.payloadType ?? 0,
+  ssrc: more.ssrc ?? 1,
+  timestamp: ((more.from ?? 0) + n * FRAME) >>> 0,
+  payload: Buffer.alloc(FRAME, 1 + (n % 100)),
+});
 const isSilence = (frame: Buffer): boolean => frame.every((byte) => byte === MULAW_SILENCE);
 /** The numbers of the packets that the next frames hold; 0 for silence. */
-const take = (track: Track, frames: number): number[] => Array.from({ length: frames }, () => {
-  const frame = track.take();
-  return isSilence(frame) ? 0 : (frame[0] ?? 0) - 1;
-});
+const take = (track: Track, frames: number): number[] =>
+  Array.from({ length: frames }, () => {
+    const frame = track.take();
+    return isSilence(frame) ? 0 : (frame[0] ?? 0) - 1;
+  });
 
 describe('a track of a call', () => {
   it('is silent for 60 ms and then plays packets in their order, one every 20 ms', () => {
@@ -65,7 +70,7 @@ describe('a track of a call', () => {
       track.take();
     }
     const last = track.take();
-    expect(sent % 100 - ((last[0] ?? 0) - 1)).to.be.below(8);
+    expect((sent % 100) - ((last[0] ?? 0) - 1)).to.be.below(8);
   });
 
   it('takes A-law as µ-law, and no telephone events', () => {
@@ -80,32 +85,53 @@ describe('a track of a call', () => {
   });
 
   it('whatever comes, gives a whole frame each time', () => {
-    fc.assert(fc.property(fc.array(fc.record({ payloadType: fc.constantFrom(0, 8, 101), ssrc: fc.integer({ min: 0, max: 2 }), timestamp: fc.integer({ min: 0, max: 2 ** 32 - 1 }), payload: fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes)) })), (packets) => {
-      const track = new Track();
-      for (const each of packets) {
-        track.push(each);
-        expect(track.take().length).to.equal(FRAME);
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            payloadType: fc.constantFrom(0, 8, 101),
+            ssrc: fc.integer({ min: 0, max: 2 }),
+            timestamp: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+            payload: fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes)),
+          }),
+        ),
+        (packets) => {
+          const track = new Track();
+          for (const each of packets) {
+            track.push(each);
+            expect(track.take().length).to.equal(FRAME);
+          }
+        },
+      ),
+    );
   });
 });
 
 describe('RTP of streams', () => {
   it('reads what it writes, and no RTCP, no garbage', () => {
     const writer = new RtpWriter();
-    const [first, second] = [writer.packet(Buffer.alloc(FRAME, 5), 0, true), writer.packet(Buffer.alloc(FRAME, 6), FRAME, false)].map((bytes) => parseRtp(bytes));
+    const [first, second] = [
+      writer.packet(Buffer.alloc(FRAME, 5), 0, true),
+      writer.packet(Buffer.alloc(FRAME, 6), FRAME, false),
+    ].map((bytes) => parseRtp(bytes));
     expect(second?.payload).to.deep.equal(Buffer.alloc(FRAME, 6));
     expect(((second?.timestamp ?? 0) - (first?.timestamp ?? 0)) >>> 0).to.equal(FRAME);
     expect(second?.ssrc).to.equal(first?.ssrc);
     expect(parseRtp(Buffer.from([0x80, 200, ...new Array<number>(20).fill(0)]))).to.equal(undefined);
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
-      const read = parseRtp(Buffer.from(bytes));
-      expect(read === undefined || read.payload.length <= bytes.length - 12).to.equal(true);
-    }));
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
+        const read = parseRtp(Buffer.from(bytes));
+        expect(read === undefined || read.payload.length <= bytes.length - 12).to.equal(true);
+      }),
+    );
   });
 
   it('its µ-law is that of others', () => {
-    for (let sample = -32768; sample <= 32767; sample += 7) expect(MULAW[toMulaw(sample)]).to.equal(decode('PCMU', encode('PCMU', Int16Array.of(sample)))[0]);
-    for (let byte = 0; byte < 256; byte++) expect(Math.abs((MULAW[ALAW_TO_MULAW[byte] ?? 0] ?? 0) - (ALAW[byte] ?? 0))).to.be.at.most(Math.max(16, Math.abs(ALAW[byte] ?? 0) / 16));
+    for (let sample = -32768; sample <= 32767; sample += 7)
+      expect(MULAW[toMulaw(sample)]).to.equal(decode('PCMU', encode('PCMU', Int16Array.of(sample)))[0]);
+    for (let byte = 0; byte < 256; byte++)
+      expect(Math.abs((MULAW[ALAW_TO_MULAW[byte] ?? 0] ?? 0) - (ALAW[byte] ?? 0))).to.be.at.most(
+        Math.max(16, Math.abs(ALAW[byte] ?? 0) / 16),
+      );
   });
 });

@@ -17,17 +17,34 @@ describe('test/support/demo-caller', () => {
   afterEach(async () => platform.close());
 
   it('tells the story of a call: SIP, what was heard, what was pressed, who hung up', async () => {
-    const [welcome, sales] = await Promise.all([spoken('Welcome. Press one for sales.'), spoken('This is the sales team.')]);
+    const [welcome, sales] = await Promise.all([
+      spoken('Welcome. Press one for sales.'),
+      spoken('This is the sales team.'),
+    ]);
     platform.listen('answer', { sound: () => recording(welcome) });
-    const placed = placeDemoCall({ ...call, expect: [{ text: 'Welcome. Press one for sales.', thenPress: '1' }, { text: 'This is the sales team.' }] });
+    const placed = placeDemoCall({
+      ...call,
+      expect: [
+        { text: 'Welcome. Press one for sales.', thenPress: '1' },
+        { text: 'This is the sales team.' },
+      ],
+    });
     const answered = await platform.incoming();
     await answered.heard.waitUntilKeys('1');
     await new Promise<void>((onEnd) => answered.rtp.play(recording(sales, { onEnd })));
     await answered.hangup();
     const { ok, story, sipCallId } = await placed;
     expect(story.map(({ kind, what }) => `${kind} ${what.replace(/sip:\S+/, 'URI')}`)).to.deep.equal([
-      'sip → INVITE URI', 'sip ← 100 Trying (INVITE)', 'sip ← 180 Ringing (INVITE)', 'sip ← 200 OK (INVITE)', 'sip → ACK URI',
-      'heard "Welcome. Press one for sales."', 'pressed 1', 'heard "This is the sales team."', 'sip ← BYE URI', 'sip → 200 OK (BYE)',
+      'sip → INVITE URI',
+      'sip ← 100 Trying (INVITE)',
+      'sip ← 180 Ringing (INVITE)',
+      'sip ← 200 OK (INVITE)',
+      'sip → ACK URI',
+      'heard "Welcome. Press one for sales."',
+      'pressed 1',
+      'heard "This is the sales team."',
+      'sip ← BYE URI',
+      'sip → 200 OK (BYE)',
     ]);
     expect(ok).to.equal(true);
     expect(sipCallId).to.equal(answered.callId);
@@ -36,12 +53,18 @@ describe('test/support/demo-caller', () => {
   it('is not content with a call in which something else was said', async () => {
     const wrong = await spoken('You have reached the wrong number.');
     platform.listen('answer', { sound: () => recording(wrong) });
-    const placed = placeDemoCall({ ...call, patienceMs: 1000, expect: [{ text: 'Welcome. Press one for sales.' }] });
+    const placed = placeDemoCall({
+      ...call,
+      patienceMs: 1000,
+      expect: [{ text: 'Welcome. Press one for sales.' }],
+    });
     const answered = await platform.incoming();
     await answered.ended();
     const { ok, story } = await placed;
     expect(ok).to.equal(false);
-    expect(story.find(({ kind }) => kind === 'missed')?.what).to.match(/^"Welcome. Press one for sales.": did not hear 0.9 of a prompt/);
+    expect(story.find(({ kind }) => kind === 'missed')?.what).to.match(
+      /^"Welcome. Press one for sales.": did not hear 0.9 of a prompt/,
+    );
   });
 
   it('is not content with a refusal, and acknowledges it', async () => {
@@ -53,7 +76,12 @@ describe('test/support/demo-caller', () => {
   });
 
   it('says when SIPp is not there', async () => {
-    const outcome = await sipp({ scenario: 'caller', remote: call.sip, localIp: '127.0.0.1', command: 'no-such-sipp' }).catch((error: unknown) => String(error));
+    const outcome = await sipp({
+      scenario: 'caller',
+      remote: call.sip,
+      localIp: '127.0.0.1',
+      command: 'no-such-sipp',
+    }).catch((error: unknown) => String(error));
     expect(outcome).to.contain('SIPp (no-such-sipp) could not be run');
   });
 });

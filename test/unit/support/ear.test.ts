@@ -15,24 +15,38 @@ function noise(length: number, amplitude: number): Int16Array {
 }
 
 const sine = (frequency: number, ms: number, amplitude = 8000): Int16Array =>
-  Int16Array.from({ length: ms * 8 }, (_, n) => Math.round(amplitude * Math.sin((2 * Math.PI * frequency * n) / 8000)));
+  Int16Array.from({ length: ms * 8 }, (_, n) =>
+    Math.round(amplitude * Math.sin((2 * Math.PI * frequency * n) / 8000)),
+  );
 
 function joined(...parts: (Int16Array | number)[]): Int16Array {
-  return Int16Array.from(parts.flatMap((part) => [...(typeof part === 'number' ? new Int16Array(part * 8) : part)]));
+  return Int16Array.from(
+    parts.flatMap((part) => [...(typeof part === 'number' ? new Int16Array(part * 8) : part)]),
+  );
 }
 
 /** As a caller would have it: 20 ms packets through G.711. */
 function heardAs(samples: Int16Array, codec: 'PCMU' | 'PCMA' = 'PCMU', heard = new Heard(), from = 0): Heard {
   for (let at = 0; at + 160 <= samples.length; at += 160) {
-    heard.add(decode(codec, encode(codec, samples.subarray(at, at + 160))), { ssrc: 1, timestamp: from + at }, (from + at) / 8);
+    heard.add(
+      decode(codec, encode(codec, samples.subarray(at, at + 160))),
+      { ssrc: 1, timestamp: from + at },
+      (from + at) / 8,
+    );
   }
   return heard;
 }
 
 describe('test/support/ear', () => {
   const sentences = [
-    'Welcome to Mini Voice.', 'You have reached the sales team.', 'You have reached the support team.',
-    'Press one for sales.', 'Press two for sales.', 'You pressed one.', 'You pressed five.', 'Goodbye.',
+    'Welcome to Mini Voice.',
+    'You have reached the sales team.',
+    'You have reached the support team.',
+    'Press one for sales.',
+    'Press two for sales.',
+    'You pressed one.',
+    'You pressed five.',
+    'Goodbye.',
   ];
 
   it('knows each sentence through G.711, attenuation, noise and any delay, and takes none for another', async () => {
@@ -40,7 +54,11 @@ describe('test/support/ear', () => {
     for (const [i, said] of references.entries()) {
       // An odd delay that is not a multiple of a packet, and a third of the loudness.
       const hiss = noise(said.length, 60);
-      const quieter = joined(new Int16Array(6001 + 7 * i), said.map((sample, n) => sample * 0.33 + (hiss[n] ?? 0)), 500);
+      const quieter = joined(
+        new Int16Array(6001 + 7 * i),
+        said.map((sample, n) => sample * 0.33 + (hiss[n] ?? 0)),
+        500,
+      );
       const heard = heardAs(quieter, i % 2 ? 'PCMU' : 'PCMA');
       for (const [j, reference] of references.entries()) {
         const { fraction, startMs } = heard.recognises(reference);
@@ -55,7 +73,9 @@ describe('test/support/ear', () => {
   it('tells how much of an interrupted prompt was heard', async () => {
     const said = await spoken('Please listen carefully, because our options have changed since yesterday.');
     for (const share of [0.25, 0.5, 0.75]) {
-      const { fraction, heardUntilMs } = heardAs(joined(300, said.subarray(0, said.length * share), 2000)).recognises(said);
+      const { fraction, heardUntilMs } = heardAs(
+        joined(300, said.subarray(0, said.length * share), 2000),
+      ).recognises(said);
       expect(fraction).to.be.closeTo(share, 0.13);
       // Pauses between the words do not count as heard.
       expect(heardUntilMs).to.be.within((said.length / 8) * share - 400, (said.length / 8) * share + 100);
@@ -72,7 +92,14 @@ describe('test/support/ear', () => {
   it('recognises a prompt that slips by a packet on the way', async () => {
     const said = await spoken('Please listen carefully, because our options have changed since yesterday.');
     const third = Math.floor(said.length / 3);
-    const slipped = joined(said.subarray(0, third), 20, said.subarray(third, 2 * third), 20, said.subarray(2 * third), 100);
+    const slipped = joined(
+      said.subarray(0, third),
+      20,
+      said.subarray(third, 2 * third),
+      20,
+      said.subarray(2 * third),
+      100,
+    );
     expect(heardAs(slipped).recognises(said).fraction).to.be.at.least(0.85);
   });
 
@@ -86,7 +113,9 @@ describe('test/support/ear', () => {
   it('counts how often a prompt was heard', async () => {
     const said = await spoken('Welcome to Mini Voice.');
     const other = await spoken('Goodbye.');
-    const starts = heardAs(joined(100, said, 700, other, said, 900)).occurrences(said).map(({ startMs }) => Math.round(startMs));
+    const starts = heardAs(joined(100, said, 700, other, said, 900))
+      .occurrences(said)
+      .map(({ startMs }) => Math.round(startMs));
     expect(starts).to.have.lengthOf(2);
     expect(starts[0]).to.be.closeTo(100, 2);
     expect(starts[1]).to.be.closeTo(800 + (said.length + other.length) / 8, 2);
@@ -98,7 +127,10 @@ describe('test/support/ear', () => {
     const early = heard.waitUntilHears(said, { fraction: 0.3 });
     const whole = heard.waitUntilHears(said);
     const reached: string[] = [];
-    const noted = Promise.all([early.then(() => reached.push('part')), whole.then(() => reached.push('whole'))]);
+    const noted = Promise.all([
+      early.then(() => reached.push('part')),
+      whole.then(() => reached.push('whole')),
+    ]);
     const half = Math.floor(said.length / 320) * 160;
     heardAs(said.subarray(0, half), 'PCMU', heard, 8000);
     await early;
@@ -111,7 +143,9 @@ describe('test/support/ear', () => {
   it('gives up waiting with a word on what was heard', async () => {
     const said = await spoken('Welcome to Mini Voice.');
     const heard = heardAs(joined(said.subarray(0, said.length / 2), 1000));
-    const outcome = await heard.waitUntilHears(said, { timeoutMs: 20 }).catch((error: unknown) => String(error));
+    const outcome = await heard
+      .waitUntilHears(said, { timeoutMs: 20 })
+      .catch((error: unknown) => String(error));
     expect(outcome).to.match(/0\.9 of a prompt of \d+ ms, heard 0\.[4-8]\d* of it/);
   });
 
@@ -140,14 +174,21 @@ describe('test/support/ear', () => {
     heard.add(click, { ssrc: 2, timestamp: 77 }, 5561);
     // The same one after a pause of 3 s in which its timestamp stood still.
     heard.add(click, { ssrc: 2, timestamp: 237 }, 8561);
-    const loud = Array.from({ length: heard.durationMs / 20 }, (_, i) => i * 20).filter((ms) => heard.loudest(ms, ms + 20) > 5000);
+    const loud = Array.from({ length: heard.durationMs / 20 }, (_, i) => i * 20).filter(
+      (ms) => heard.loudest(ms, ms + 20) > 5000,
+    );
     expect(loud).to.deep.equal([0, 60, 560, 3560]);
-    expect(heard.gaps(100)).to.deep.equal([{ fromMs: 61, toMs: 561 }, { fromMs: 561, toMs: 3561 }]);
+    expect(heard.gaps(100)).to.deep.equal([
+      { fromMs: 61, toMs: 561 },
+      { fromMs: 561, toMs: 3561 },
+    ]);
   });
 
   it('reads and writes WAV files, and resamples without losing the tone or letting through what is too high', () => {
     const at = (frequency: number): Int16Array =>
-      Int16Array.from({ length: 22050 }, (_, n) => Math.round(8000 * Math.sin((2 * Math.PI * frequency * n) / 22050)));
+      Int16Array.from({ length: 22050 }, (_, n) =>
+        Math.round(8000 * Math.sin((2 * Math.PI * frequency * n) / 22050)),
+      );
     const low = readWav(writeWav({ rate: 22050, samples: at(1000) }));
     expect(low.rate).to.equal(22050);
     const telephone = toTelephone(low);

@@ -6,7 +6,9 @@ import { tone } from '../../support/sound.ts';
 describe('test/support/phone', () => {
   let phones: Phone[] = [];
 
-  async function pair(transport: 'udp' | 'tcp' = 'udp'): Promise<[Phone, Phone, { host: string; port: number }]> {
+  async function pair(
+    transport: 'udp' | 'tcp' = 'udp',
+  ): Promise<[Phone, Phone, { host: string; port: number }]> {
     const caller = await Phone.open({ address: '127.0.0.1', transport });
     const callee = await Phone.open({ address: '127.0.0.9', transport });
     phones = [caller, callee];
@@ -67,7 +69,11 @@ describe('test/support/phone', () => {
     callee.listen({ refuse: 503, reason: 'Service Unavailable', headers: [['Retry-After', '5']] });
     const call = await caller.call({ ...numbers, via });
     const final = await call.final();
-    expect([final.code, final.reason, final.headers['retry-after']]).to.deep.equal([503, 'Service Unavailable', '5']);
+    expect([final.code, final.reason, final.headers['retry-after']]).to.deep.equal([
+      503,
+      'Service Unavailable',
+      '5',
+    ]);
     await callee.message((text) => text.startsWith('ACK '));
     const outcome = await call.answered().catch((error: unknown) => String(error));
     expect(outcome).to.contain('got 503 Service Unavailable');
@@ -126,14 +132,24 @@ describe('test/support/phone', () => {
     const call = await caller.call({ ...numbers, via });
     const { text } = await callee.message((message) => message.startsWith('INVITE '));
     const copied = text.split('\r\n').filter((line) => /^(Via|From|Call-ID|CSeq):/.test(line));
-    callee.send([
-      'SIP/2.0 200 OK', ...copied, `To: <sip:${numbers.to}@example.org>;tag=far`,
-      `Record-Route: <sip:10.0.0.1;lr>, <sip:${proxy.address}:${proxy.port};lr;x=1>`, 'Contact: <sip:far@10.9.9.9:5099>',
-      'Content-Type: application/sdp', '', 'v=0\r\nc=IN IP4 127.0.0.9\r\nm=audio 40000 RTP/AVP 0\r\n',
-    ].join('\r\n'), { host: caller.address, port: caller.port });
+    callee.send(
+      [
+        'SIP/2.0 200 OK',
+        ...copied,
+        `To: <sip:${numbers.to}@example.org>;tag=far`,
+        `Record-Route: <sip:10.0.0.1;lr>, <sip:${proxy.address}:${proxy.port};lr;x=1>`,
+        'Contact: <sip:far@10.9.9.9:5099>',
+        'Content-Type: application/sdp',
+        '',
+        'v=0\r\nc=IN IP4 127.0.0.9\r\nm=audio 40000 RTP/AVP 0\r\n',
+      ].join('\r\n'),
+      { host: caller.address, port: caller.port },
+    );
     await call.answered();
     const ack = await proxy.message((message) => message.startsWith('ACK sip:far@10.9.9.9:5099 '));
-    expect(ack.text).to.match(new RegExp(`Route: <sip:${proxy.address}:${proxy.port};lr;x=1>\r\nRoute: <sip:10.0.0.1;lr>\r\n`));
+    expect(ack.text).to.match(
+      new RegExp(`Route: <sip:${proxy.address}:${proxy.port};lr;x=1>\r\nRoute: <sip:10.0.0.1;lr>\r\n`),
+    );
     await call.hangup().catch(() => undefined);
     await proxy.message((message) => message.startsWith('BYE sip:far@10.9.9.9:5099 '));
   });
@@ -157,7 +173,10 @@ describe('test/support/phone', () => {
     callee.listen('deaf');
     await caller.call({ ...numbers, via });
     await callee.incoming();
-    await callee.until(() => callee.messages.filter(({ text }) => text.startsWith('INVITE ')).length > 1 || undefined, 'a second INVITE');
+    await callee.until(
+      () => callee.messages.filter(({ text }) => text.startsWith('INVITE ')).length > 1 || undefined,
+      'a second INVITE',
+    );
     expect(caller.messages.filter(({ received }) => received)).to.have.lengthOf(0);
   });
 
@@ -165,7 +184,9 @@ describe('test/support/phone', () => {
     const [caller, , via] = await pair();
     expect((await caller.request('OPTIONS', { to: 'ping', from: 'me', via })).code).to.equal(200);
     await Promise.all(phones.splice(1).map((phone) => phone.close()));
-    const outcome = await caller.request('OPTIONS', { to: 'ping', from: 'me', via, timeoutMs: 50 }).catch((error: unknown) => String(error));
+    const outcome = await caller
+      .request('OPTIONS', { to: 'ping', from: 'me', via, timeoutMs: 50 })
+      .catch((error: unknown) => String(error));
     expect(outcome).to.contain('in vain');
   });
 

@@ -6,11 +6,28 @@ import { once } from 'node:events';
 
 describe('test/support/rtp', () => {
   it('reads packets with contributing sources, header extension and padding', () => {
-    const plain = writeRtp({ payloadType: 8, marker: true, sequence: 65535, timestamp: 2 ** 32 - 1, ssrc: 7, payload: Buffer.from('sound') });
-    expect(parseRtp(plain)).to.deep.include({ payloadType: 8, marker: true, sequence: 65535, timestamp: 2 ** 32 - 1, ssrc: 7 });
+    const plain = writeRtp({
+      payloadType: 8,
+      marker: true,
+      sequence: 65535,
+      timestamp: 2 ** 32 - 1,
+      ssrc: 7,
+      payload: Buffer.from('sound'),
+    });
+    expect(parseRtp(plain)).to.deep.include({
+      payloadType: 8,
+      marker: true,
+      sequence: 65535,
+      timestamp: 2 ** 32 - 1,
+      ssrc: 7,
+    });
     const decorated = Buffer.concat([
-      Buffer.from([0x80 | 0x20 | 0x10 | 2]), plain.subarray(1, 12), Buffer.alloc(8),
-      Buffer.from([0xbe, 0xde, 0, 1, 1, 2, 3, 4]), Buffer.from('sound'), Buffer.from([0, 0, 3]),
+      Buffer.from([0x80 | 0x20 | 0x10 | 2]),
+      plain.subarray(1, 12),
+      Buffer.alloc(8),
+      Buffer.from([0xbe, 0xde, 0, 1, 1, 2, 3, 4]),
+      Buffer.from('sound'),
+      Buffer.from([0, 0, 3]),
     ]);
     expect(parseRtp(decorated)?.payload.toString()).to.equal('sound');
   });
@@ -23,7 +40,11 @@ describe('test/support/rtp', () => {
 
   it('writes telephone events as RFC 4733 has them', () => {
     expect(writeTelephoneEvent({ key: '#', end: true, duration: 800 }).toString('hex')).to.equal('0b8a0320');
-    expect(parseTelephoneEvent(Buffer.from('0a0a00a0', 'hex'))).to.deep.equal({ key: '*', end: false, duration: 160 });
+    expect(parseTelephoneEvent(Buffer.from('0a0a00a0', 'hex'))).to.deep.equal({
+      key: '*',
+      end: false,
+      duration: 160,
+    });
     expect(() => writeTelephoneEvent({ key: 'E', end: false, duration: 0 })).to.throw('no such key');
   });
 

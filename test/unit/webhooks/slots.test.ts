@@ -6,7 +6,8 @@ describe('webhook slots', () => {
   const fail = (slots: Slots, endpoint: string): void => {
     for (let i = 0; i < 6; i++) for (const slot of slots.take(endpoint, 0)) slots.give(slot, { hung: true });
   };
-  const answer = (slots: Slots, taken: Slot[]): void => taken.forEach((slot) => slots.give(slot, { hung: false }));
+  const answer = (slots: Slots, taken: Slot[]): void =>
+    taken.forEach((slot) => slots.give(slot, { hung: false }));
 
   it('an endpoint that answers gets more at a time, one that hangs gets down to one', () => {
     const slots = new Slots(100, 12);
@@ -31,7 +32,8 @@ describe('webhook slots', () => {
     const slots = new Slots(100, 12);
     fail(slots, 'a');
     const [old, ...others] = slots.take('a', 0, 'https://old.example/');
-    for (const slot of others) slots.give(slot, { hung: true, url: 'https://old.example/', pausedUntil: 60_000 });
+    for (const slot of others)
+      slots.give(slot, { hung: true, url: 'https://old.example/', pausedUntil: 60_000 });
     expect(slots.take('a', 1, 'https://old.example/')).to.have.length(0);
     const fresh = slots.take('a', 1, 'https://new.example/');
     expect(fresh.length).to.be.greaterThan(1);
@@ -94,33 +96,55 @@ describe('webhook slots', () => {
     const [slot, ...unused] = slots.take('a', 1000);
     for (const one of unused) slots.give(one);
     if (slot) slots.give(slot, { hung: false, pausedUntil: 5000 });
-    expect([slots.take('a', 4999).length, slots.nextUnpause(1000), slots.nextUnpause(5000)]).to.deep.equal([0, 5000, undefined]);
+    expect([slots.take('a', 4999).length, slots.nextUnpause(1000), slots.nextUnpause(5000)]).to.deep.equal([
+      0,
+      5000,
+      undefined,
+    ]);
     expect(slots.take('a', 5000)).to.not.have.length(0);
   });
 
   it('by no order of events is a bound exceeded or a slot lost', () => {
-    const step = fc.record({ endpoint: fc.constantFrom('a', 'b', 'c', 'd'), what: fc.constantFrom('take', 'give', 'give', 'unused', 'long', 'forget'), hung: fc.boolean(), pick: fc.nat() });
-    fc.assert(fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 16 }), (steps, lane, perEndpoint) => {
-      const slots = new Slots(lane, perEndpoint);
-      const held: Slot[] = [];
-      for (const { endpoint, what, hung, pick } of steps) {
-        const at = pick % Math.max(held.length, 1);
-        const slot = held[at];
-        if (what === 'take') held.push(...slots.take(endpoint, 0));
-        else if (what === 'forget') slots.forgetIdle(0);
-        else if (slot && what === 'long') slots.takesLong(slot);
-        else if (slot) {
-          held.splice(at, 1);
-          slots.give(slot, what === 'unused' ? undefined : { hung });
-        }
-        const slow = held.filter((one) => one.slow).length;
-        if (slots.running !== held.length || slow > 2 * lane || held.length - slow > lane) return false;
-        if (['a', 'b', 'c', 'd'].some((name) => held.filter((one) => one.endpoint === name).length > perEndpoint)) return false;
-      }
-      for (const slot of held) slots.give(slot);
-      slots.forgetIdle(0);
-      // With nothing in flight and nothing remembered everybody is served again.
-      return slots.running === 0 && slots.known === 0 && slots.take('a', 0).length > 0;
-    }), { numRuns: 500 });
+    const step = fc.record({
+      endpoint: fc.constantFrom('a', 'b', 'c', 'd'),
+      what: fc.constantFrom('take', 'give', 'give', 'unused', 'long', 'forget'),
+      hung: fc.boolean(),
+      pick: fc.nat(),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 200 }),
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 16 }),
+        (steps, lane, perEndpoint) => {
+          const slots = new Slots(lane, perEndpoint);
+          const held: Slot[] = [];
+          for (const { endpoint, what, hung, pick } of steps) {
+            const at = pick % Math.max(held.length, 1);
+            const slot = held[at];
+            if (what === 'take') held.push(...slots.take(endpoint, 0));
+            else if (what === 'forget') slots.forgetIdle(0);
+            else if (slot && what === 'long') slots.takesLong(slot);
+            else if (slot) {
+              held.splice(at, 1);
+              slots.give(slot, what === 'unused' ? undefined : { hung });
+            }
+            const slow = held.filter((one) => one.slow).length;
+            if (slots.running !== held.length || slow > 2 * lane || held.length - slow > lane) return false;
+            if (
+              ['a', 'b', 'c', 'd'].some(
+                (name) => held.filter((one) => one.endpoint === name).length > perEndpoint,
+              )
+            )
+              return false;
+          }
+          for (const slot of held) slots.give(slot);
+          slots.forgetIdle(0);
+          // With nothing in flight and nothing remembered everybody is served again.
+          return slots.running === 0 && slots.known === 0 && slots.take('a', 0).length > 0;
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 });

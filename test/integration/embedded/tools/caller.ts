@@ -2,7 +2,6 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import { randomBytes } from 'node:crypto';
 
-
 const hex = (): string => randomBytes(6).toString('hex');
 
 /** One SIP message as the test reads it: plain text, looked at by line. */
@@ -24,7 +23,9 @@ export class Sip {
     return new RegExp(`^${name}:\\s*(.*)$`, 'im').exec(this.text.split('\r\n\r\n', 1)[0] ?? '')?.[1]?.trim();
   }
   headers(name: string): string[] {
-    return [...(this.text.split('\r\n\r\n', 1)[0] ?? '').matchAll(new RegExp(`^${name}:\\s*(.*)$`, 'gim'))].map((m) => (m[1] ?? '').trim());
+    return [
+      ...(this.text.split('\r\n\r\n', 1)[0] ?? '').matchAll(new RegExp(`^${name}:\\s*(.*)$`, 'gim')),
+    ].map((m) => (m[1] ?? '').trim());
   }
   get body(): string {
     return this.text.slice(this.text.indexOf('\r\n\r\n') + 4);
@@ -146,13 +147,34 @@ export class Caller {
   /** The description this caller offers. */
   sdp(direction: string = 'sendrecv', formats: string = '0 8 101'): string {
     return [
-      'v=0', 'o=- 1 1 IN IP4 127.0.0.1', 's=-', 'c=IN IP4 127.0.0.1', 't=0 0', `m=audio ${this.rtpPort} RTP/AVP ${formats}`,
-      'a=rtpmap:0 PCMU/8000', 'a=rtpmap:8 PCMA/8000', 'a=rtpmap:101 telephone-event/8000', 'a=fmtp:101 0-15', `a=${direction}`, 'a=ptime:20', '',
+      'v=0',
+      'o=- 1 1 IN IP4 127.0.0.1',
+      's=-',
+      'c=IN IP4 127.0.0.1',
+      't=0 0',
+      `m=audio ${this.rtpPort} RTP/AVP ${formats}`,
+      'a=rtpmap:0 PCMU/8000',
+      'a=rtpmap:8 PCMA/8000',
+      'a=rtpmap:101 telephone-event/8000',
+      'a=fmtp:101 0-15',
+      `a=${direction}`,
+      'a=ptime:20',
+      '',
     ].join('\r\n');
   }
 
   /** Any request of this call. */
-  request(method: string, options: { branch?: string; cseq?: number; to?: string; headers?: string[]; body?: string; type?: string } = {}): string {
+  request(
+    method: string,
+    options: {
+      branch?: string;
+      cseq?: number;
+      to?: string;
+      headers?: string[];
+      body?: string;
+      type?: string;
+    } = {},
+  ): string {
     const body = options.body ?? '';
     const to = options.to ?? `<sip:+4915112345@127.0.0.1>${this.toTag ? `;tag=${this.toTag}` : ''}`;
     return [
@@ -175,7 +197,10 @@ export class Caller {
   invite(options: InviteOptions = {}): string {
     const sdp = options.sdp === undefined ? this.sdp() : (options.sdp ?? '');
     const text = this.request('INVITE', {
-      cseq: 1, branch: this.inviteBranch, to: '<sip:+4915112345@127.0.0.1>', body: sdp,
+      cseq: 1,
+      branch: this.inviteBranch,
+      to: '<sip:+4915112345@127.0.0.1>',
+      body: sdp,
       headers: [
         ...(options.recordRoute ?? []).map((route) => `Record-Route: ${route}`),
         ...(options.orphan ? [] : ['X-MV-Call-ID: call_test', 'X-MV-From: +4930111']),
@@ -188,7 +213,10 @@ export class Caller {
 
   ack(final: Sip, body: string = ''): void {
     const cseq = Number(/^CSeq:\s*(\d+)/im.exec(final.text)?.[1]);
-    const branch = final.status < 300 ? `z9hG4bK${hex()}` : (/branch=([^;\s]+)/.exec(final.header('Via') ?? '')?.[1] ?? '');
+    const branch =
+      final.status < 300
+        ? `z9hG4bK${hex()}`
+        : (/branch=([^;\s]+)/.exec(final.header('Via') ?? '')?.[1] ?? '');
     this.send(this.request('ACK', { cseq, branch, body, to: final.header('To') ?? '' }));
   }
 
@@ -199,7 +227,9 @@ export class Caller {
   }
 
   cancel(): void {
-    this.send(this.request('CANCEL', { cseq: 1, branch: this.inviteBranch, to: '<sip:+4915112345@127.0.0.1>' }));
+    this.send(
+      this.request('CANCEL', { cseq: 1, branch: this.inviteBranch, to: '<sip:+4915112345@127.0.0.1>' }),
+    );
   }
 
   bye(): void {
@@ -207,7 +237,11 @@ export class Caller {
   }
 
   /** Sends 20 ms of audio or an event. */
-  sendRtp(payload: number, data: Buffer, options: { marker?: boolean; timestamp?: number; from?: dgram.Socket } = {}): void {
+  sendRtp(
+    payload: number,
+    data: Buffer,
+    options: { marker?: boolean; timestamp?: number; from?: dgram.Socket } = {},
+  ): void {
     const header = Buffer.alloc(12);
     header[0] = 0x80;
     header[1] = payload | (options.marker ? 0x80 : 0);
@@ -215,19 +249,22 @@ export class Caller {
     header.writeUInt32BE((options.timestamp ?? this.#timestamp) >>> 0, 4);
     header.writeUInt32BE(0x1234, 8);
     if (options.timestamp === undefined) this.#timestamp += 160;
-    if (this.remoteRtp) (options.from ?? this.media).send(Buffer.concat([header, data]), this.remoteRtp.port, '127.0.0.1');
+    if (this.remoteRtp)
+      (options.from ?? this.media).send(Buffer.concat([header, data]), this.remoteRtp.port, '127.0.0.1');
   }
 
   /** Presses a key as RFC 4733 event; `ends` end packets of the three arrive. */
   press(key: string, options: { ends?: number; payload?: number; double?: boolean } = {}): void {
     const event = '0123456789*#ABCD'.indexOf(key);
     const timestamp = (this.#timestamp += 1600);
-    const packet = (end: boolean, duration: number): Buffer => Buffer.from([event, (end ? 0x80 : 0) | 10, duration >> 8, duration & 0xff]);
+    const packet = (end: boolean, duration: number): Buffer =>
+      Buffer.from([event, (end ? 0x80 : 0) | 10, duration >> 8, duration & 0xff]);
     for (let i = 1; i <= 5; i++) {
       this.sendRtp(options.payload ?? 101, packet(false, 160 * i), { marker: i === 1, timestamp });
       if (options.double) this.sendRtp(options.payload ?? 101, packet(false, 160 * i), { timestamp });
     }
-    for (let i = 0; i < (options.ends ?? 3); i++) this.sendRtp(options.payload ?? 101, packet(true, 960), { timestamp });
+    for (let i = 0; i < (options.ends ?? 3); i++)
+      this.sendRtp(options.payload ?? 101, packet(true, 960), { timestamp });
     this.#timestamp += 1600;
   }
 
@@ -245,7 +282,11 @@ export class Caller {
       };
       const timer = setTimeout(() => {
         done();
-        reject(new Error(`the caller waited in vain for ${what}; got: ${this.received.map((m) => m.start).join(' | ')}`));
+        reject(
+          new Error(
+            `the caller waited in vain for ${what}; got: ${this.received.map((m) => m.start).join(' | ')}`,
+          ),
+        );
       }, ms);
       this.#watchers.push(watcher);
     });

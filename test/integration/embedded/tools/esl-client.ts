@@ -22,7 +22,10 @@ export class EslClient {
 
   static async connect(port: number, subscribe?: string): Promise<EslClient> {
     const client = new EslClient(net.connect(port, '127.0.0.1'));
-    await client.until(() => client.frames.some((f) => f.headers['Content-Type'] === 'auth/request'), 'auth/request');
+    await client.until(
+      () => client.frames.some((f) => f.headers['Content-Type'] === 'auth/request'),
+      'auth/request',
+    );
     if (subscribe !== undefined) {
       await client.command(`auth ${PASSWORD}`);
       if (subscribe) await client.command(`event json ${subscribe}`);
@@ -50,7 +53,9 @@ export class EslClient {
       const end = this.#pending.indexOf('\n\n');
       if (end < 0) break;
       const raw = this.#pending.toString('utf8', 0, end);
-      const headers = Object.fromEntries(raw.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
+      const headers = Object.fromEntries(
+        raw.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]),
+      );
       const length = Number(headers['Content-Length'] ?? 0);
       if (this.#pending.length < end + 2 + length) break;
       const frame = { headers, raw, body: this.#pending.toString('utf8', end + 2, end + 2 + length) };
@@ -85,7 +90,13 @@ export class EslClient {
     return (await this.request(`api ${command}`)).body;
   }
 
-  execute(uuid: string, application: string, argument: string, eventUuid: string, lock: boolean = true): Promise<string> {
+  execute(
+    uuid: string,
+    application: string,
+    argument: string,
+    eventUuid: string,
+    lock: boolean = true,
+  ): Promise<string> {
     return this.command(
       `sendmsg ${uuid}\ncall-command: execute\nexecute-app-name: ${application}\nexecute-app-arg: ${argument}\nevent-lock: ${lock}\nEvent-UUID: ${eventUuid}`,
     );
@@ -106,7 +117,11 @@ export class EslClient {
       };
       const timer = setTimeout(() => {
         done();
-        reject(new Error(`waited in vain for ${what}; events: ${this.events.map((e) => e['Event-Name']).join(' ')}`));
+        reject(
+          new Error(
+            `waited in vain for ${what}; events: ${this.events.map((e) => e['Event-Name']).join(' ')}`,
+          ),
+        );
       }, ms);
       this.#watchers.push(watcher);
     });
@@ -114,7 +129,10 @@ export class EslClient {
 
   /** The first event of that name with these fields, waiting for it if need be. */
   async event(name: string, fields: Record<string, string> = {}): Promise<FsEvent> {
-    const find = (): FsEvent | undefined => this.events.find((e) => e['Event-Name'] === name && Object.entries(fields).every(([k, v]) => e[k] === v));
+    const find = (): FsEvent | undefined =>
+      this.events.find(
+        (e) => e['Event-Name'] === name && Object.entries(fields).every(([k, v]) => e[k] === v),
+      );
     await this.until(() => find() !== undefined, `${name} ${JSON.stringify(fields)}`);
     return find() ?? {};
   }

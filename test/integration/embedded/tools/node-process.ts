@@ -37,9 +37,16 @@ export class NodeProcess {
     const rtp = 20_000 + 2 * Math.floor(Math.random() * 15_000);
     const child = spawn(process.execPath, ['--import', 'tsx', MAIN], {
       env: {
-        PATH: process.env.PATH, FREESWITCH_SIP_IP: '127.0.0.1', FREESWITCH_SIP_PORT: String(sip), FREESWITCH_ESL_IP: '127.0.0.1',
-        FREESWITCH_ESL_PORT: String(esl), FREESWITCH_ESL_PASSWORD: PASSWORD, FREESWITCH_RTP_START: String(rtp),
-        FREESWITCH_RTP_END: String(rtp + 199), LOG_LEVEL: 'info', ...env,
+        PATH: process.env.PATH,
+        FREESWITCH_SIP_IP: '127.0.0.1',
+        FREESWITCH_SIP_PORT: String(sip),
+        FREESWITCH_ESL_IP: '127.0.0.1',
+        FREESWITCH_ESL_PORT: String(esl),
+        FREESWITCH_ESL_PASSWORD: PASSWORD,
+        FREESWITCH_RTP_START: String(rtp),
+        FREESWITCH_RTP_END: String(rtp + 199),
+        LOG_LEVEL: 'info',
+        ...env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

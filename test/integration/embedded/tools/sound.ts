@@ -6,7 +6,12 @@ import type * as G711 from 'alawmulaw';
 const { alaw, mulaw } = createRequire(import.meta.url)('alawmulaw') as typeof G711;
 
 /** Writes a WAV file with a sine tone of `seconds`. */
-export function writeTone(path: string, frequency: number, seconds: number, format: { rate?: number; channels?: number; bits?: 8 | 16 } = {}): void {
+export function writeTone(
+  path: string,
+  frequency: number,
+  seconds: number,
+  format: { rate?: number; channels?: number; bits?: 8 | 16 } = {},
+): void {
   const { rate = 8000, channels = 1, bits = 16 } = format;
   const count = Math.round(rate * seconds);
   const block = (channels * bits) / 8;

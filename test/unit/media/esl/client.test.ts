@@ -1,6 +1,11 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
-import { ESL_TIMINGS, EslClient, retryDelay, type EslClientOptions } from '../../../../control/media/esl/client.ts';
+import {
+  ESL_TIMINGS,
+  EslClient,
+  retryDelay,
+  type EslClientOptions,
+} from '../../../../control/media/esl/client.ts';
 import type { EslConnection } from '../../../../control/media/esl/connection.ts';
 import { FakeEsl } from '../fake-esl.ts';
 
@@ -11,12 +16,23 @@ describe('an event socket client', () => {
   let down: string[];
   let lines: { level: string; msg: string; reason?: string }[];
 
-  const start = (options: Partial<EslClientOptions> = {}, timings: Partial<typeof ESL_TIMINGS> = {}): void => {
+  const start = (
+    options: Partial<EslClientOptions> = {},
+    timings: Partial<typeof ESL_TIMINGS> = {},
+  ): void => {
     const stream = { write: (line: string) => lines.push(JSON.parse(line) as (typeof lines)[number]) };
     client = new EslClient({
-      host: '127.0.0.1', port: node.port, password: 'secret', events: ['DTMF'], maxPending: 100, onEvent: () => undefined,
+      host: '127.0.0.1',
+      port: node.port,
+      password: 'secret',
+      events: ['DTMF'],
+      maxPending: 100,
+      onEvent: () => undefined,
       timings: { ...ESL_TIMINGS, firstRetryMs: 10, maxRetryMs: 80, deniedRetryMs: 10, ...timings },
-      logger: pino({ level: 'info', base: null, formatters: { level: (label) => ({ level: label }) } }, stream),
+      logger: pino(
+        { level: 'info', base: null, formatters: { level: (label) => ({ level: label }) } },
+        stream,
+      ),
       onUp: (connection) => {
         up.push(connection);
         node.changed();
@@ -29,7 +45,8 @@ describe('an event socket client', () => {
     });
     client.start();
   };
-  const connections = (count: number): Promise<EslConnection> => node.until(() => up[count - 1], `connection ${count}`);
+  const connections = (count: number): Promise<EslConnection> =>
+    node.until(() => up[count - 1], `connection ${count}`);
 
   beforeEach(async () => {
     node = await FakeEsl.start();
@@ -47,7 +64,10 @@ describe('an event socket client', () => {
     start();
     const first = await connections(1);
     node.handlers.set('api originate', () => node.drop());
-    const outcome = await first.api('originate user/1 &park').then(() => 'done', (error: Error) => error.message);
+    const outcome = await first.api('originate user/1 &park').then(
+      () => 'done',
+      (error: Error) => error.message,
+    );
     expect(outcome).to.equal('the node closed the connection');
     const second = await connections(2);
     expect(await second.api('version')).to.include('1.10.12');
@@ -57,7 +77,8 @@ describe('an event socket client', () => {
   });
 
   it('waits longer and longer for a node that is not there, up to a bound, with jitter', () => {
-    const waits = (random: number): number[] => [0, 1, 2, 5, 6, 100].map((failures) => retryDelay('lost', failures, ESL_TIMINGS, random));
+    const waits = (random: number): number[] =>
+      [0, 1, 2, 5, 6, 100].map((failures) => retryDelay('lost', failures, ESL_TIMINGS, random));
     expect(waits(1)).to.deep.equal([100, 200, 400, 3200, 5000, 5000]);
     expect(waits(0)).to.deep.equal([50, 100, 200, 1600, 2500, 2500]);
     expect(retryDelay('denied', 0, ESL_TIMINGS, 1)).to.equal(30_000);

@@ -5,7 +5,10 @@ import type { EslEvent } from '../../../../control/media/esl/events.ts';
 import { FakeEsl } from '../fake-esl.ts';
 
 const failure = (promise: Promise<unknown>): Promise<EslError> =>
-  promise.then(() => Promise.reject(new Error('it did not fail')), (error: unknown) => (error instanceof EslError ? error : Promise.reject(error as Error)));
+  promise.then(
+    () => Promise.reject(new Error('it did not fail')),
+    (error: unknown) => (error instanceof EslError ? error : Promise.reject(error as Error)),
+  );
 
 describe('an event socket connection', () => {
   let node: FakeEsl;
@@ -15,7 +18,10 @@ describe('an event socket connection', () => {
 
   const open = async (options: Partial<EslConnectionOptions> = {}): Promise<EslConnection> => {
     connection = await EslConnection.open({
-      host: '127.0.0.1', port: node.port, password: 'secret', events: ['CHANNEL_PARK', 'DTMF'],
+      host: '127.0.0.1',
+      port: node.port,
+      password: 'secret',
+      events: ['CHANNEL_PARK', 'DTMF'],
       onEvent: (event) => {
         events.push(event);
         node.changed();
@@ -24,7 +30,11 @@ describe('an event socket connection', () => {
         closed.push(reason);
         node.changed();
       },
-      openMs: 1000, commandMs: 1000, keepAliveMs: 10_000, maxPending: 100, ...options,
+      openMs: 1000,
+      commandMs: 1000,
+      keepAliveMs: 10_000,
+      maxPending: 100,
+      ...options,
     });
     return connection;
   };
@@ -49,7 +59,11 @@ describe('an event socket connection', () => {
   it('hears of everything but the end of the applications named, from the first event on', async () => {
     await open({ unheard: ['ring_ready', 'park'] });
     expect(node.commands).to.deep.equal([
-      'auth secret', 'filter Event-Name /./', 'filter Application -ring_ready', 'filter Application -park', 'event json BACKGROUND_JOB CHANNEL_PARK DTMF',
+      'auth secret',
+      'filter Event-Name /./',
+      'filter Application -ring_ready',
+      'filter Application -park',
+      'event json BACKGROUND_JOB CHANNEL_PARK DTMF',
     ]);
   });
 
@@ -60,7 +74,9 @@ describe('an event socket connection', () => {
   });
 
   it('is denied by an access list, and says so', async () => {
-    node.handlers.set('connect', ({ socket }) => socket.end('Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n'));
+    node.handlers.set('connect', ({ socket }) =>
+      socket.end('Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n'),
+    );
     const error = await failure(open());
     expect(error.kind).to.equal('denied');
     expect(error.message).to.include('Access Denied, go away.');
@@ -72,7 +88,9 @@ describe('an event socket connection', () => {
   });
 
   it('ends with what is not an event socket', async () => {
-    node.handlers.set('connect', ({ socket }) => socket.write(`HTTP/1.1 400 Bad Request\r\nContent-Length: x\r\n\r\n`));
+    node.handlers.set('connect', ({ socket }) =>
+      socket.write(`HTTP/1.1 400 Bad Request\r\nContent-Length: x\r\n\r\n`),
+    );
     expect((await failure(open())).message).to.include('does not speak the event socket protocol');
   });
 
@@ -83,18 +101,37 @@ describe('an event socket connection', () => {
       session.api(`result of ${command}\n`);
     });
     node.handlers.set('sendmsg', (session) => session.reply('+OK'));
-    const results = await Promise.all([esl.api('one'), esl.sendmsg('u', { 'call-command': 'hangup' }), esl.api('two'), esl.api('three')]);
-    expect(results).to.deep.equal(['result of api one\n', undefined, 'result of api two\n', 'result of api three\n']);
+    const results = await Promise.all([
+      esl.api('one'),
+      esl.sendmsg('u', { 'call-command': 'hangup' }),
+      esl.api('two'),
+      esl.api('three'),
+    ]);
+    expect(results).to.deep.equal([
+      'result of api one\n',
+      undefined,
+      'result of api two\n',
+      'result of api three\n',
+    ]);
     expect(events).to.have.length(3);
   });
 
   it('fails a command the node refuses with the words of the node, and goes on', async () => {
     const esl = await open();
-    expect(await failure(esl.api('uuid_kill nobody X'))).to.include({ kind: 'refused', message: '-ERR No such channel!' });
+    expect(await failure(esl.api('uuid_kill nobody X'))).to.include({
+      kind: 'refused',
+      message: '-ERR No such channel!',
+    });
     node.handlers.set('sendmsg', (session) => session.reply('-ERR invalid session id [x]'));
-    expect(await failure(esl.sendmsg('x', {}))).to.include({ kind: 'refused', message: '-ERR invalid session id [x]' });
+    expect(await failure(esl.sendmsg('x', {}))).to.include({
+      kind: 'refused',
+      message: '-ERR invalid session id [x]',
+    });
     node.handlers.set('api show', (session) => session.reply('-ERR permission denied'));
-    expect(await failure(esl.api('show channels'))).to.include({ kind: 'refused', message: '-ERR permission denied' });
+    expect(await failure(esl.api('show channels'))).to.include({
+      kind: 'refused',
+      message: '-ERR permission denied',
+    });
     expect(await esl.api('version')).to.include('1.10.12');
   });
 
@@ -102,7 +139,9 @@ describe('an event socket connection', () => {
     const esl = await open();
     const before = node.commands.length;
     expect((await failure(esl.api('status\n\napi shutdown'))).kind).to.equal('refused');
-    expect((await failure(esl.sendmsg('u', { 'execute-app-arg': 'x\nexecute-app-name: hangup' }))).kind).to.equal('refused');
+    expect(
+      (await failure(esl.sendmsg('u', { 'execute-app-arg': 'x\nexecute-app-name: hangup' }))).kind,
+    ).to.equal('refused');
     expect((await failure(esl.bgapi('status', 'id\r\nx: y', 1000))).kind).to.equal('refused');
     await esl.api('status');
     expect(node.commands.slice(before)).to.deep.equal(['api status']);
@@ -114,7 +153,8 @@ describe('an event socket connection', () => {
     node.handlers.set('bgapi', (session, command) => {
       const id = /^Job-UUID: (.+)$/m.exec(command)?.[1] ?? '';
       ids.push(id);
-      if (id === 'job-2') session.event('BACKGROUND_JOB', { 'Job-UUID': id }, 'second\n'); // Before its own reply.
+      // Before its own reply.
+      if (id === 'job-2') session.event('BACKGROUND_JOB', { 'Job-UUID': id }, 'second\n');
       session.reply(`+OK Job-UUID: ${id}`);
       if (id === 'job-2') session.event('BACKGROUND_JOB', { 'Job-UUID': 'job-1' }, '-ERR USER_BUSY\n');
     });
@@ -154,8 +194,15 @@ describe('an event socket connection', () => {
 
   it('fails what waits when the node closes, with the notice it gave', async () => {
     const esl = await open();
-    node.handlers.set('api', ({ socket }) => socket.end('Content-Type: text/disconnect-notice\nContent-Length: 67\n\nDisconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n'));
-    expect(await failure(esl.api('status'))).to.include({ kind: 'lost', message: 'disconnected by the node: Disconnected, goodbye.' });
+    node.handlers.set('api', ({ socket }) =>
+      socket.end(
+        'Content-Type: text/disconnect-notice\nContent-Length: 67\n\nDisconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n',
+      ),
+    );
+    expect(await failure(esl.api('status'))).to.include({
+      kind: 'lost',
+      message: 'disconnected by the node: Disconnected, goodbye.',
+    });
     expect(closed).to.have.length(1);
   });
 
