@@ -66,6 +66,13 @@ export async function runChecks(say?: Say): Promise<Count> {
   return sum([
     await check('Types (tsc)', [module('typescript/bin/tsc'), '-p', '.']),
     await check('Rules (eslint)', [module('eslint/bin/eslint.js'), '.']),
+    await check('Layout (prettier)', [
+      module('prettier/bin/prettier.cjs'),
+      '--check',
+      '--log-level',
+      'warn',
+      '.',
+    ]),
   ]);
 }
 
