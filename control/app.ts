@@ -42,7 +42,7 @@ import { CallEnder } from './edge/call-ender.ts';
 import { isThere } from './edge/dialog.ts';
 import { Dialogs } from './edge/dialogs.ts';
 import { edgeRoutes } from './edge/overview.ts';
-import { Directory } from './edge/directory.ts';
+import { Directory } from './directory/directory.ts';
 import { EdgeSync } from './edge/edge-sync.ts';
 import { GivenUpCalls } from './edge/given-up-calls.ts';
 import { KamailioRpc } from './edge/kamailio-rpc.ts';

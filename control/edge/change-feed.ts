@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Change } from '../lib/changes.ts';
 import type { Logger } from '../lib/logger.ts';
 import { within } from '../lib/within.ts';
-import type { Directory } from './directory.ts';
+import type { Directory } from '../directory/directory.ts';
 import type { EdgeSync } from './edge-sync.ts';
 
 const CHANNEL = 'minivoice:changes';

@@ -7,7 +7,7 @@ import { TookTooLong, within } from '../lib/within.ts';
 import { sipTargets } from '../dids/schema.ts';
 import type { Flows } from '../flow/flows.ts';
 import { z } from 'zod';
-import type { Directory } from './directory.ts';
+import type { Directory } from '../directory/directory.ts';
 import { inviteKey, PendingCalls } from './pending-calls.ts';
 
 // What a stranger wrote into a SIP message is cut to what a column and a header can hold.

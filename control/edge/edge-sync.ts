@@ -1,5 +1,5 @@
 import type { Logger } from '../lib/logger.ts';
-import type { Directory, Touched } from './directory.ts';
+import type { Directory, Touched } from '../directory/directory.ts';
 import { RpcSilence, type KamailioRpc } from './kamailio-rpc.ts';
 import { PieceStates } from './piece-states.ts';
 import { MANY, PIECES, Pieces, type Changed, type PieceChange } from './pieces.ts';

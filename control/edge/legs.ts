@@ -2,7 +2,7 @@ import { pointsInside, sipHost } from '../lib/sip-uri.ts';
 import { ANONYMOUS, type Call } from '../calls/call.ts';
 import type { LegRoute } from '../calls/second-legs.ts';
 import type { Trunk } from '../trunks/schema.ts';
-import type { Directory } from './directory.ts';
+import type { Directory } from '../directory/directory.ts';
 import { writtenFor } from './number-format.ts';
 
 /** What of a call says who is calling. */

@@ -1,4 +1,4 @@
-import type { Touched } from './directory.ts';
+import type { Touched } from '../directory/directory.ts';
 import { MANY, PIECES, type Changed, type Pieces } from './pieces.ts';
 
 const NOTHING: Changed = { names: new Set(), all: false };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from '../lib/logger.ts';
-import type { Directory, Touched } from './directory.ts';
-import { SHARDS, shardOf } from './number-shards.ts';
+import type { Directory, Touched } from '../directory/directory.ts';
+import { SHARDS, shardOf } from '../directory/number-shards.ts';
 import { numberTablesOf, TABLES, trunkTablesOf, type TableName } from './tables.ts';
 
 /** The entries of all tables but the numbers' are spread over so many pieces, which come first. */

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { rejectCode, sipTargets, type RoutedDid } from '../dids/schema.ts';
 import type { Trunk } from '../trunks/schema.ts';
-import type { Directory } from './directory.ts';
+import type { Directory } from '../directory/directory.ts';
 import { callingCodeOf } from './number-format.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Logger } from '../lib/logger.ts';
 import type { Trunk } from '../trunks/schema.ts';
-import type { Directory } from './directory.ts';
+import type { Directory } from '../directory/directory.ts';
 import { RpcRefusal, type KamailioRpc } from './kamailio-rpc.ts';
 
 const LOOK_MS = 2000;

@@ -6,7 +6,7 @@ import { Rates } from '../../../control/billing/rates/rates.ts';
 import { RateService } from '../../../control/billing/rates/service.ts';
 import { RateStore } from '../../../control/billing/rates/store.ts';
 import { ChangeFeed } from '../../../control/edge/change-feed.ts';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { createDatabase, type TestDatabase } from '../webhooks/database.ts';
 

@@ -3,7 +3,7 @@ import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { Decisions, type Decision } from '../../../control/edge/decisions.ts';
 import { Dialogs } from '../../../control/edge/dialogs.ts';
-import type { Directory } from '../../../control/edge/directory.ts';
+import type { Directory } from '../../../control/directory/directory.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
 import { Desk, RATES, until } from './desk.ts';
 import { startRig, trunk, type ControlProcess, type Rig } from './rig.ts';

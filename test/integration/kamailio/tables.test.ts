@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { EdgeSync } from '../../../control/edge/edge-sync.ts';
 import { KamailioRpc } from '../../../control/edge/kamailio-rpc.ts';
-import { shardOf, SHARDS } from '../../../control/edge/number-shards.ts';
+import { shardOf, SHARDS } from '../../../control/directory/number-shards.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 import type { RoutedDid } from '../../../control/dids/schema.ts';
 import { Phone } from '../../support/phone.ts';

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { EdgeSync } from '../../../control/edge/edge-sync.ts';
 import { KamailioRpc } from '../../../control/edge/kamailio-rpc.ts';
 import { Legs } from '../../../control/edge/legs.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { createGuardedFetch, type GuardedFetch } from '../../../control/lib/guarded-fetch.ts';
 import { createLogger } from '../../../control/lib/logger.ts';
 import type { Endpoint } from '../../../control/webhooks/deliver.ts';

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { ChangeFeed } from '../../../control/edge/change-feed.ts';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 
 const none = { loadAll: () => Promise.resolve([]), get: () => Promise.resolve(undefined) };
 

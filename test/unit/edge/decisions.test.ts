@@ -5,7 +5,7 @@ import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { failureOf } from '../../../control/calls/call.ts';
 import { Decisions, RouteRequest, type Decision } from '../../../control/edge/decisions.ts';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { PendingCalls } from '../../../control/edge/pending-calls.ts';
 import { tablesOf } from '../../../control/edge/tables.ts';
 import type { Flows } from '../../../control/flow/flows.ts';

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { pino } from 'pino';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { EdgeSync } from '../../../control/edge/edge-sync.ts';
 import { KamailioRpc, RpcRefusal } from '../../../control/edge/kamailio-rpc.ts';
 

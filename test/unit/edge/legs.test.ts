@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Call } from '../../../control/calls/call.ts';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { Legs } from '../../../control/edge/legs.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 

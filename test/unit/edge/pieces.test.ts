@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { MANY, PIECES, Pieces } from '../../../control/edge/pieces.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 

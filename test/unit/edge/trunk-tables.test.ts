@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Directory } from '../../../control/edge/directory.ts';
+import { Directory } from '../../../control/directory/directory.ts';
 import { numberTablesOf, tablesOf } from '../../../control/edge/tables.ts';
 import { statusOf } from '../../../control/edge/trunk-states.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Directory, type Touched } from '../../../control/edge/directory.ts';
+import { Directory, type Touched } from '../../../control/directory/directory.ts';
 
 const none = { loadAll: () => Promise.resolve([]), get: () => Promise.resolve(undefined) };
 const at = (n: number): Date => new Date(n);
