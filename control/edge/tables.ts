@@ -2,7 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { rejectCode, sipTargets, type RoutedDid } from '../dids/schema.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from '../directory/directory.ts';
-import { callingCodeOf } from './number-format.ts';
+import { callingCodeOf } from '../trunks/number-format.ts';
 
 /**
  * The hash tables of Kamailio that the control plane fills, each with the letter `kamailio/routes/tables.cfg`

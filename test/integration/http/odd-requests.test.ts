@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { CallService } from '../../../control/calls/service.ts';
 import { CallStore } from '../../../control/calls/store.ts';
 import { callRoutes } from '../../../control/calls/routes.ts';
-import { flowRoutes } from '../../../control/flow/routes.ts';
+import { flowRoutes } from '../../../control/placing/routes.ts';
 import { RecordingLibrary } from '../../../control/recordings/library.ts';
 import { recordingRoutes } from '../../../control/recordings/routes.ts';
 import type { RecordingService } from '../../../control/recordings/service.ts';

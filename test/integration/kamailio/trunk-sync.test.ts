@@ -5,7 +5,7 @@ import type { Call } from '../../../control/calls/call.ts';
 import { Directory } from '../../../control/directory/directory.ts';
 import { EdgeSync } from '../../../control/edge/edge-sync.ts';
 import { KamailioRpc } from '../../../control/edge/kamailio-rpc.ts';
-import { Legs } from '../../../control/edge/legs.ts';
+import { Legs } from '../../../control/placing/legs.ts';
 import { TrunkStates } from '../../../control/edge/trunk-states.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 import { Phone } from '../../support/phone.ts';

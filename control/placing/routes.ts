@@ -4,10 +4,10 @@ import type { OnCall } from '../calls/owners.ts';
 import type { CallService } from '../calls/service.ts';
 import { endpoint, idParams, type Endpoint } from '../http/endpoint.ts';
 import { ApiError } from '../lib/errors.ts';
-import type { Step } from './action.ts';
+import type { Step } from '../flow/action.ts';
 import { callBody, orderOf } from './call-order.ts';
 import type { Outbound } from './outbound.ts';
-import { InvalidActions, parseActions } from './schema.ts';
+import { InvalidActions, parseActions } from '../flow/schema.ts';
 
 export const actionsBody = z.looseObject({ actions: z.array(z.unknown()) });
 

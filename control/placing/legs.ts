@@ -3,7 +3,7 @@ import { ANONYMOUS, type Call } from '../calls/call.ts';
 import type { LegRoute } from '../calls/second-legs.ts';
 import type { Trunk } from '../trunks/schema.ts';
 import type { Directory } from '../directory/directory.ts';
-import { writtenFor } from './number-format.ts';
+import { writtenFor } from '../trunks/number-format.ts';
 
 /** What of a call says who is calling. */
 type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;

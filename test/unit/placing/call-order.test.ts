@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { callBody, orderOf } from '../../../control/flow/call-order.ts';
+import { callBody, orderOf } from '../../../control/placing/call-order.ts';
 import { parse } from '../../../control/http/endpoint.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
 

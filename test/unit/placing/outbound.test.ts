@@ -6,13 +6,13 @@ import type { Change } from '../../../control/calls/journal.ts';
 import { FlowFailure } from '../../../control/flow/action.ts';
 import type { FlowServices } from '../../../control/flow/flow.ts';
 import { Flows } from '../../../control/flow/flows.ts';
-import { Outbound, type CallOrder } from '../../../control/flow/outbound.ts';
+import { Outbound, type CallOrder } from '../../../control/placing/outbound.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
 import { ApiError } from '../../../control/lib/errors.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
 import { MediaError, NodeSilent, type Dialing, type OriginateRequest } from '../../../control/media/media.ts';
-import { FakeChannel } from './fake-channel.ts';
+import { FakeChannel } from '../flow/fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const turns = async () => {

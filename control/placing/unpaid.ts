@@ -1,7 +1,7 @@
 import type { Billing, Exhaustion } from '../billing/billing.ts';
 import { isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
-import type { Flows } from './flows.ts';
+import type { Flows } from '../flow/flows.ts';
 
 interface Options {
   billing: Pick<Billing, 'onWarning' | 'onExhausted'>;

@@ -3,7 +3,7 @@ import type { Calls } from '../calls/calls.ts';
 import { instanceOf } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Media, ParkedChannel } from '../media/media.ts';
-import type { Flows } from './flows.ts';
+import type { Flows } from '../flow/flows.ts';
 
 interface Options {
   calls: Calls;

@@ -1,5 +1,5 @@
 import { getCountryCallingCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/max';
-import type { Trunk } from '../trunks/schema.ts';
+import type { Trunk } from './schema.ts';
 
 /** The calling code of a country without its plus sign, `''` where there is none to be known. */
 export const callingCodeOf = (country: string | undefined): string =>

@@ -11,7 +11,7 @@ import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import { TookTooLong, within } from '../lib/within.ts';
 import { MediaError, NodeSilent, type Dialing, type Media } from '../media/media.ts';
-import type { Flows } from './flows.ts';
+import type { Flows } from '../flow/flows.ts';
 
 /** A call that a customer wants to be placed. */
 export interface CallOrder {

@@ -3,11 +3,11 @@ import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
 import { Flows } from '../../../control/flow/flows.ts';
-import { Intake } from '../../../control/flow/intake.ts';
+import { Intake } from '../../../control/placing/intake.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import type { Media, ParkedChannel } from '../../../control/media/media.ts';
-import { FakeChannel } from './fake-channel.ts';
+import { FakeChannel } from '../flow/fake-channel.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Call } from '../../../control/calls/call.ts';
 import { Directory } from '../../../control/directory/directory.ts';
-import { Legs } from '../../../control/edge/legs.ts';
+import { Legs } from '../../../control/placing/legs.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 
 const trunk = (id: string, more: Partial<Trunk>) =>
