@@ -84,14 +84,20 @@ describe('the house', () => {
     ).to.deep.equal([]);
   });
 
-  it('the flow and the calls know media nodes by their interface alone', () => {
+  it('the flow, the calls and their placing know media nodes by their interface alone', () => {
     expect(
       offending(
         (from, to) =>
-          ['flow', 'calls', 'edge'].includes(roomOf(from)) &&
+          ['flow', 'calls', 'placing', 'edge'].includes(roomOf(from)) &&
           roomOf(to) === 'media' &&
           to !== 'control/media/media.ts',
       ),
+    ).to.deep.equal([]);
+  });
+
+  it("Kamailio's counterpart is known to the composition root alone", () => {
+    expect(
+      offending((from, to) => roomOf(to) === 'edge' && !['edge', 'app'].includes(roomOf(from))),
     ).to.deep.equal([]);
   });
 
