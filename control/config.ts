@@ -25,7 +25,10 @@ const network = z
   .string()
   .refine((text) => ipaddr.isValid(text) || ipaddr.isValidCIDR(text), 'must be an address or a network');
 
-/** The environment of the control plane. README's table is checked against this schema. */
+/**
+ * The environment of the control plane. The table in docs/operators/environment.md is checked against this
+ * schema.
+ */
 export const environment = z
   .object({
     MINIVOICE_PROFILE: z

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts Kamailio in the foreground with the configuration beside this script; logs go to stderr.
-# KAMAILIO_RUN_DIR (writable) is required; everything else has a default or is in README's table.
+# KAMAILIO_RUN_DIR (writable) is required; everything else has a default:
+# the table is in docs/operators/environment.md.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { environment, readConfig } from '../../control/config.ts';
 
-const README = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
+const PAGE = readFileSync(join(import.meta.dirname, '../../docs/operators/environment.md'), 'utf8');
 
-describe('the README', () => {
+describe('docs/operators/environment.md', () => {
   it("has the control plane's environment as its configuration reads it, word for word", () => {
     for (const [name, schema] of Object.entries(environment.shape)) {
       const parsed = schema.safeParse(undefined);
@@ -14,7 +14,7 @@ describe('the README', () => {
         : parsed.data === undefined
           ? '–'
           : `\`${String(parsed.data)}\``;
-      expect(README).to.contain(`| \`${name}\` | ${standard} | ${schema.description ?? 'NO DESCRIPTION'} |`);
+      expect(PAGE).to.contain(`| \`${name}\` | ${standard} | ${schema.description ?? 'NO DESCRIPTION'} |`);
     }
   });
 });
