@@ -77,6 +77,7 @@ import { Retention } from './lib/retention.ts';
 import { stopInOrder } from './lib/stop-in-order.ts';
 import { Peers } from './lib/peers.ts';
 import { createSecrets } from './lib/secrets.ts';
+import { VERSION } from './lib/version.ts';
 import { Limits } from './limits/limits.ts';
 import { NODE_LOST } from './media/media.ts';
 import { AudioFiles } from './media/audio-files.ts';
@@ -614,7 +615,7 @@ export function createApp(config: Config, logger: Logger): App {
     registry,
     logger,
     requestId: () => ids.next('req'),
-    version: '0.1.0',
+    version: VERSION,
     publicUrl: config.PUBLIC_URL,
   });
   const server: Server = createServer(api);
