@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Failure } from './failure.ts';
+import { Failure, reasonOf } from './failure.ts';
 
 /** The folder of the repository. */
 export const REPOSITORY = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
@@ -51,10 +51,33 @@ export function homeAt(folder: string): Home {
 export const defaultHome = (): Home =>
   homeAt(process.env['MINIVOICE_HOME'] || path.join(REPOSITORY, '.minivoice'));
 
+/**
+ * Makes the folders of a home that are not there yet.
+ * @throws Failure where they cannot be made, or cannot be written
+ */
 export async function makeFolders(home: Home): Promise<void> {
-  await mkdir(home.root, { recursive: true, mode: 0o700 });
-  for (const folder of [home.logs, home.run, home.data, home.mediaFiles])
-    await mkdir(folder, { recursive: true });
+  try {
+    await makeFolder(home.root, 0o700);
+    for (const folder of [home.logs, home.run, home.data, home.mediaFiles]) await makeFolder(folder, 0o777);
+    await access(home.root, constants.W_OK);
+  } catch (error) {
+    throw new Failure(
+      `${home.root}, where the state is to live, cannot be written: ${reasonOf(error as NodeJS.ErrnoException)}. MINIVOICE_HOME names another folder.`,
+    );
+  }
+}
+
+/** As mkdir with `recursive`, which never returns where a file system makes no folders: /proc (Node 20). */
+async function makeFolder(folder: string, mode: number): Promise<void> {
+  const make = (): Promise<void> =>
+    mkdir(folder, { mode }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  await make().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    await makeFolder(path.dirname(folder), 0o777);
+    await make();
+  });
 }
 
 export interface Secrets {
@@ -79,8 +102,12 @@ export async function writePrivate(file: string, text: string): Promise<void> {
 /** The instance's secrets, made once. Losing the file loses what is encrypted in the database. */
 export async function secretsOf(home: Home): Promise<Secrets> {
   const file = path.join(home.root, 'secrets.json');
-  const text = await readFile(file, 'utf8').catch(() => undefined);
-  if (text !== undefined) return JSON.parse(text) as Secrets;
+  // Secrets that are there and cannot be read are never made anew: what they encrypted would be lost.
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text !== undefined) return secretsFrom(text, file);
   const secrets: Secrets = {
     adminToken: `mv_admin_${hex(20)}`,
     edgeToken: hex(24),
@@ -91,4 +118,15 @@ export async function secretsOf(home: Home): Promise<Secrets> {
   };
   await writePrivate(file, JSON.stringify(secrets, null, 2));
   return secrets;
+}
+
+/** @throws Failure for a file that was damaged. */
+function secretsFrom(text: string, file: string): Secrets {
+  try {
+    return JSON.parse(text) as Secrets;
+  } catch {
+    throw new Failure(
+      `${file} is not JSON: bring it back from a backup; it decrypts what is in the database.`,
+    );
+  }
 }

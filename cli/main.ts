@@ -1,85 +1,49 @@
-import { Failure } from './failure.ts';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { checkArguments, unknownCommand, type Accepts } from './arguments.ts';
+import { unknownVariables } from './environment.ts';
+import { Failure, sentenceOf } from './failure.ts';
+import { REPOSITORY } from './home.ts';
 
-interface Command {
-  usage: string;
-  what: string;
+interface Command extends Accepts {
   /** @returns the exit code. */
   run: (args: string[]) => Promise<number>;
 }
 
-// Loaded when they are asked for: `status` should not wait for what only `test` needs.
+// Loaded when they are asked for: `status` should not wait for what only `test` needs. help.txt names them
+// all; ./minivoice shows that text and the version by itself, before anything is installed.
 const COMMANDS: Record<string, Command> = {
-  demo: {
-    usage: 'demo',
-    what: 'set up what is missing, start everything, place a call and print its story',
-    run: async () => (await import('./commands/demo.ts')).demo(),
-  },
-  test: {
-    usage: 'test [unit|integration|e2e]',
-    what: 'set up what is missing and run the tests, on instances of their own',
-    run: async (args) => (await import('./commands/test.ts')).test(args),
-  },
-  up: {
-    usage: 'up',
-    what: 'start everything in the background; return when it is ready',
-    run: async () => (await import('./commands/up.ts')).upCommand(),
-  },
-  down: {
-    usage: 'down',
-    what: 'stop everything',
-    run: async () => (await import('./commands/down.ts')).down(),
-  },
+  demo: { options: [], run: async () => (await import('./commands/demo.ts')).demo() },
+  test: { run: async (args) => (await import('./commands/test.ts')).test(args) },
+  up: { options: [], run: async () => (await import('./commands/up.ts')).upCommand() },
+  down: { options: [], run: async () => (await import('./commands/down.ts')).down() },
   status: {
-    usage: 'status [--json]',
-    what: 'what runs, its versions and health',
+    options: ['--json'],
     run: async (args) => (await import('./commands/status.ts')).status(args),
   },
-  logs: {
-    usage: 'logs [component] [-f]',
-    what: 'what the parts said last; -f goes on',
-    run: async (args) => (await import('./commands/logs.ts')).logs(args),
-  },
-  bench: {
-    usage: 'bench <name>',
-    what: 'run a benchmark of test/bench on an instance of its own',
-    run: async (args) => (await import('./commands/bench.ts')).bench(args),
-  },
+  logs: { options: ['-f'], words: 1, run: async (args) => (await import('./commands/logs.ts')).logs(args) },
+  bench: { run: async (args) => (await import('./commands/bench.ts')).bench(args) },
 };
 
-function help(): string {
-  const rows = Object.values(COMMANDS).map(
-    (command) => `  ./minivoice ${command.usage.padEnd(30)} ${command.what}`,
-  );
-  return [
-    'MiniVoice: an open voice platform a company runs itself.',
-    '',
-    ...rows,
-    '',
-    'Environment:',
-    '  MINIVOICE_HOME        where the state lives (.minivoice)',
-    '  MINIVOICE_PORT_BASE   ports from here on instead of 8080, 5060 and 20000…: with another home, a second instance',
-    '  MINIVOICE_MEDIA       embedded (default) or freeswitch, with FREESWITCH_BIN=<path>',
-    '                        or FREESWITCH_NODES=host:esl-port:sip-port,… and FREESWITCH_ESL_PASSWORD',
-    '  MINIVOICE_DB          mariadb (default) or mysql, from Debian sid',
-  ].join('\n');
-}
-
 async function main(): Promise<number> {
-  const [name = 'help', ...args] = process.argv.slice(2);
-  if (['help', '--help', '-h'].includes(name)) {
-    console.log(help());
+  const [name = '', ...args] = process.argv.slice(2);
+  const command = COMMANDS[name];
+  if (!command) throw unknownCommand(name, [...Object.keys(COMMANDS), 'help', '--version']);
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log((await readFile(path.join(REPOSITORY, 'cli/help.txt'), 'utf8')).trimEnd());
     return 0;
   }
-  const command = COMMANDS[name];
-  if (!command) throw new Failure(`There is no command ${JSON.stringify(name)}: see ./minivoice help.`);
+  checkArguments(name, args, command);
+  for (const sentence of unknownVariables(process.env)) console.error(sentence);
   return command.run(args);
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof Failure)) throw error;
-  if (error.log) console.error(error.log.replaceAll(/^/gm, '  | '));
-  console.error(error.message);
+  const sentence = sentenceOf(error);
+  if (sentence === undefined) throw error;
+  if (error instanceof Failure && error.log) console.error(error.log.replaceAll(/^/gm, '  | '));
+  console.error(sentence);
   process.exitCode = 1;
 }

@@ -1,5 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
+import { meantBy } from './lib/spelling.ts';
 
 const port = z.coerce.number().int().min(1).max(65535);
 const list = z.string().transform((s) =>
@@ -200,6 +201,15 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   if (result.success) return result.data;
   const lines = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw new Error(`The configuration is not valid:\n  ${lines.join('\n  ')}`);
+}
+
+/** Variables that are set, not read by anything, and named almost like one of the control plane's own. */
+export function misspelt(env: NodeJS.ProcessEnv): { name: string; meant: string }[] {
+  const known = Object.keys(environment.shape);
+  return Object.keys(env).flatMap((name) => {
+    const meant = known.includes(name) ? undefined : meantBy(name, known);
+    return meant === undefined ? [] : [{ name, meant }];
+  });
 }
 
 /** The addresses of a list of `host:port`. */

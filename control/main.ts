@@ -1,5 +1,5 @@
 import { createApp } from './app.ts';
-import { readConfig } from './config.ts';
+import { misspelt, readConfig, type Config } from './config.ts';
 import { createLogger } from './lib/logger.ts';
 
 /**
@@ -9,8 +9,20 @@ import { createLogger } from './lib/logger.ts';
  */
 const DRAIN_MS = 10_000;
 
-const config = readConfig(process.env);
+/** A configuration that is not valid is told in lines of plain text, without a stack. */
+function configOrExit(): Config {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exit(1);
+  }
+}
+
+const config = configOrExit();
 const logger = createLogger(config.LOG_LEVEL);
+for (const { name, meant } of misspelt(process.env))
+  logger.warn({ variable: name }, `nothing reads the environment variable ${name}: did you mean ${meant}?`);
 const app = createApp(config, logger);
 
 let stopping = false;

@@ -1,4 +1,3 @@
-import { Failure } from '../failure.ts';
 import { defaultHome } from '../home.ts';
 import { Instance } from '../instance.ts';
 import type { Status } from '../supervisor/protocol.ts';
@@ -39,8 +38,6 @@ function table(status: Status): string {
 
 /** Exits 1 when nothing runs; a part that is down is told, and no error of this command. */
 export async function status(args: string[]): Promise<number> {
-  const unknown = args.find((arg) => arg !== '--json');
-  if (unknown) throw new Failure(`status knows --json and nothing else, not ${JSON.stringify(unknown)}.`);
   const found = await new Instance(defaultHome()).status();
   if (args.includes('--json'))
     console.log(JSON.stringify(found ? statusJson(found) : { state: 'down', components: [] }, null, 2));

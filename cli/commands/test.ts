@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { checkMochaOptions } from '../arguments.ts';
 import { which } from '../exec.ts';
 import { Failure } from '../failure.ts';
 import { inOrder } from '../testing/in-order.ts';
@@ -40,6 +41,7 @@ export async function test(args: string[]): Promise<number> {
   if (first !== undefined && !named && !first.startsWith('-'))
     throw new Failure(`There is no suite ${JSON.stringify(first)}: ${SUITES.join(', ')}.`);
   const options = named ? args.slice(1) : args;
+  checkMochaOptions(options);
 
   const counts: Count[] = [];
   let interrupted = false;

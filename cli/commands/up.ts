@@ -13,9 +13,10 @@ export async function up(): Promise<Status> {
   const base = parseBase(process.env['MINIVOICE_PORT_BASE']);
   const media = await mediaFrom(process.env);
   const database = databaseFrom(process.env);
-  const tools = await setUp({ mysql: database === 'mysql' });
   const home = defaultHome();
+  // Before anything is downloaded.
   await makeFolders(home);
+  const tools = await setUp({ mysql: database === 'mysql' });
   const settings = await settingsFor(home, tools, { base, media, database });
   const instance = new Instance(home);
   const started = await instance.launch(settings);

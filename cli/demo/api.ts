@@ -23,7 +23,7 @@ export class Api {
     this.#token = token;
   }
 
-  /** @throws Refused when it answers with an error. */
+  /** @throws Refused when it answers with an error; Failure when it does not answer. */
   async call<T>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: unknown): Promise<T> {
     const response = await fetch(this.#base + path, {
       method,
@@ -33,6 +33,12 @@ export class Api {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(10_000),
+    }).catch((error: Error) => {
+      // fetch says why in the cause alone.
+      const reason = error.cause instanceof Error ? error.cause.message : error.message;
+      throw new Failure(
+        `The API at ${this.#base} does not answer: ${reason}. ./minivoice logs control tells more.`,
+      );
     });
     const reply = (await response.json().catch(() => ({}))) as T & {
       error?: { code?: string; message?: string };

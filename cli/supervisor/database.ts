@@ -73,14 +73,19 @@ const SERVERS: Record<DatabaseKind, (settings: Settings, user: string) => Server
     title: 'MariaDB',
     command: ['mariadbd', '--no-defaults'],
     initialize: (datadir) =>
-      run('mariadb-install-db', [
-        '--no-defaults',
-        user,
-        `--datadir=${datadir}`,
-        '--auth-root-authentication-method=normal',
-        '--skip-name-resolve',
-        '--skip-test-db',
-      ]),
+      run(
+        'mariadb-install-db',
+        [
+          '--no-defaults',
+          user,
+          // Named from the folder above it: the script's chown takes a path with a blank for two.
+          `--datadir=./${path.basename(datadir)}`,
+          '--auth-root-authentication-method=normal',
+          '--skip-name-resolve',
+          '--skip-test-db',
+        ],
+        { cwd: path.dirname(datadir) },
+      ),
   }),
   mysql: ({ tools }, user) => {
     if (!tools.mysql) throw new Failure('MySQL is not there.');

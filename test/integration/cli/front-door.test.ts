@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { run, which, type Result } from '../../../cli/exec.ts';
@@ -30,6 +30,9 @@ describe('./minivoice', () => {
       ['test', 'everything'],
       ['bench', 'everything'],
       ['logs'],
+      ['up', '--foo'],
+      ['down', 'now'],
+      ['test', 'unit', '--gerp', 'x'],
     ]) {
       const { code, stdout, stderr } = await minivoice(args);
       expect(code, args.join(' ')).to.equal(1);
@@ -71,13 +74,13 @@ describe('./minivoice', () => {
   };
 
   it('says which Node it needs where there is none, and where it is too old', async () => {
-    const none = await minivoice(['help'], { PATH: await pathWith('none', undefined) });
+    const none = await minivoice(['status'], { PATH: await pathWith('none', undefined) });
     expect(none.code).to.equal(1);
     expect(none.stderr).to.match(
       /^MiniVoice needs Node\.js 20\.18 or later, and there is no node in PATH: .*\n$/,
     );
     const bash = (await which('bash')) ?? '';
-    const old = await minivoice(['help'], {
+    const old = await minivoice(['status'], {
       PATH: await pathWith('old', `#!${bash}\n[[ "$1" == --version ]] && echo v18.19.0 || exit 1\n`),
     });
     expect(old.code).to.equal(1);
@@ -86,12 +89,61 @@ describe('./minivoice', () => {
     );
   });
 
+  /** A fresh clone, as far as the front door looks. */
+  const cloneAt = async (name: string): Promise<string> => {
+    const clone = path.join(folder, name);
+    await mkdir(path.join(clone, 'cli'), { recursive: true });
+    for (const file of ['minivoice', 'package.json', 'cli/help.txt'])
+      await cp(path.join(REPOSITORY, file), path.join(clone, file));
+    return clone;
+  };
+
+  it('shows its help and version without Node and packages, from a folder with a blank in its name', async () => {
+    const clone = await cloneAt('a fresh clone');
+    const env = { PATH: await pathWith('bare', undefined) };
+    for (const args of [[], ['help'], ['--help'], ['-h']]) {
+      const { code, stdout } = await minivoice(args, env, clone);
+      expect(code, args.join(' ')).to.equal(0);
+      expect(stdout).to.contain('./minivoice demo');
+    }
+    const { version } = JSON.parse(await readFile(path.join(REPOSITORY, 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    expect(await minivoice(['--version'], env, clone)).to.deep.equal({
+      code: 0,
+      stdout: `${version}\n`,
+      stderr: '',
+    });
+  });
+
+  it('shows its help instead of doing what it was about to do', async () => {
+    const { code, stdout } = await minivoice(['up', '--help']);
+    expect(code).to.equal(0);
+    expect(stdout).to.contain('./minivoice demo');
+  });
+
+  it('names variables that nothing reads, and goes on', async () => {
+    const { stdout, stderr } = await minivoice(['status'], { MINIVOICE_HOMES: '/x', HTTP_PROT: '1' });
+    expect(stdout).to.contain('MiniVoice is not running');
+    expect(stderr).to.contain('MINIVOICE_HOMES: did you mean MINIVOICE_HOME?');
+    expect(stderr).to.contain('HTTP_PROT: did you mean HTTP_PORT?');
+  });
+
+  it('refuses a home that cannot be written before anything is downloaded', async () => {
+    await writeFile(path.join(folder, 'file'), '');
+    const MINIVOICE_HOME = path.join(folder, 'file/home');
+    // With the packages and without: npm is not asked for any.
+    for (const from of [REPOSITORY, await cloneAt('unwritable')]) {
+      const { code, stdout, stderr } = await minivoice(['up'], { MINIVOICE_HOME }, from);
+      expect(code).to.equal(1);
+      expect(stdout).to.equal('');
+      expect(stderr).to.match(/^\S+, where the state is to live, cannot be written.*\n$/);
+    }
+  });
+
   it('says in one sentence after the reason when the packages cannot be installed', async () => {
-    const clone = path.join(folder, 'clone');
-    await mkdir(clone);
-    for (const name of ['minivoice', 'package.json'])
-      await cp(path.join(REPOSITORY, name), path.join(clone, name));
-    const { code, stderr } = await minivoice(['help'], {}, clone);
+    const clone = await cloneAt('clone');
+    const { code, stderr } = await minivoice(['status'], {}, clone);
     expect(code).to.equal(1);
     expect(stderr.trim().split('\n').at(-1)).to.equal('The packages could not be installed by npm ci.');
     expect(stderr).to.contain('  | ');

@@ -129,6 +129,23 @@ describe('an instance', () => {
     expect((await up()).state, 'the next try').to.equal('up');
   });
 
+  it('lives in a folder with a blank in its path, every part of it', async function () {
+    this.timeout(90_000);
+    const apart = homeAt(path.join(home.root, 'a home'));
+    await makeFolders(apart);
+    const whole = new Instance(apart);
+    try {
+      await whole.launch(
+        await settingsFor(apart, settings.tools, { base: await freeBase([11000, 17000, 8000]) }),
+      );
+      const { state, components } = await whole.whenReady();
+      expect(state).to.equal('up');
+      expect(components.map((part) => part.healthy)).to.deep.equal(components.map(() => true));
+    } finally {
+      await whole.down();
+    }
+  });
+
   it('keeps its secrets from other users, and makes them once', async () => {
     const file = path.join(home.root, 'secrets.json');
     expect((await stat(file)).mode & 0o077).to.equal(0);
