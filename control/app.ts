@@ -54,6 +54,7 @@ import { Tries, triesBody } from './edge/tries.ts';
 import { registerGauges } from './gauges.ts';
 import { FlowFailure } from './flow/action.ts';
 import { AnswerUrl } from './flow/answer-url.ts';
+import { answerUrlRequests } from './flow/answer-url-docs.ts';
 import { Flows } from './flow/flows.ts';
 import { Intake } from './placing/intake.ts';
 import { Outbound } from './placing/outbound.ts';
@@ -63,7 +64,7 @@ import { followMoney } from './placing/unpaid.ts';
 import { createAuthenticator } from './http/auth.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRegistry } from './http/metrics.ts';
-import type { EventDoc } from './http/openapi.ts';
+import type { EventDoc } from './http/sent-requests.ts';
 import { RequestLimits } from './http/request-limits.ts';
 import { createApi } from './http/server.ts';
 import type { Change } from './lib/changes.ts';
@@ -579,6 +580,7 @@ export function createApp(config: Config, logger: Logger): App {
       >),
       ...testEvent,
     }),
+    requests: answerUrlRequests,
     authenticator,
     limits: requestLimits,
     idempotency,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { EventDoc } from '../http/openapi.ts';
+import type { EventDoc } from '../http/sent-requests.ts';
 import { exampleOf } from '../lib/zod-example.ts';
 import type { CallStatus, FailureCode } from './call.ts';
 import type { CallEvent, LegEvent, RecordingEvent, StreamEvent } from './events.ts';
@@ -32,6 +32,23 @@ const snapshot = z.strictObject({
 });
 
 /**
+ * The body that all requests to customers' servers have in common.
+ * @param statuses what `call.status` can be in it, the usual one first
+ */
+export const envelopeSchema = <S extends z.ZodRawShape>(
+  event: string,
+  statuses: readonly [CallStatus, ...CallStatus[]],
+  data: S,
+) =>
+  z.strictObject({
+    event: z.literal(event),
+    created_at: time,
+    call: snapshot.extend({ status: z.enum(statuses) }),
+    variables: like(z.record(z.string(), z.string()), {}).describe('set by `set_variable`'),
+    data: z.strictObject(data),
+  });
+
+/**
  * Declares an event.
  * @param statuses what `call.status` can be in it, the usual one first
  * @param data what `data` holds beside `event_key`
@@ -42,17 +59,11 @@ export function eventSchema<S extends z.ZodRawShape>(
   statuses: readonly [CallStatus, ...CallStatus[]],
   data: S,
 ): EventDoc {
-  const schema = z.strictObject({
-    event: z.literal(event),
-    created_at: time,
-    call: snapshot.extend({ status: z.enum(statuses) }),
-    variables: like(z.record(z.string(), z.string()), {}),
-    data: z.strictObject({
-      event_key: like(z.string(), `${CALL_ID}:${event}`).describe(
-        'call id and event, with `:2` from the second of its kind on',
-      ),
-      ...data,
-    }),
+  const schema = envelopeSchema(event, statuses, {
+    event_key: like(z.string(), `${CALL_ID}:${event}`).describe(
+      'call id and event, with `:2` from the second of its kind on',
+    ),
+    ...data,
   });
   return {
     event,
@@ -90,6 +101,13 @@ const ending = (by: string, cause: string, code: number, duration: number, bille
   }),
 });
 
+/** What a `gather` has brought. */
+export const gathered = {
+  digits: like(z.string(), '1').describe('the keys without the one that finished; empty for none'),
+  status: z.enum(['completed', 'timeout', 'too_few_digits', 'hangup']),
+  timed_out: z.boolean().describe('no key came in time'),
+};
+
 export const callEvents: Record<Exclude<CallEvent, LegEvent | RecordingEvent | StreamEvent>, EventDoc> = {
   'call.created': eventSchema(
     'call.created',
@@ -109,9 +127,7 @@ export const callEvents: Record<Exclude<CallEvent, LegEvent | RecordingEvent | S
     'A `gather` has come to its end, whatever that is.',
     ['in_progress', 'completed', 'failed', 'canceled'],
     {
-      digits: like(z.string(), '1').describe('the keys without the one that finished; empty for none'),
-      status: z.enum(['completed', 'timeout', 'too_few_digits', 'hangup']),
-      timed_out: z.boolean(),
+      ...gathered,
       min_digits: like(z.int(), 1),
       max_digits: like(z.int(), 1),
       timeout_seconds: like(z.number(), 5),

@@ -8,10 +8,13 @@ import type { BulkResult, DidService } from './service.ts';
 const common = { auth: 'customer', tag: 'DIDs' } as const;
 const operator = { auth: 'operator', tag: 'Operator: DIDs' } as const;
 
-const bulkCreate = z
-  .strictObject({
-    dids: z.array(z.unknown().describe('the body of `POST /admin/v1/dids`')).min(1).max(1000),
-  })
+const bulkCreate = z.strictObject({
+  dids: z.array(z.unknown()).min(1).max(1000),
+});
+
+/** Each number is checked by itself, so that one that is not valid is told of beside those that are made. */
+const documentedBulkCreate = bulkCreate
+  .extend({ dids: z.array(didCreate).min(1).max(1000) })
   .meta({ id: 'DidBulkCreate' });
 
 const bulkReply = z
@@ -107,6 +110,7 @@ export const didRoutes = (service: DidService): Endpoint[] => [
     summary: 'Assign up to 1000 DIDs',
     description: 'Each item succeeds or fails by itself; the reply tells which.',
     body: bulkCreate,
+    documentedBody: documentedBulkCreate,
     status: 200,
     reply: bulkReply,
     handle: async ({ body }) => bulkJson(await service.createMany(body.dids)),

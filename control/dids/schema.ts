@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { idField } from '../http/endpoint.ts';
-import { E164 } from '../lib/e164.ts';
+import { e164 } from '../http/fields.ts';
 import { rfc3339 } from '../lib/time.ts';
 import { isSipTarget } from '../lib/sip-uri.ts';
 
@@ -39,7 +39,6 @@ export function sipTargets(did: RoutedDid): readonly string[] {
 export const rejectCode = (did: RoutedDid): (typeof REJECT_CODES)[number] =>
   did.routeTarget && 'sip_code' in did.routeTarget ? did.routeTarget.sip_code : 480;
 
-export const e164 = z.string().regex(E164, 'must be an E.164 number with its plus sign');
 const provider = z.string().trim().min(1).max(100);
 const status = z.enum(['active', 'disabled']);
 const routeMode = z.enum(['webhook', 'sip', 'reject']);

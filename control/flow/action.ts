@@ -119,7 +119,12 @@ export interface Resumed {
 /** One action of the answer_url language: its schema and what it does. */
 export interface Action<Fields> {
   readonly name: string;
-  readonly schema: z.ZodType<Fields>;
+  /** What it does and what happens next, for the documentation; names in backticks. */
+  readonly summary: string;
+  /** Its fields as a server would send them, for the documentation. */
+  readonly example: Readonly<Record<string, unknown>>;
+  /** Every field carries its description: the documentation is made of this schema. */
+  readonly schema: z.ZodObject & z.ZodType<Fields>;
   /** Text it will speak, so that the next prompts are synthesised while the first plays. */
   prompts?(fields: Fields): { text: string; voice?: string; language?: string }[];
   run(fields: Fields, context: FlowContext, resumed?: Resumed): Promise<Outcome>;

@@ -34,9 +34,8 @@ export interface Question {
   signal: AbortSignal;
 }
 
-const TIMEOUT_MS = 5000;
-const MAX_BYTES = 256 * 1024;
-const MAX_REDIRECTS = 3;
+/** Of one exchange with a customer's server; the documentation names them. */
+export const ANSWER_URL_LIMITS = { timeoutMs: 5000, maxBodyBytes: 256 * 1024, maxRedirects: 3 } as const;
 /** So much of a bad reply is shown in the timeline. */
 const SHOWN_BYTES = 4096;
 
@@ -129,9 +128,7 @@ export class AnswerUrl {
         body,
         signal,
         sign: (signed) => sign(secrets, signed, seconds),
-        timeoutMs: TIMEOUT_MS,
-        maxBodyBytes: MAX_BYTES,
-        maxRedirects: MAX_REDIRECTS,
+        ...ANSWER_URL_LIMITS,
         idempotent: true,
       });
     } catch (error) {

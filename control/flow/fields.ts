@@ -8,16 +8,12 @@ export const httpUrl = z
   .max(2048)
   .refine((value) => {
     return URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
-  }, 'must be an http or https URL');
+  }, 'must be an http or https URL')
+  .meta({ format: 'uri' });
 
 /** The codes an inbound call can be refused with (contract §2). */
-export const refusalCode = z.union([
-  z.literal(403),
-  z.literal(404),
-  z.literal(480),
-  z.literal(486),
-  z.literal(603),
-]);
+const REFUSALS = [403, 404, 480, 486, 603] as const;
+export const refusalCode = z.literal(REFUSALS).meta({ type: 'integer', enum: [...REFUSALS] });
 
 /** Half a surrogate pair is no character: neither a database nor a webhook's receiver would take it. */
 const whole = (value: string): boolean => !/\p{Surrogate}/u.test(value);

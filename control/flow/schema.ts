@@ -48,7 +48,7 @@ export const ACTIONS = new Map<string, Action<unknown>>(
 );
 
 /** More actions than any sane flow has; the payload's size is bounded besides. */
-const MOST_ACTIONS = 200;
+export const MOST_ACTIONS = 200;
 const MOST_DETAILS = 50;
 /**
  * So much of a path is told, in characters: a payload of one endless name must not become a timeline of it.

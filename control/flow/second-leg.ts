@@ -3,6 +3,7 @@ import { AUDIO_AWAY, type FailureCode } from '../calls/call.ts';
 import type { LegEvent } from '../calls/events.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
+import { e164 } from '../http/fields.ts';
 import { isE164 } from '../lib/e164.ts';
 import { ApiError, type ErrorCode } from '../lib/errors.ts';
 import { formatMicros } from '../lib/money.ts';
@@ -22,10 +23,16 @@ const destination = z
 /** What `transfer` and `bridge` take; `to` is an alias of `destination`. */
 export const legFields = z
   .strictObject({
-    destination: destination.optional(),
-    to: destination.optional(),
-    from: z.string().refine(isE164, 'must be an E.164 number with its plus sign').optional(),
-    timeout_seconds: z.int().min(5).max(120).default(30),
+    destination: destination
+      .optional()
+      .describe('an E.164 number with its plus sign, or a SIP URI without headers'),
+    to: destination.optional().describe('an alias of `destination`: one of them must be there'),
+    from: e164
+      .optional()
+      .describe(
+        "the number that is shown to the destination; without it the caller's, or what the trunk's `caller_id` says",
+      ),
+    timeout_seconds: z.int().min(5).max(120).default(30).describe('how long it may ring'),
   })
   .refine((fields) => fields.destination !== undefined || fields.to !== undefined, {
     path: ['destination'],

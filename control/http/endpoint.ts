@@ -81,6 +81,8 @@ interface Description {
   allowSuspendedCustomer?: boolean;
   /** How often one application may ask this in a minute, where that is less than it may ask anything. */
   perMinute?: number;
+  /** What the document shows of the body, where `body` leaves more of it for `handle` to check. */
+  documentedBody?: z.ZodType;
   /** Media type of a reply that is not JSON. */
   produces?: string;
   /**

@@ -4,6 +4,9 @@ import { E164 } from '../lib/e164.ts';
 /** Whether there is anything to see: not white space, controls and characters of no width alone. */
 export const isVisible = (text: string): boolean => /[^\p{C}\p{Z}]/u.test(text);
 
+/** A phone number in a body. */
+export const e164 = z.string().regex(E164, 'must be an E.164 number with its plus sign');
+
 /** What something is called by people: it must be there for them to see. */
 export const displayName = z
   .string()

@@ -1,34 +1,40 @@
 import { OpenAPIRegistry, OpenApiGeneratorV31 } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
-import { ERRORS, type ErrorCode } from '../lib/errors.ts';
+import { ERROR_CODES, ERRORS, type ErrorCode } from '../lib/errors.ts';
 import { groupBy } from '../lib/group-by.ts';
 import type { Endpoint } from './endpoint.ts';
-
-/** What is sent to a customer's webhook_url of its own accord: an entry of the document's `webhooks`. */
-export interface EventDoc {
-  event: string;
-  summary: string;
-  /** The whole body, strict. */
-  schema: z.ZodType;
-  example: unknown;
-}
+import { eventRequest, registerRequest, type EventDoc, type RequestDoc } from './sent-requests.ts';
 
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
-export const errorSchema = z
-  .strictObject({
-    error: z.strictObject({
-      code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
-      message: z.string(),
-      details: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
-      request_id: z.string(),
-    }),
-  })
-  .meta({
-    id: 'Error',
-    description:
-      'Branch on `code`; `message` is for people. `request_id` is also in the X-Request-Id header.',
-  });
+/** What no endpoint answers with, as the request is for none. */
+const OUTSIDE: readonly ErrorCode[] = ['not_found', 'method_not_allowed'];
+
+/** @param codes those that the document's endpoints can answer with */
+const errorSchema = (codes: ReadonlySet<ErrorCode>) =>
+  z
+    .strictObject({
+      error: z.strictObject({
+        code: z.enum(ERROR_CODES.filter((code) => codes.has(code))),
+        message: z.string(),
+        details: z
+          .array(
+            z.strictObject({
+              path: z.string().describe('where it is, such as `actions[1].gather.timeout_seconds`'),
+              message: z.string(),
+            }),
+          )
+          .optional()
+          .describe('each problem of a request that is not valid'),
+        request_id: z.string(),
+      }),
+    })
+    .meta({
+      id: 'Error',
+      description:
+        'Branch on `code`; `message` is for people. `request_id` is also in the X-Request-Id header. ' +
+        'With 429 and 503 a Retry-After header says when to try again.',
+    });
 
 /**
  * Every code an endpoint can answer with: its own, and those that come with its authentication, method and
@@ -59,24 +65,6 @@ const idempotencyKey = z
   .optional()
   .describe('makes a retry safe: the same key with the same body gets the stored answer for 24 hours');
 
-const eventHeaders = z.object({
-  'X-MiniVoice-Event': z.string().describe('as `event` in the body'),
-  'X-MiniVoice-Event-Id': z
-    .string()
-    .describe('the same on every attempt: what has come twice is known by it'),
-  'X-MiniVoice-Attempt': z.string().describe('1 for the first'),
-  'X-MiniVoice-Timestamp': z
-    .string()
-    .optional()
-    .describe('Unix seconds, new on every attempt; only with a webhook secret'),
-  'X-MiniVoice-Signature': z
-    .string()
-    .optional()
-    .describe(
-      '`v1=` and the hex HMAC-SHA256 of timestamp, a dot and the raw body; two of them, comma-separated, while a secret is rotating',
-    ),
-});
-
 const headersOf = ({ method, produces }: Endpoint): z.ZodObject | undefined => {
   if (produces !== undefined)
     return z.object({
@@ -96,10 +84,19 @@ const NOTES: Record<string, string> = {
   204: 'Done; there is no body',
 };
 
+interface Documented {
+  version: string;
+  publicUrl?: string | undefined;
+  /** What customers are sent of its own accord. */
+  events?: readonly EventDoc[];
+  /** What else customers' servers are asked. */
+  requests?: readonly RequestDoc[];
+}
+
 /** The OpenAPI 3.1 document of these endpoints, made from the very schemas that validate their requests. */
 export function openApiDocument(
   endpoints: readonly Endpoint[],
-  { version, publicUrl, events = [] }: { version: string; publicUrl?: string; events?: readonly EventDoc[] },
+  { version, publicUrl, events = [], requests = [] }: Documented,
 ): OpenApiDocument {
   const registry = new OpenAPIRegistry();
   const security = {
@@ -114,6 +111,7 @@ export function openApiDocument(
       description: 'the operator token',
     }),
   };
+  const error = errorSchema(new Set([...OUTSIDE, ...endpoints.flatMap(errorCodes)]));
   for (const endpoint of endpoints) {
     registry.registerPath({
       method: endpoint.method,
@@ -129,30 +127,19 @@ export function openApiDocument(
         headers: headersOf(endpoint),
         body: endpoint.body && {
           required: !endpoint.body.safeParse({}).success,
-          content: { [endpoint.consumes ?? 'application/json']: { schema: endpoint.body } },
+          content: {
+            [endpoint.consumes ?? 'application/json']: { schema: endpoint.documentedBody ?? endpoint.body },
+          },
         },
       },
       responses: {
         ...successResponses(endpoint),
-        ...errorResponses(errorCodes(endpoint)),
+        ...errorResponses(errorCodes(endpoint), error),
       },
     });
   }
-  for (const { event, summary, schema, example } of events) {
-    registry.registerWebhook({
-      method: 'post',
-      path: event,
-      operationId: `event_${event.replaceAll('.', '_')}`,
-      tags: ['Events'],
-      summary,
-      security: [],
-      request: {
-        headers: eventHeaders,
-        body: { required: true, content: { 'application/json': { schema, example } } },
-      },
-      responses: { '2XX': { description: 'Taken; anything else is tried again' } },
-    });
-  }
+  const sent = [...requests, ...events.map(eventRequest)];
+  for (const request of sent) registerRequest(registry, request);
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
     info: {
@@ -163,9 +150,7 @@ export function openApiDocument(
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [...new Set([...endpoints.map((e) => e.tag), ...(events.length > 0 ? ['Events'] : [])])].map(
-      (name) => ({ name }),
-    ),
+    tags: [...new Set([...endpoints, ...sent].map(({ tag }) => tag))].map((name) => ({ name })),
   });
 }
 
@@ -181,7 +166,7 @@ function successResponses({ status, reply, produces }: Endpoint) {
   };
 }
 
-function errorResponses(codes: readonly ErrorCode[]) {
+function errorResponses(codes: readonly ErrorCode[], schema: z.ZodType) {
   const byStatus = groupBy(codes, (code) => ERRORS[code][0]);
   return Object.fromEntries(
     [...byStatus]
@@ -192,7 +177,7 @@ function errorResponses(codes: readonly ErrorCode[]) {
           description: group.map((code) => `\`${code}\`: ${ERRORS[code][1]}`).join('; '),
           content: {
             'application/json': {
-              schema: errorSchema,
+              schema,
               examples: Object.fromEntries(
                 group.map((code) => [
                   code,

@@ -11,7 +11,7 @@ import { groupBy } from '../lib/group-by.ts';
 import type { Logger } from '../lib/logger.ts';
 import { refuseInactive, type Authenticator } from './auth.ts';
 import { Buckets } from './buckets.ts';
-import { docsPage } from './docs.ts';
+import { docsPage } from './docs/page.ts';
 import { sendDownload, type Download } from './download.ts';
 import { BODY_LIMIT_BYTES, TEXT_LIMIT_BYTES, type Caller, type Endpoint } from './endpoint.ts';
 import { errorReply, type Reply } from './errors.ts';
@@ -19,14 +19,16 @@ import { healthRoutes, type ReadinessCheck } from './health.ts';
 import type { Idempotency } from './idempotency.ts';
 import { parseJsonBody } from './json-body.ts';
 import { timeRequests, type Registry } from './metrics.ts';
-import { openApiDocument, type EventDoc } from './openapi.ts';
+import { openApiDocument } from './openapi.ts';
 import { requestIds } from './request-id.ts';
 import { refuse, type RequestLimits } from './request-limits.ts';
+import type { EventDoc, RequestDoc } from './sent-requests.ts';
 
 export interface ApiDependencies {
   endpoints: readonly Endpoint[];
-  /** What customers are sent, for the documentation. */
+  /** What customers are sent and asked, for the documentation. */
   events?: readonly EventDoc[];
+  requests?: readonly RequestDoc[];
   authenticator: Authenticator;
   idempotency: Idempotency;
   readiness: readonly ReadinessCheck[];
@@ -61,10 +63,12 @@ export function createApi(deps: ApiDependencies): Express {
   for (const endpoint of endpoints) app[endpoint.method](endpoint.path, handler(endpoint));
   app.get('/openapi.json', named('/openapi.json'), (_req, res) => void res.json(document));
   app.get('/docs', named('/docs'), (_req, res) => void res.type('html').send(page));
+  app.get('/', named('/'), (_req, res) => void res.redirect('docs'));
 
   const pages = [
     { path: '/openapi.json', method: 'get' },
     { path: '/docs', method: 'get' },
+    { path: '/', method: 'get' },
   ];
   for (const [path, same] of groupBy([...endpoints, ...pages], (e) => e.path)) {
     const allowed = same.map((e) => e.method.toUpperCase()).join(', ');

@@ -10,7 +10,6 @@ export const ERRORS = {
   no_active_trunk: [400, 'the customer has no active outbound trunk'],
   unauthorized: [401, 'the API key is missing or not valid'],
   insufficient_balance: [402, 'balance is too low to create call'],
-  forbidden: [403, 'this is not allowed'],
   customer_suspended: [403, 'the customer is suspended'],
   application_disabled: [403, 'the application is disabled'],
   spend_control_exceeded: [403, 'outbound spend limit exceeded'],
@@ -50,6 +49,7 @@ export const ERRORS = {
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 
 export type ErrorCode = keyof typeof ERRORS;
+export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[];
 
 /** One problem of a request, at a path such as `actions[2].gather.timeout_seconds`. */
 export interface ErrorDetail {

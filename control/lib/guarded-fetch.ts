@@ -68,6 +68,9 @@ export interface FetchReply {
   tookMs: number;
 }
 
+/** For one connection to one host, in ms. */
+export const CONNECT_TIMEOUT_MS = 2000;
+
 export interface GuardedFetch {
   /** @throws FetchError for everything but an HTTP reply. Any status is a reply. */
   fetch(url: string, request?: FetchRequest): Promise<FetchReply>;
@@ -93,7 +96,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const guard: Guard = {
     allowPrivate: options.allowPrivate,
     resolve: options.resolve ?? createResolve(),
-    connectTimeoutMs: options.connectTimeoutMs ?? 2000,
+    connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     maxSocketsPerHost: options.maxSocketsPerHost ?? 256,
     ca: options.ca,
   };

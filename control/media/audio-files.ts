@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { FetchError, type FetchReply, type GuardedFetch } from '../lib/guarded-fetch.ts';
 import { WavError } from '../lib/wav.ts';
 import { FileCache, type FileCacheOptions } from './file-cache.ts';
-import { MediaError } from './media.ts';
+import { MediaError, MOST_AUDIO_BYTES } from './media.ts';
 import { Mp3Error, mp3ToTelephoneWav } from './mp3.ts';
 import { telephoneWav } from './telephone-wav.ts';
 
@@ -46,7 +46,7 @@ export class AudioFiles {
 
   constructor({ folder, maxBytes = 256 * 1024 * 1024, keepMs, logger, ...options }: AudioFilesOptions) {
     this.#options = {
-      maxFileBytes: 10 * 1024 * 1024,
+      maxFileBytes: MOST_AUDIO_BYTES,
       timeoutMs: 10_000,
       freshMs: 60_000,
       now: Date.now,

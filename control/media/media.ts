@@ -20,6 +20,9 @@ export type HangupCause =
   | 'ORIGINATOR_CANCEL'
   | 'ALLOTTED_TIMEOUT';
 
+/** The largest audio file of a customer's that is played, in bytes. */
+export const MOST_AUDIO_BYTES = 10 * 1024 * 1024;
+
 /** The cause of the end of a channel whose node has died. */
 export const NODE_LOST = 'MEDIA_NODE_LOST';
 

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { idField, type CustomerCaller } from '../http/endpoint.ts';
-import { E164 } from '../lib/e164.ts';
+import { e164 } from '../http/fields.ts';
+import { actionList } from '../flow/language.ts';
 import type { CallOrder } from './outbound.ts';
 
-const number = z.string().regex(E164, 'must be an E.164 number with its plus sign');
 const METADATA_BYTES = 4096;
 /** MariaDB takes 32, in the columns it is kept in. */
 const METADATA_DEPTH = 16;
@@ -13,8 +13,10 @@ const LONGEST_CALL_SECONDS = 24 * 3600;
 /** The body of `POST /v1/calls`. */
 export const callBody = z
   .strictObject({
-    from: number,
-    to: number,
+    from: e164.describe(
+      'the number that is shown; any is taken, and what a carrier does with one that is not yours is its own affair',
+    ),
+    to: e164.describe('the number that is called; it needs a rate and a trunk'),
     metadata: z
       .record(z.string(), z.unknown())
       .superRefine((value, context) => {
@@ -24,7 +26,10 @@ export const callBody = z
           : `must be of whole characters, and not nested deeper than ${METADATA_DEPTH} levels`;
         if (message) context.addIssue({ code: 'custom', message });
       })
-      .optional(),
+      .optional()
+      .describe(
+        `any JSON object of at most ${METADATA_BYTES} bytes and ${METADATA_DEPTH} levels; every event carries it`,
+      ),
     record: z
       .boolean()
       .optional()
@@ -38,11 +43,13 @@ export const callBody = z
       .meta({ format: 'uri' })
       .optional()
       .describe("asked once the call is answered, in place of the application's"),
-    actions: z
-      .array(z.unknown())
-      .optional()
-      .describe('what the call does once it is answered, in place of an answer_url'),
-    ring_timeout_seconds: z.int().min(5).max(120).default(RING_SECONDS),
+    actions: z.array(z.unknown()).optional(),
+    ring_timeout_seconds: z
+      .int()
+      .min(5)
+      .max(120)
+      .default(RING_SECONDS)
+      .describe('how long it may ring; then the call ends `failed`, `no_answer`'),
     max_duration_seconds: z
       .int()
       .min(1)
@@ -55,8 +62,33 @@ export const callBody = z
   .refine((body) => body.answer_url === undefined || body.actions === undefined, {
     path: ['actions'],
     message: 'cannot be given together with answer_url',
+  });
+
+/** As the documentation shows it: `parseActions` checks the actions, which says better what is wrong. */
+export const documentedCallBody = callBody
+  .safeExtend({
+    actions: actionList
+      .optional()
+      .describe('what the call does once it is answered, in place of an answer_url'),
   })
-  .meta({ id: 'CallCreate' });
+  .meta({
+    id: 'CallCreate',
+    examples: [
+      {
+        from: '+15551230001',
+        to: '+15551230002',
+        metadata: { campaign: 'spring' },
+        actions: [{ say: { text: 'Your appointment is tomorrow at nine.' } }],
+      },
+      {
+        from: '+15551230001',
+        to: '+15551230002',
+        answer_url: 'https://example.com/answer',
+        ring_timeout_seconds: 30,
+        record: true,
+      },
+    ],
+  });
 
 /**
  * Whether the database can keep it: objects and lists no deeper than `levels`, and no half of a surrogate

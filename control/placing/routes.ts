@@ -5,7 +5,8 @@ import type { CallService } from '../calls/service.ts';
 import { endpoint, idParams, type Endpoint } from '../http/endpoint.ts';
 import { ApiError } from '../lib/errors.ts';
 import type { Step } from '../flow/action.ts';
-import { callBody, orderOf } from './call-order.ts';
+import { instructions } from '../flow/language.ts';
+import { callBody, documentedCallBody, orderOf } from './call-order.ts';
 import type { Outbound } from './outbound.ts';
 import { InvalidActions, parseActions } from '../flow/schema.ts';
 
@@ -30,6 +31,7 @@ export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
     description:
       'Replies as soon as the call is being dialled; what becomes of it is told by webhooks. Money for its first minute is held before.',
     body: callBody,
+    documentedBody: documentedCallBody,
     reply: callReply,
     errors: [
       'rate_not_found',
@@ -57,6 +59,7 @@ export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
       'The given actions take the place of what is left of the running flow, at once: a prompt is interrupted.',
     params: idParams,
     body: actionsBody,
+    documentedBody: instructions,
     reply: callReply,
     errors: ['call_not_found', 'call_not_active', 'service_unavailable'],
     handle: async ({ params, body, caller }) => {

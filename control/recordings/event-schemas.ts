@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { eventSchema } from '../calls/event-schemas.ts';
 import type { RecordingEvent } from '../calls/events.ts';
-import type { EventDoc } from '../http/openapi.ts';
+import type { EventDoc } from '../http/sent-requests.ts';
 import { recordingReply } from './schema.ts';
 
 const like = <T extends z.ZodType>(schema: T, example: z.output<T>): T =>

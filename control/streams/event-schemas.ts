@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { eventSchema } from '../calls/event-schemas.ts';
 import type { StreamEvent } from '../calls/events.ts';
-import type { EventDoc } from '../http/openapi.ts';
+import type { EventDoc } from '../http/sent-requests.ts';
 
 const like = <T extends z.ZodType>(schema: T, example: z.output<T>): T =>
   schema.meta({ examples: [example] });

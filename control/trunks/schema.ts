@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { idField } from '../http/endpoint.ts';
-import { displayName, isVisible } from '../http/fields.ts';
-import { E164 } from '../lib/e164.ts';
+import { displayName, e164, isVisible } from '../http/fields.ts';
 import { rfc3339 } from '../lib/time.ts';
 
 /** A connection to a carrier. Without a customer it is the operator's own, usable by all. */
@@ -80,7 +79,7 @@ const fields = {
   weight: z.int().min(1).max(65_535),
   number_format: z.enum(['e164', 'plus_less', 'national']),
   caller_id: z.enum(['passthrough', 'did', 'fixed']),
-  caller_id_number: z.string().regex(E164, 'must be an E.164 number with its plus sign'),
+  caller_id_number: e164,
   max_cps: z.int().min(1).max(100_000),
   max_concurrent: z.int().min(1).max(1_000_000),
   retry_on_404: z.boolean(),

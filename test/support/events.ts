@@ -1,5 +1,5 @@
 import { callEvents, legEvents, testEvent } from '../../control/calls/event-schemas.ts';
-import type { EventDoc } from '../../control/http/openapi.ts';
+import type { EventDoc } from '../../control/http/sent-requests.ts';
 import { recordingEvents } from '../../control/recordings/event-schemas.ts';
 import { streamEvents } from '../../control/streams/event-schemas.ts';
 

@@ -7,6 +7,10 @@ import { legFields, secondLeg } from '../second-leg.ts';
  */
 export const bridge = action({
   name: 'bridge',
+  summary:
+    'As `transfer`, but when the second leg is not reached the actions after `bridge` run. ' +
+    'Once the second leg has been connected they never do: the call ends with it.',
+  example: { destination: 'sip:desk@pbx.example.com', timeout_seconds: 20 },
   schema: legFields,
   async run(fields, context, resumed) {
     const leg = await secondLeg(fields, context, resumed);

@@ -9,12 +9,17 @@ import { action, type Outcome } from '../action.ts';
  */
 export const conference = action({
   name: 'conference',
+  summary:
+    'Takes the caller into a room that is shared with other callers of the application. ' +
+    'Who is alone hears music. The next action runs when the room ends before the caller leaves.',
+  example: { room: 'support', end_on_exit: true },
   schema: z.strictObject({
     room: z
       .string()
-      .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, underscores or hyphens'),
-    mute: z.boolean().default(false),
-    end_on_exit: z.boolean().default(false),
+      .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, underscores or hyphens')
+      .describe('the name of the room; rooms of other applications are others'),
+    mute: z.boolean().default(false).describe('the others do not hear this caller'),
+    end_on_exit: z.boolean().default(false).describe('the room ends for all when this caller leaves it'),
   }),
   async run(
     { room, mute, end_on_exit },

@@ -8,15 +8,30 @@ const digitCount = z.int().min(1).max(64);
 
 const schema = z
   .strictObject({
-    prompt: speech.optional(),
-    num_digits: digitCount.optional(),
-    max_digits: digitCount.optional(),
-    min_digits: z.int().min(0).max(64).optional(),
-    timeout_seconds: z.number().min(1).max(30).default(5),
+    prompt: speech.optional().describe('spoken first; a key pressed during it stops it and counts'),
+    num_digits: digitCount
+      .optional()
+      .describe('exactly so many digits; 1 when neither this nor a range is given'),
+    max_digits: digitCount
+      .optional()
+      .describe('in place of `num_digits`: at most so many; 64 with `min_digits` alone'),
+    min_digits: z
+      .int()
+      .min(0)
+      .max(64)
+      .optional()
+      .describe('in place of `num_digits`: at least so many; 1 with `max_digits` alone'),
+    timeout_seconds: z
+      .number()
+      .min(1)
+      .max(30)
+      .default(5)
+      .describe("from the prompt's end to the first key, then from key to key"),
     finish_on_key: z
       .string()
       .regex(/^[0-9*#A-D]?$/, 'must be one DTMF key, or empty for none')
-      .default('#'),
+      .default('#')
+      .describe('the key that ends the digits and is none of them; empty for none'),
   })
   .refine((f) => f.num_digits === undefined || (f.max_digits === undefined && f.min_digits === undefined), {
     path: ['num_digits'],
@@ -48,6 +63,11 @@ function range({ num_digits, min_digits, max_digits }: Fields): { least: number;
  */
 export const gather = action<Fields>({
   name: 'gather',
+  summary:
+    'Collects digits that the caller presses (RFC 4733 or SIP INFO), then the next action. ' +
+    'The next request for instructions carries the digits, and so does the event `call.gathered`. ' +
+    'To act on them, follow it with a `redirect`.',
+  example: { prompt: 'For sales press 1, for support press 2.', num_digits: 1, timeout_seconds: 8 },
   schema,
   prompts: ({ prompt }) => (prompt ? [{ text: prompt }] : []),
   async run(fields, context, resumed): Promise<Outcome> {

@@ -1,11 +1,16 @@
 import { z } from 'zod';
 import { action, CONTINUE } from '../action.ts';
 
-/** `write`: the far end does not hear the caller. `read`: the caller does not hear the far end. */
-const schema = z.strictObject({ direction: z.enum(['read', 'write', 'both']) });
+const schema = z.strictObject({
+  direction: z
+    .enum(['read', 'write', 'both'])
+    .describe('`write`: the far end does not hear the caller; `read`: the caller does not hear the far end'),
+});
 
 export const mute = action({
   name: 'mute',
+  summary: 'Silences a direction of the call until `unmute`; the next action runs at once.',
+  example: { direction: 'write' },
   schema,
   async run({ direction }, { channel }) {
     await channel.mute(direction);
@@ -15,6 +20,8 @@ export const mute = action({
 
 export const unmute = action({
   name: 'unmute',
+  summary: 'Ends a `mute` of this direction; the next action runs at once.',
+  example: { direction: 'write' },
   schema,
   async run({ direction }, { channel }) {
     await channel.unmute(direction);

@@ -6,7 +6,11 @@ import { action, CONTINUE } from '../action.ts';
  */
 export const pause = action({
   name: 'pause',
-  schema: z.strictObject({ seconds: z.number().min(1).max(60).default(1) }),
+  summary: 'Silence, then the next action.',
+  example: { seconds: 2 },
+  schema: z.strictObject({
+    seconds: z.number().min(1).max(60).default(1).describe('how long the silence is'),
+  }),
   async run({ seconds }, { channel, state, save }, resumed) {
     if (resumed) await resumed.finished;
     if (state.begun < 0) {

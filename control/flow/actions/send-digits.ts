@@ -11,13 +11,16 @@ const PARTS = /[wW,]|[^wW,]{1,8}/g;
  */
 export const sendDigits = action({
   name: 'send_digits',
+  summary: 'Sends keys to the far end (RFC 4733), then the next action.',
+  example: { digits: '1ww2345#', pause_before_ms: 500 },
   schema: z.strictObject({
     digits: z
       .string()
       .min(1)
       .max(128)
-      .regex(/^[0-9*#A-DwW,]+$/, 'must hold 0-9 * # A-D and the pauses w W , only'),
-    pause_before_ms: z.int().min(0).max(60_000).default(0),
+      .regex(/^[0-9*#A-DwW,]+$/, 'must hold 0-9 * # A-D and the pauses w W , only')
+      .describe('keys, and pauses between them: `w` and `,` are 500 ms, `W` is 1 s'),
+    pause_before_ms: z.int().min(0).max(60_000).default(0).describe('silence before the first key'),
   }),
   async run({ digits, pause_before_ms }, { channel, state, save, signal }, resumed) {
     if (resumed) await resumed.finished;

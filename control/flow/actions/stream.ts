@@ -13,7 +13,8 @@ const streamUrl = z
     if (!URL.canParse(value)) return false;
     const { protocol, hostname } = new URL(value);
     return protocol === 'wss:' || (protocol === 'ws:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname));
-  }, 'must be a wss URL');
+  }, 'must be a wss URL')
+  .meta({ format: 'uri' });
 const track = z.enum(['inbound', 'outbound', 'both']);
 
 /**
@@ -22,7 +23,17 @@ const track = z.enum(['inbound', 'outbound', 'both']);
  */
 export const startStream = action({
   name: 'start_stream',
-  schema: z.strictObject({ stream_url: streamUrl, track: track.default('inbound') }),
+  summary:
+    "Brings the call's audio to a WebSocket from now on, and what that sends back to the caller, across " +
+    'whatever follows; the next action runs at once. A stream that cannot be started is told by ' +
+    '`stream.stopped`, and the call goes on.',
+  example: { stream_url: 'wss://example.com/audio', track: 'both' },
+  schema: z.strictObject({
+    stream_url: streamUrl.describe('`wss`; `ws` to this host alone, in development'),
+    track: track
+      .default('inbound')
+      .describe('`inbound`: what the caller says; `outbound`: what the caller hears'),
+  }),
   async run({ stream_url, track: wanted }, { call, channel, dialog, streamer, state, save }, resumed) {
     // An earlier process has begun it: it is among the streams that were taken over.
     if (resumed && state.begun >= 0) return { next: 'continue' };
@@ -45,7 +56,13 @@ export const startStream = action({
 /** Ends the streams that have this URL and this track; without either, all of the call. */
 export const stopStream = action({
   name: 'stop_stream',
-  schema: z.strictObject({ stream_url: streamUrl.optional(), track: track.optional() }),
+  summary:
+    'Ends streams of the call: those with this URL and this track, or all; the next action runs at once.',
+  example: { stream_url: 'wss://example.com/audio' },
+  schema: z.strictObject({
+    stream_url: streamUrl.optional().describe('streams to this URL alone'),
+    track: track.optional().describe('streams of this track alone'),
+  }),
   run: async ({ stream_url, track: wanted }, { call, streamer }) => ({
     next: 'continue',
     result: { stopped: await streamer.stop(call, { url: stream_url, track: wanted }) },

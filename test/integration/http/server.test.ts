@@ -260,4 +260,11 @@ describe('the HTTP server', () => {
     for (const path of Object.keys(api.document.paths)) expect(html).to.include(`<code>${path}</code>`);
     expect(html).to.not.match(/<script|src=|<link|@import|url\(/);
   });
+
+  it('leads from / to its documentation', async () => {
+    const response = await fetch(`${api.url}/`);
+    expect(response.status).to.equal(200);
+    expect(response.url).to.equal(`${api.url}/docs`);
+    expect((await api.unchecked('POST', '/')).status).to.equal(405);
+  });
 });

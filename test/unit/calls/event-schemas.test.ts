@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Calls } from '../../../control/calls/calls.ts';
 import type { Change } from '../../../control/calls/journal.ts';
-import { docsPage } from '../../../control/http/docs.ts';
+import { docsPage } from '../../../control/http/docs/page.ts';
 import { openApiDocument } from '../../../control/http/openapi.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { checkEvent, EVENTS } from '../../support/events.ts';

@@ -7,6 +7,7 @@ import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
 import type { TimelineEntry } from '../../../control/calls/store.ts';
 import { FlowFailure } from '../../../control/flow/action.ts';
+import { answerUrlRequests } from '../../../control/flow/answer-url-docs.ts';
 import { AnswerUrl, type Question } from '../../../control/flow/answer-url.ts';
 import { createGuardedFetch } from '../../../control/lib/guarded-fetch.ts';
 import { Ids } from '../../../control/lib/ids.ts';
@@ -127,6 +128,29 @@ describe('the answer_url exchange', () => {
       timed_out: 'false',
     });
     expect(seen[0]?.headers['x-minivoice-call-id']).to.equal(call.id);
+  });
+
+  it('both methods ask as it is documented, the fallback too, and what the document replies is taken', async () => {
+    const [get, post] = answerUrlRequests;
+    webhookSecrets = ['secret'];
+    fallbackUrl = `${base}/fallback`;
+    answer = (request, response) =>
+      request.url?.startsWith('/fallback')
+        ? response.end(JSON.stringify(get.reply.content.example))
+        : response.writeHead(500).end();
+    calls.setVariable(call, 'NAME', 'Ann');
+    const gathered = { digits: '', status: 'timeout', timedOut: true };
+    for (const method of ['GET', 'POST'] as const)
+      expect(await ask({ url: `${base}/answer`, method, gathered })).to.have.length(2);
+
+    expect(seen.map(({ method }) => method)).to.deep.equal(['GET', 'GET', 'POST', 'POST']);
+    for (const { method, url, headers, body } of seen) {
+      const documented = method === 'GET' ? get : post;
+      documented.query.strict().parse(Object.fromEntries(url.searchParams));
+      for (const name of Object.keys(documented.headers.shape))
+        expect(headers, `${method} ${name}`).to.have.property(name.toLowerCase());
+      if (method === 'POST') post.body.schema.parse(JSON.parse(body));
+    }
   });
 
   it('a GET is signed over its raw query string, with every secret while one is rotating', async () => {

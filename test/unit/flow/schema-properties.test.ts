@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { instructions } from '../../../control/flow/language.ts';
 import { ACTIONS, InvalidActions, parseActions } from '../../../control/flow/schema.ts';
 
 /** What a field takes and what it does not, from the contract's words and not from the schema. */
@@ -251,8 +252,10 @@ const goodAction = fc
   );
 
 function problems(payload: unknown): InvalidActions {
+  const sent: unknown = JSON.parse(JSON.stringify(payload));
+  expect(instructions.safeParse(sent).success, 'the documentation takes it').to.equal(false);
   try {
-    parseActions(JSON.parse(JSON.stringify(payload)));
+    parseActions(sent);
   } catch (error) {
     if (error instanceof InvalidActions) return error;
     throw error;
@@ -268,9 +271,9 @@ describe('every field of every action', () => {
   it('is taken where it is good, in both encodings, mixed in one array', () => {
     fc.assert(
       fc.property(fc.array(goodAction, { maxLength: 20 }), (actions) => {
-        const steps = parseActions(
-          JSON.parse(JSON.stringify({ actions: actions.map(({ written }) => written) })),
-        );
+        const sent: unknown = JSON.parse(JSON.stringify({ actions: actions.map(({ written }) => written) }));
+        const steps = parseActions(sent);
+        expect(instructions.safeParse(sent).success, 'the documentation takes it').to.equal(true);
         expect(steps.map(({ action }) => action)).to.deep.equal(actions.map(({ name }) => name));
         for (const [at, { fields }] of actions.entries())
           expect(Object.keys(steps[at]?.fields ?? {})).to.include.members(Object.keys(fields));
