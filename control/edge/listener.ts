@@ -25,10 +25,8 @@ interface EdgeListenerOptions {
 
 /**
  * The HTTP listener of the inside: Kamailio's `POST /route` for a decision and `POST /dialog` for what
- * happened to a call,
- * and `GET /metrics`, which is nothing for customers to read. Bare node:http, since express costs four times
- * as much on
- * this path, and apart from the public API.
+ * happened to calls (an array of notices), and `GET /metrics`, which is nothing for customers to read. Bare
+ * node:http, since express costs four times as much on this path, and apart from the public API.
  */
 export class EdgeListener {
   readonly #server: Server;
@@ -129,16 +127,23 @@ export class EdgeListener {
         : [200, JSON.stringify(decision)];
     }
     if (path !== '/dialog') return [404, '{}'];
-    const notice: unknown = JSON.parse(body);
-    const tried = TriesNotice.safeParse(notice);
-    if (tried.success) {
-      this.#tried(tried.data);
-      return [200, '{}'];
-    }
-    const told = DialogNotice.parse(notice);
-    if (told.tries && told.call) this.#tried({ event: 'tried', call: told.call, tries: told.tries, last: 0 });
-    this.#decisions.notice(told);
+    const notices: unknown = JSON.parse(body);
+    for (const notice of Array.isArray(notices) ? notices : [notices]) this.#hear(notice);
     return [200, '{}'];
+  }
+
+  /** One notice that cannot be read must not keep those behind it, which are about other calls. */
+  #hear(notice: unknown): void {
+    try {
+      const tried = TriesNotice.safeParse(notice);
+      if (tried.success) return this.#tried(tried.data);
+      const told = DialogNotice.parse(notice);
+      if (told.tries && told.call)
+        this.#tried({ event: 'tried', call: told.call, tries: told.tries, last: 0 });
+      this.#decisions.notice(told);
+    } catch (error) {
+      this.#logger.error({ err: error, notice }, 'a notice of Kamailio could not be acted on');
+    }
   }
 
   /** One line a minute, however many there are: a Kamailio with another token refuses every call. */

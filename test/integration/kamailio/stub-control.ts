@@ -109,7 +109,7 @@ export class StubControl extends Watched {
     for await (const chunk of request) text += String(chunk);
     this.tokens.push(request.headers['x-mv-edge-token']?.toString());
     if (request.url === '/dialog') {
-      this.notices.push(JSON.parse(text) as DialogNotice);
+      this.notices.push(...(JSON.parse(text) as DialogNotice[]));
       response.writeHead(204).end();
       return this.changed();
     }

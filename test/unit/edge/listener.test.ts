@@ -79,4 +79,45 @@ describe('the listener of the inside', () => {
       await listener.close();
     }
   });
+
+  it('acts on every notice of a request, in their order, also behind one that cannot be read', async () => {
+    const heard: string[] = [];
+    const listener = new EdgeListener({
+      decisions: {
+        notice: ({ call, event }: { call: string; event: string }) => heard.push(`${call} ${event}`),
+      } as never,
+      token: 'a-token-of-kamailio',
+      metrics: createRegistry(),
+      logger: createLogger('silent'),
+      observe: () => undefined,
+      tried: ({ call, tries }) => void heard.push(`${call} tried ${tries}`),
+    });
+    const port = await freePort();
+    await listener.listen(port, '127.0.0.1');
+    try {
+      const notice = {
+        sip_call_id: 'c',
+        from_tag: 'f',
+        branch: 'b',
+        code: 503,
+        reason: 'No',
+        by: 'platform',
+      };
+      const body = [
+        { ...notice, event: 'failed', call: 'call_1', tries: '' },
+        { event: 'unheard of' },
+        { event: 'tried', call: 'call_2', tries: '5xx;503;Busy;trunk', last: 1 },
+        { ...notice, event: 'ended', call: 'call_2', tries: '' },
+      ];
+      const { status } = await fetch(`http://127.0.0.1:${port}/dialog`, {
+        method: 'POST',
+        headers: { 'x-mv-edge-token': 'a-token-of-kamailio' },
+        body: JSON.stringify(body),
+      });
+      expect(status).to.equal(200);
+      expect(heard).to.deep.equal(['call_1 failed', 'call_2 tried 5xx;503;Busy;trunk', 'call_2 ended']);
+    } finally {
+      await listener.close();
+    }
+  });
 });
