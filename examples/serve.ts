@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { verify } from './simple-ivr/server.ts';
+import { verify } from './verify.ts';
 
 /** What MiniVoice tells of a call as it happens. */
 export interface Webhook {

@@ -1,4 +1,4 @@
-import { placeDemoCall } from '../../test/support/demo-caller.ts';
+import { placeDemoCall } from '../phone/demo-caller.ts';
 import { PROMPTS, startSimpleIvr } from '../../examples/simple-ivr/server.ts';
 import { Api, eventually } from '../demo/api.ts';
 import { CALLER, NUMBER, readSeed, seed, type Seed } from '../demo/seed.ts';

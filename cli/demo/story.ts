@@ -1,5 +1,5 @@
 import type { Received } from '../../examples/simple-ivr/server.ts';
-import type { StoryLine } from '../../test/support/demo-caller.ts';
+import type { StoryLine } from '../phone/demo-caller.ts';
 
 /** One line of a call's timeline as `GET /v1/calls/:id/events` shows it. */
 export interface TimelineEntry {

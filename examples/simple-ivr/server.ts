@@ -1,6 +1,6 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
-import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { verify } from '../verify.ts';
 
 /**
  * A small application on MiniVoice: a greeting, a menu of two choices, and a receiver of webhooks.
@@ -70,28 +70,6 @@ function instructions(path: string, query: URLSearchParams, base: string): unkno
     default:
       return undefined;
   }
-}
-
-/**
- * Whether MiniVoice has sent this, not more than five minutes ago. Signed is the raw body, or the raw query
- * string of a
- * GET. While a secret is rotating there are two signatures, and one that fits is enough.
- */
-export function verify(
-  secret: string,
-  headers: IncomingHttpHeaders,
-  signed: string | Buffer,
-  now = Date.now(),
-): boolean {
-  const timestamp = String(headers['x-minivoice-timestamp'] ?? '');
-  if (!/^\d+$/.test(timestamp) || Math.abs(now / 1000 - Number(timestamp)) > 300) return false;
-  const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(signed).digest();
-  return String(headers['x-minivoice-signature'] ?? '')
-    .split(',')
-    .some((signature) => {
-      const given = Buffer.from(/^\s*v1=([0-9a-f]{64})\s*$/.exec(signature)?.[1] ?? '', 'hex');
-      return given.length === expected.length && timingSafeEqual(given, expected);
-    });
 }
 
 /** Starts the server; `port` 0 or none takes a free one. `received` is the log, oldest first. */

@@ -3,7 +3,7 @@ import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { writeWav } from '../support/wav.ts';
+import { writeWav } from '../../cli/phone/wav.ts';
 import { Carrier, callIn, type Outcome } from './calls/load.ts';
 import { DID, Platform, type Reply } from './calls/platform.ts';
 import { startStatic, type Static } from './calls/static.ts';

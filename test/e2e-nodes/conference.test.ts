@@ -16,8 +16,8 @@ import {
 import { stage } from '../e2e/stage.ts';
 import { hearsMusic, hearsNothing, hearsTone } from '../support/hears.ts';
 import type { Call, Phone } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
-import { spoken } from '../support/voice.ts';
+import { tone } from '../../cli/phone/sound.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 
 /** Calls go to the two nodes in turn, so that of two callers one is not where the room is. */
 const [ANNA, BERT] = ['+15551230001', '+15551230002'];

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { Phone } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import {
   audio,
   callTo,

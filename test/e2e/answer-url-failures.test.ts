@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { endedCallTo, timeline, type Json, type Tenant } from './platform.ts';
 import { stage, type Stage } from './stage.ts';
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Call } from '../support/call.ts';
 import type { Phone } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { nothingLeft } from './leftovers.ts';
 import { Payer } from './payer.ts';
 import {

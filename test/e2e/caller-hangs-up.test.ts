@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { Payer } from './payer.ts';
 import { callTo, endedCallTo, pidOf, sip, timeline, until, type Tenant } from './platform.ts';
 import { CALLER, CARRIER, closing, phoneAt, stage, type Stage } from './stage.ts';

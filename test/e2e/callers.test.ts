@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { SipCarrier } from '../integration/kamailio/sip-carrier.ts';
-import { header, type HeaderLine } from '../support/sip-message.ts';
-import { spoken } from '../support/voice.ts';
+import { header, type HeaderLine } from '../../cli/phone/sip-message.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { done, endedCallTo, timeline, type Json, type Tenant } from './platform.ts';
 import { closing, stage, type Stage } from './stage.ts';
 

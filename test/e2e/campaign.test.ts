@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { runCampaign, type CampaignOptions } from '../../examples/campaign/campaign.ts';
 import type { Result } from '../../examples/campaign/results.ts';
 import { Phone, type Call } from '../support/phone.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { api, apiUrl, audio, done, tenant, until, type Json, type Tenant } from './platform.ts';
 
 const FROM = '+15551230001';

@@ -6,8 +6,8 @@ import { startRecordAndTranscribe, type Recording } from '../../examples/record-
 import type { ServeOptions } from '../../examples/serve.ts';
 import { PROMPTS as IVR, startSimpleIvr, type Received } from '../../examples/simple-ivr/server.ts';
 import type { Call, CallOptions, Phone } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
-import { spoken } from '../support/voice.ts';
+import { tone } from '../../cli/phone/sound.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { audio, done, endedCallTo, until, type Tenant } from './platform.ts';
 import { closing, phoneAt, stage, type Stage } from './stage.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone } from '../support/phone.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { nothingLeft } from './leftovers.ts';
 import { charge, micros, Payer } from './payer.ts';
 import { carrierAt, done, endedCallTo, sip, timeline, until, type Json } from './platform.ts';

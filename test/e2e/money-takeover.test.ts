@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone, type Call } from '../support/phone.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { metrics, nothingLeft } from './leftovers.ts';
 import { charge, micros, Payer, refusalOf, type CallRecord } from './payer.ts';
 import {

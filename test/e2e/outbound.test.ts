@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { nothingLeft } from './leftovers.ts';
 import { api, audio, inside, timeline, until } from './platform.ts';
 import { FROM, Payer } from './payer.ts';

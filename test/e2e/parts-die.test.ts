@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import {
   api,
   apiUrl,

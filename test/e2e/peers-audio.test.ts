@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import type { Call } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { Payer } from './payer.ts';
 import { audio, callTo, done, until } from './platform.ts';
 import { closing, stage } from './stage.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Call } from '../support/phone.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { Payer } from './payer.ts';
 import { callTo, type Tenant } from './platform.ts';
 import { closing, stage } from './stage.ts';

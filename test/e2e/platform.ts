@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Instance } from '../../cli/instance.ts';
 import { checkEvent } from '../support/events.ts';
-import type { HostPort } from '../support/sip-message.ts';
+import type { HostPort } from '../../cli/phone/sip-message.ts';
 
 /** The running instance that `./minivoice test e2e` gives. */
 const status = JSON.parse(readFileSync(process.env.MINIVOICE_STATUS ?? '', 'utf8')) as {

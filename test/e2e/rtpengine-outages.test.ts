@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Call } from '../support/call.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { nothingLeft } from './leftovers.ts';
 import { Payer, refusalOf } from './payer.ts';
 import { api, callTo, crash, endedCallTo, healthy, instance, pidOf, ready, until } from './platform.ts';

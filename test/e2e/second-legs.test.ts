@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Phone } from '../support/phone.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { nothingLeft } from './leftovers.ts';
 import { endedCallTo, timeline, until, type Json, type Tenant } from './platform.ts';
 import { phoneAt, stage, type Stage } from './stage.ts';

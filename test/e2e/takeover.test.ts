@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import type { Call, CallOptions, Phone } from '../support/phone.ts';
 import { hearsMusic } from '../support/hears.ts';
-import { tone } from '../support/sound.ts';
+import { tone } from '../../cli/phone/sound.ts';
 import { channelsOf, toneShare } from '../support/stereo.ts';
 import { StreamReceiver } from '../support/stream-receiver.ts';
-import { spoken } from '../support/voice.ts';
-import { writeWav } from '../support/wav.ts';
+import { spoken } from '../../cli/phone/voice.ts';
+import { writeWav } from '../../cli/phone/wav.ts';
 import {
   audio,
   callTo,

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { codeOf, RawSip, requestText } from '../integration/kamailio/raw-sip.ts';
 import { guarded, md5, SipCarrier } from '../integration/kamailio/sip-carrier.ts';
-import { header } from '../support/sip-message.ts';
+import { header } from '../../cli/phone/sip-message.ts';
 import { done, endedCallTo, inside, sip, until, type Json, type Tenant } from './platform.ts';
 import { closing, stage, type Stage } from './stage.ts';
 

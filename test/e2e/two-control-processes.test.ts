@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Call } from '../support/call.ts';
-import { spoken } from '../support/voice.ts';
+import { spoken } from '../../cli/phone/voice.ts';
 import { callTo, endedCallTo, instance, ready, timeline, until, type Json, type Tenant } from './platform.ts';
 import { SecondControl } from './second-control.ts';
 import { customer, stage, type Stage } from './stage.ts';

@@ -1,7 +1,7 @@
-import { codecOf, type Codec } from './codec.ts';
-import type { RtpPort } from './rtp-port.ts';
+import { codecOf, type Codec } from '../../cli/phone/codec.ts';
+import type { RtpPort } from '../../cli/phone/rtp-port.ts';
 import { readSdp, writeSdp, type AudioDescription, type Direction } from './sdp.ts';
-import type { SipMessage } from './sip-message.ts';
+import type { SipMessage } from '../../cli/phone/sip-message.ts';
 
 export interface AudioSettings {
   codecs: readonly Codec[];

@@ -1,11 +1,17 @@
 import { CallAudio, type AudioSettings } from './call-audio.ts';
-import type { Codec } from './codec.ts';
-import type { Heard } from './ear.ts';
-import type { KeyManner, RtpPort } from './rtp-port.ts';
+import type { Codec } from '../../cli/phone/codec.ts';
+import type { Heard } from '../../cli/phone/ear.ts';
+import type { KeyManner, RtpPort } from '../../cli/phone/rtp-port.ts';
 import { readSdp, type AudioDescription, type Direction } from './sdp.ts';
 import { Dialog } from './dialog.ts';
-import { header, writeSip, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
-import { Watched } from './wait.ts';
+import {
+  header,
+  writeSip,
+  type HeaderLine,
+  type HostPort,
+  type SipMessage,
+} from '../../cli/phone/sip-message.ts';
+import { Watched } from '../../cli/phone/wait.ts';
 import { random, type ClientTransaction, type LoggedMessage, type Wire } from './wire.ts';
 
 /** A response as a test looks at it. */

@@ -7,7 +7,7 @@ import {
   type HeaderLine,
   type HostPort,
   type SipMessage,
-} from './sip-message.ts';
+} from '../../cli/phone/sip-message.ts';
 
 /**
  * What a phone must know to send a request inside a call (RFC 3261 §12): names, numbers, and the way through

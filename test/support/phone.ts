@@ -1,8 +1,14 @@
 import { Call, replyOf, type Reply } from './call.ts';
-import type { Codec } from './codec.ts';
-import { RtpPort } from './rtp-port.ts';
-import { header, tagOf, type HeaderLine, type HostPort, type SipMessage } from './sip-message.ts';
-import { tone, type SoundSource } from './sound.ts';
+import type { Codec } from '../../cli/phone/codec.ts';
+import { RtpPort } from '../../cli/phone/rtp-port.ts';
+import {
+  header,
+  tagOf,
+  type HeaderLine,
+  type HostPort,
+  type SipMessage,
+} from '../../cli/phone/sip-message.ts';
+import { tone, type SoundSource } from '../../cli/phone/sound.ts';
 import { random, Wire, type LoggedMessage } from './wire.ts';
 
 export { Call, type CallEnd, type Reply } from './call.ts';

@@ -1,5 +1,5 @@
-import { PAYLOAD_TYPE, type Codec } from './codec.ts';
-import type { HostPort } from './sip-message.ts';
+import { PAYLOAD_TYPE, type Codec } from '../../cli/phone/codec.ts';
+import type { HostPort } from '../../cli/phone/sip-message.ts';
 
 /** The little of SDP (RFC 8866) that a call with one audio stream needs. */
 export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';

@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { decode, encode } from './codec.ts';
-import { Heard } from './ear.ts';
-import { Watched } from './wait.ts';
+import { decode, encode } from '../../cli/phone/codec.ts';
+import { Heard } from '../../cli/phone/ear.ts';
+import { Watched } from '../../cli/phone/wait.ts';
 
 type Frame = { event: string; sequenceNumber?: string; streamSid?: string } & Record<string, unknown>;
 interface Media {

@@ -11,8 +11,8 @@ import {
   type HeaderLine,
   type HostPort,
   type SipMessage,
-} from './sip-message.ts';
-import { Watched } from './wait.ts';
+} from '../../cli/phone/sip-message.ts';
+import { Watched } from '../../cli/phone/wait.ts';
 
 /** A message as it went over the wire. */
 export interface LoggedMessage {

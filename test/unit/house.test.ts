@@ -133,6 +133,24 @@ describe('the house', () => {
     expect(circle(rooms)).to.equal(undefined);
   });
 
+  it('nothing but tests imports from the tests', () => {
+    const found = ['control', 'cli', 'freeswitch/embedded', 'examples', 'db'].flatMap((folder) =>
+      [...importsUnder(folder)].flatMap(([from, tos]) =>
+        tos.filter((to) => to.startsWith('test/')).map((to) => show({ from, to })),
+      ),
+    );
+    expect(found).to.deep.equal([]);
+  });
+
+  it('an example imports what examples share, and no other example', () => {
+    const found = [...importsUnder('examples')].flatMap(([from, tos]) =>
+      tos
+        .filter((to) => dirname(to) !== 'examples' && dirname(to) !== dirname(from))
+        .map((to) => show({ from, to })),
+    );
+    expect(found).to.deep.equal([]);
+  });
+
   it('the embedded media node shares only the logger with the control plane, and the examples share nothing', () => {
     const outside = (folder: string, allowed: string[]) =>
       [...importsUnder(folder)].flatMap(([from, tos]) =>

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { done, until, type Json, type Tenant } from '../../e2e/platform.ts';
 import type { Call, Phone } from '../../support/phone.ts';
-import type { HostPort } from '../../support/sip-message.ts';
+import type { HostPort } from '../../../cli/phone/sip-message.ts';
 
 /** Who can be called, and what the application streams to. */
 export interface World {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Phone, type Call } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { EslClient, type FsEvent } from './tools/esl-client.ts';
 import { NodeProcess } from './tools/node-process.ts';
 import { share } from './tools/sound.ts';

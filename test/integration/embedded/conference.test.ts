@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Heard } from '../../support/ear.ts';
+import type { Heard } from '../../../cli/phone/ear.ts';
 import { Phone } from '../../support/phone.ts';
 import { EslClient, type FsEvent } from './tools/esl-client.ts';
 import { NodeProcess } from './tools/node-process.ts';

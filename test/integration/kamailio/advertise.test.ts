@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { header, headerValues, parseSip, uriOf } from '../../support/sip-message.ts';
+import { header, headerValues, parseSip, uriOf } from '../../../cli/phone/sip-message.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';
 

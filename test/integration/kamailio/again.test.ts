@@ -1,5 +1,12 @@
 import { expect } from 'chai';
-import { header, headerValues, parseSip, tagOf, uriOf, type SipMessage } from '../../support/sip-message.ts';
+import {
+  header,
+  headerValues,
+  parseSip,
+  tagOf,
+  uriOf,
+  type SipMessage,
+} from '../../../cli/phone/sip-message.ts';
 import { ADDRESS, Edge, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';
 import { SipCarrier } from './sip-carrier.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { header, type HeaderLine } from '../../support/sip-message.ts';
+import { header, type HeaderLine } from '../../../cli/phone/sip-message.ts';
 import type { Call } from '../../support/call.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';

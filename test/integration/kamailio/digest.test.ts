@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { header, type HeaderLine, type SipMessage } from '../../support/sip-message.ts';
+import { header, type HeaderLine, type SipMessage } from '../../../cli/phone/sip-message.ts';
 import type { Call } from '../../support/call.ts';
 import { ADDRESS, Edge, freePort } from './edge.ts';
 import { SipCarrier, type Script } from './sip-carrier.ts';

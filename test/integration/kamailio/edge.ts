@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HostPort } from '../../support/sip-message.ts';
+import type { HostPort } from '../../../cli/phone/sip-message.ts';
 import { StubControl } from './stub-control.ts';
 
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..');

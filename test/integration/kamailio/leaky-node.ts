@@ -1,6 +1,6 @@
 import { Dialog } from '../../support/dialog.ts';
 import { writeSdp } from '../../support/sdp.ts';
-import type { HeaderLine, HostPort, SipMessage } from '../../support/sip-message.ts';
+import type { HeaderLine, HostPort, SipMessage } from '../../../cli/phone/sip-message.ts';
 import { random, Wire } from '../../support/wire.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { header, parseSip, type SipMessage } from '../../support/sip-message.ts';
+import { header, parseSip, type SipMessage } from '../../../cli/phone/sip-message.ts';
 import { Phone, type Call } from '../../support/phone.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';
 

@@ -2,8 +2,8 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import type { HostPort } from '../../support/sip-message.ts';
-import { Watched } from '../../support/wait.ts';
+import type { HostPort } from '../../../cli/phone/sip-message.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 
 /** A socket that sends bytes as they are and keeps what comes back: for messages no telephone would send. */
 export class RawSip extends Watched {

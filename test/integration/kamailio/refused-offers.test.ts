@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Call } from '../../support/call.ts';
 import { Phone } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 
 const sdp = (media: string): string =>

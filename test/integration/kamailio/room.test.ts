@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import type { HeaderLine } from '../../support/sip-message.ts';
-import { tone } from '../../support/sound.ts';
+import type { HeaderLine } from '../../../cli/phone/sip-message.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 
 describe('A leg between two media nodes, into a conference room', () => {

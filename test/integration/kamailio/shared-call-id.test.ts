@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Call } from '../../support/call.ts';
 import { Phone, type CallOptions } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { random } from '../../support/wire.ts';
 import { ADDRESS, Edge, freePort, NUMBER } from './edge.ts';
 import { codeOf, RawSip, requestText } from './raw-sip.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Dialog } from '../../support/dialog.ts';
 import { writeSdp } from '../../support/sdp.ts';
-import { header, type HeaderLine, type HostPort, type SipMessage } from '../../support/sip-message.ts';
+import { header, type HeaderLine, type HostPort, type SipMessage } from '../../../cli/phone/sip-message.ts';
 import { random, Wire } from '../../support/wire.ts';
 
 /** What a carrier does with an INVITE: the responses it sends, in order; none is silence. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Manner } from '../../support/phone.ts';
 import { Phone } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { ADDRESS, Edge, NUMBER } from './edge.ts';
 
 describe('A call relayed to the SIP URIs of a customer', () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 
 export interface RouteRequest {
   sip_call_id: string;

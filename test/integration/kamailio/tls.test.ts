@@ -5,7 +5,7 @@ import path from 'node:path';
 import { connect as connectTls, createServer, type Server } from 'node:tls';
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { header } from '../../support/sip-message.ts';
+import { header } from '../../../cli/phone/sip-message.ts';
 import { ADDRESS, Edge, freePort } from './edge.ts';
 import { guarded, SipCarrier } from './sip-carrier.ts';
 

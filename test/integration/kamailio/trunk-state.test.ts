@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { header, type SipMessage } from '../../support/sip-message.ts';
+import { header, type SipMessage } from '../../../cli/phone/sip-message.ts';
 import { ADDRESS, Edge } from './edge.ts';
 import { isRight, REALM, SipCarrier } from './sip-carrier.ts';
 

@@ -9,7 +9,7 @@ import { Legs } from '../../../control/placing/legs.ts';
 import { TrunkStates } from '../../../control/edge/trunk-states.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
 import { Phone } from '../../support/phone.ts';
-import { header, type HeaderLine } from '../../support/sip-message.ts';
+import { header, type HeaderLine } from '../../../cli/phone/sip-message.ts';
 import { ADDRESS, Edge, freePort, TOKEN } from './edge.ts';
 import { guarded, SipCarrier } from './sip-carrier.ts';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 
 export interface Received {
   method: string;

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ChannelGone, MediaError, type LegRequest } from '../../../control/media/media.ts';
 import type { Call } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
-import { Watched } from '../../support/wait.ts';
+import { tone } from '../../../cli/phone/sound.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 import { KINDS } from './nodes.ts';
 import { failure, hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
 

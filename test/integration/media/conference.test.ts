@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { KINDS } from './nodes.ts';
 import { failure, hearsMusic, hearsNothing, hearsTone, recorded, Rig } from './rig.ts';
 

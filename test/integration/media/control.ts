@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { FreeSwitchMedia } from '../../../control/media/freeswitch.ts';
 import type { ParkedChannel } from '../../../control/media/media.ts';
 import type { NodeTimings } from '../../../control/media/node.ts';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 import { PASSWORD, type TestNode } from './nodes.ts';
 
 /** A control process, as far as the media nodes see one: what it was handed is in `parked`. */

@@ -6,8 +6,8 @@ import { expect } from 'chai';
 import { ChannelGone, MediaError, type Digit, type ParkedChannel } from '../../../control/media/media.ts';
 import type { NodeTimings } from '../../../control/media/node.ts';
 import { Phone, type Call } from '../../support/phone.ts';
-import { Watched } from '../../support/wait.ts';
-import { writeWav } from '../../support/wav.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
+import { writeWav } from '../../../cli/phone/wav.ts';
 import { Control } from './control.ts';
 import { EslProxy, KINDS, TestNode } from './nodes.ts';
 

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { ChannelGone, MediaError } from '../../../control/media/media.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { KINDS } from './nodes.ts';
 import { endOf, failure, gets, Rig } from './rig.ts';
 

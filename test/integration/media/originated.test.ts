@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 import { KINDS } from './nodes.ts';
 import { endOf, failure, gets, hearsMusic, hearsNothing, hearsTone, recorded, Rig, wav } from './rig.ts';
 

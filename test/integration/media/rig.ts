@@ -6,10 +6,10 @@ import { setImmediate } from 'node:timers/promises';
 import { EslConnection } from '../../../control/media/esl/connection.ts';
 import type { Dialing, OriginateRequest, ParkedChannel } from '../../../control/media/media.ts';
 import { listChannels } from '../../../control/media/node-commands.ts';
-import { Heard } from '../../support/ear.ts';
+import { Heard } from '../../../cli/phone/ear.ts';
 import { Phone, type Call } from '../../support/phone.ts';
-import { tone, type SoundSource } from '../../support/sound.ts';
-import { writeWav } from '../../support/wav.ts';
+import { tone, type SoundSource } from '../../../cli/phone/sound.ts';
+import { writeWav } from '../../../cli/phone/wav.ts';
 import { Control } from './control.ts';
 import { EslProxy, PASSWORD, TestNode } from './nodes.ts';
 

@@ -11,7 +11,7 @@ import { Instance } from '../../../cli/instance.ts';
 import type { Coordinates, Settings } from '../../../cli/settings.ts';
 import { control } from '../../../cli/supervisor/parts.ts';
 import { Phone } from '../../support/phone.ts';
-import type { HostPort } from '../../support/sip-message.ts';
+import type { HostPort } from '../../../cli/phone/sip-message.ts';
 import { CONTROL, HOST, Network } from './network.ts';
 
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..');

@@ -20,7 +20,7 @@ import { enqueue, type OutboxRow } from '../../../control/webhooks/outbox.ts';
 import { StreamStore } from '../../../control/webhooks/stream-store.ts';
 import { EventStream, type EventStreamOptions } from '../../../control/webhooks/stream.ts';
 import { Tail, type TailOptions } from '../../../control/webhooks/tail.ts';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 
 /** A client that keeps what it gets. */

@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import { WebSocket } from 'ws';
 import { startMediaStream } from '../../../examples/media-stream/server.ts';
-import { encode } from '../../support/codec.ts';
-import { silence, tone } from '../../support/sound.ts';
+import { encode } from '../../../cli/phone/codec.ts';
+import { silence, tone } from '../../../cli/phone/sound.ts';
 
 const headers = (secret: string) => {
   const timestamp = String(Math.floor(Date.now() / 1000));

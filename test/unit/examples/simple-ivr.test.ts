@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { createHmac } from 'node:crypto';
-import { PROMPTS, startSimpleIvr, verify, type Received } from '../../../examples/simple-ivr/server.ts';
+import { PROMPTS, startSimpleIvr, type Received } from '../../../examples/simple-ivr/server.ts';
+import { verify } from '../../../examples/verify.ts';
 
 const secret = 'a secret for tests';
 

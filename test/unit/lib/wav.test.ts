@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { resample } from '../../../control/lib/resample.ts';
 import { readWav, WavError, writeWav } from '../../../control/lib/wav.ts';
-import { decode } from '../../support/codec.ts';
-import { readWav as readIndependently } from '../../support/wav.ts';
+import { decode } from '../../../cli/phone/codec.ts';
+import { readWav as readIndependently } from '../../../cli/phone/wav.ts';
 
 /** A WAV file of any kind, by hand. */
 function wav(

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { FreeSwitchMedia } from '../../../control/media/freeswitch.ts';
 import type { ChannelEnd, ParkedChannel } from '../../../control/media/media.ts';
 import type { NodeTimings } from '../../../control/media/node.ts';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 import { channelHeaders, type FakeEsl } from './fake-esl.ts';
 
 /** The driver in front of fake nodes, and what it has handed over. */

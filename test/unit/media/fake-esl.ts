@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { Watched } from '../../support/wait.ts';
+import { Watched } from '../../../cli/phone/wait.ts';
 
 /** The headers of a channel as FreeSWITCH tells them, for the tests that need one. */
 export const channelHeaders = (uuid: string, more: Record<string, string> = {}): Record<string, string> => ({

@@ -18,8 +18,8 @@ import { readWav, writeWav } from '../../../control/lib/wav.ts';
 import { EspeakEngine } from '../../../control/media/espeak.ts';
 import { FileCache } from '../../../control/media/file-cache.ts';
 import { Prompts, SpeechError, type SpeechEngine } from '../../../control/media/speech.ts';
-import { recognise } from '../../support/recognise.ts';
-import { spoken } from '../../support/voice.ts';
+import { recognise } from '../../../cli/phone/recognise.ts';
+import { spoken } from '../../../cli/phone/voice.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
 
 const logger = pino({ level: 'silent' });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { inspectWav, repairWav } from '../../../control/recordings/wav-file.ts';
-import { readWav } from '../../support/wav.ts';
+import { readWav } from '../../../cli/phone/wav.ts';
 import { stereoWav } from './stereo-wav.ts';
 
 describe('the WAV file of a recording', () => {

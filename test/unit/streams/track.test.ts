@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { MULAW_SILENCE, toMulaw, MULAW, ALAW, ALAW_TO_MULAW } from '../../../control/lib/g711.ts';
 import { parseRtp, RtpWriter } from '../../../control/streams/rtp.ts';
 import { FRAME, Track } from '../../../control/streams/track.ts';
-import { decode, encode } from '../../support/codec.ts';
+import { decode, encode } from '../../../cli/phone/codec.ts';
 
 /** Packet n of a sender that counts its packets in its audio: no two neighbours are alike. */
 const packet = (n: number, more: { ssrc?: number; payloadType?: number; from?: number } = {}) => ({

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Phone } from '../../support/phone.ts';
-import { tone } from '../../support/sound.ts';
+import { tone } from '../../../cli/phone/sound.ts';
 
 /** Two phones over loopback: what one does, the other must see and hear. */
 describe('test/support/phone', () => {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Call } from '../../../support/call.ts';
-import type { Heard } from '../../../support/ear.ts';
+import type { Heard } from '../../../../cli/phone/ear.ts';
 import type { Phone } from '../../../support/phone.ts';
-import { tone } from '../../../support/sound.ts';
+import { tone } from '../../../../cli/phone/sound.ts';
 import type { EslClient } from './esl-client.ts';
 import type { NodeProcess } from './node-process.ts';
 

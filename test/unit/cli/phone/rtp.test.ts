@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { parseRtp, parseTelephoneEvent, writeRtp, writeTelephoneEvent } from '../../support/rtp.ts';
-import { RtpPort } from '../../support/rtp-port.ts';
+import { parseRtp, parseTelephoneEvent, writeRtp, writeTelephoneEvent } from '../../../../cli/phone/rtp.ts';
+import { RtpPort } from '../../../../cli/phone/rtp-port.ts';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-describe('test/support/rtp', () => {
+describe('cli/phone/rtp', () => {
   it('reads packets with contributing sources, header extension and padding', () => {
     const plain = writeRtp({
       payloadType: 8,

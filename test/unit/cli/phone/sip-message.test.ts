@@ -8,9 +8,9 @@ import {
   tagOf,
   uriOf,
   writeSip,
-} from '../../support/sip-message.ts';
+} from '../../../../cli/phone/sip-message.ts';
 
-describe('test/support/sip-message', () => {
+describe('cli/phone/sip-message', () => {
   it('reads folded lines, compact names and lists with commas in quotes and brackets', () => {
     const message = parseSip(
       [

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { decode, encode } from '../../support/codec.ts';
-import { Heard } from '../../support/ear.ts';
-import { recognise } from '../../support/recognise.ts';
-import { spoken } from '../../support/voice.ts';
-import { readWav, toTelephone, writeWav } from '../../support/wav.ts';
+import { decode, encode } from '../../../../cli/phone/codec.ts';
+import { Heard } from '../../../../cli/phone/ear.ts';
+import { recognise } from '../../../../cli/phone/recognise.ts';
+import { spoken } from '../../../../cli/phone/voice.ts';
+import { readWav, toTelephone, writeWav } from '../../../../cli/phone/wav.ts';
 
 /** The same noise in every run (a linear congruential generator). */
 function noise(length: number, amplitude: number): Int16Array {
@@ -37,7 +37,7 @@ function heardAs(samples: Int16Array, codec: 'PCMU' | 'PCMA' = 'PCMU', heard = n
   return heard;
 }
 
-describe('test/support/ear', () => {
+describe('cli/phone/ear', () => {
   const sentences = [
     'Welcome to Mini Voice.',
     'You have reached the sales team.',

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import { placeDemoCall } from '../../support/demo-caller.ts';
-import { Phone } from '../../support/phone.ts';
-import { sipp } from '../../support/sipp.ts';
-import { recording } from '../../support/sound.ts';
-import { spoken } from '../../support/voice.ts';
+import { placeDemoCall } from '../../../../cli/phone/demo-caller.ts';
+import { Phone } from '../../../support/phone.ts';
+import { sipp } from '../../../../cli/phone/sipp.ts';
+import { recording } from '../../../../cli/phone/sound.ts';
+import { spoken } from '../../../../cli/phone/voice.ts';
 
 /** The platform is played by the test phone here. */
-describe('test/support/demo-caller', () => {
+describe('cli/phone/demo-caller', () => {
   let platform: Phone;
   let call: { sip: string; from: string; to: string };
 
