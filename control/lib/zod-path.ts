@@ -1,4 +1,4 @@
-import type { core } from 'zod';
+import { core } from 'zod';
 import type { ErrorDetail } from './errors.ts';
 
 /**
@@ -29,7 +29,7 @@ export const plainWords: core.$ZodErrorMap = (issue) => {
     return `must be ${issue.expected === 'int' ? 'a whole number' : withArticle(issue.expected === 'record' ? 'object' : issue.expected)}`;
   if (issue.code === 'invalid_value')
     return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.join(', ')}`;
-  if (issue.code === 'unrecognized_keys') return 'is not a known field';
+  if (issue.code === 'unrecognized_keys') return `is not a known field${knownTo(issue.inst)}`;
   if (issue.code === 'too_small')
     return issue.minimum === 1 && issue.origin !== 'number' && issue.origin !== 'int'
       ? 'must not be empty'
@@ -38,6 +38,12 @@ export const plainWords: core.$ZodErrorMap = (issue) => {
     return `must ${size(issue.origin)} at most ${issue.maximum}${unit(issue.origin)}`;
   return undefined;
 };
+
+/** The fields that an object has, for who has written another. */
+function knownTo(schema: unknown): string {
+  const known = schema instanceof core.$ZodObject ? Object.keys(schema._zod.def.shape) : [];
+  return known.length > 0 ? `; the known ones are ${known.join(', ')}` : '';
+}
 
 /** Every problem with its path; each unknown field is a problem of its own. */
 export function detailsOf(issues: readonly core.$ZodIssue[]): ErrorDetail[] {

@@ -88,7 +88,9 @@ describe('customers', () => {
     ]);
     expect(
       (await api.admin('PATCH', '/customers/cust_1', { currency: 'USD' })).body.error.details,
-    ).to.deep.equal([{ path: 'currency', message: 'is not a known field' }]);
+    ).to.deep.equal([
+      { path: 'currency', message: 'is not a known field; the known ones are name, status, limits, spend' },
+    ]);
   });
 
   it('are not found when they are not there', async () => {

@@ -14,12 +14,15 @@ describe('paths of validation problems', () => {
     expect(pathOf([])).to.equal('');
   });
 
-  it('name every unknown field, wherever it is', () => {
-    const schema = z.strictObject({ limits: z.strictObject({ cps: z.int() }) });
+  it('name every unknown field, wherever it is, and those that are known there', () => {
+    const schema = z.strictObject({ limits: z.strictObject({ cps: z.int(), burst: z.int().optional() }) });
     expect(problems(schema, { limits: { cps: 1, a: 1, b: 2 }, c: 3 })).to.deep.equal([
-      { path: 'limits.a', message: 'is not a known field' },
-      { path: 'limits.b', message: 'is not a known field' },
-      { path: 'c', message: 'is not a known field' },
+      { path: 'limits.a', message: 'is not a known field; the known ones are cps, burst' },
+      { path: 'limits.b', message: 'is not a known field; the known ones are cps, burst' },
+      { path: 'c', message: 'is not a known field; the known ones are limits' },
+    ]);
+    expect(problems(z.strictObject({}), { a: 1 })).to.deep.equal([
+      { path: 'a', message: 'is not a known field' },
     ]);
   });
 
