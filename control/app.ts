@@ -19,6 +19,7 @@ import { Calls } from './calls/calls.ts';
 import { callEvents, legEvents, testEvent } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
 import { Journal } from './calls/journal.ts';
+import { Lifecycle } from './calls/lifecycle.ts';
 import { callRoutes } from './calls/routes.ts';
 import { CallRetention } from './calls/retention.ts';
 import { CallOwners } from './calls/owners.ts';
@@ -213,6 +214,7 @@ export function createApp(config: Config, logger: Logger): App {
   const calls = new Calls({
     ids,
     journal,
+    lifecycle: new Lifecycle(logger),
     hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined,
   });
 
@@ -221,9 +223,7 @@ export function createApp(config: Config, logger: Logger): App {
     rates,
     store: holdStore,
     customerOf: (id) => directory.customer(id),
-    costs: {
-      settled: (trx, leg, cost) => callStore.settled(trx, leg, cost, { n: ids.number(), at: new Date() }),
-    },
+    costs: calls,
     holdSeconds: config.HOLD_SECONDS,
     logger,
   });
@@ -624,6 +624,9 @@ export function createApp(config: Config, logger: Logger): App {
 
   return {
     async start() {
+      const { missing } = calls.lifecycle;
+      if (missing.length > 0)
+        throw new Error(`nobody has taken these steps of a call: ${missing.join(', ')}`);
       await migrate(db);
       await changes.listen();
       await directory.load();

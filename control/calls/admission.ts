@@ -57,8 +57,8 @@ export class Admission {
   constructor(options: Options) {
     this.#options = options;
     this.#now = options.now ?? (() => new Date());
-    options.calls.onAnswered((call, at) => this.answered(call.id, 0, at));
-    options.calls.onTerminal((call) => this.#over(call));
+    options.calls.lifecycle.afterAnswer('money', (call, at) => this.answered(call.id, 0, at));
+    options.calls.lifecycle.afterEnd('money', (call) => this.#over(call));
   }
 
   /** Calls in progress that have or had legs that were let out, for a gauge. */

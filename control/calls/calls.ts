@@ -21,7 +21,8 @@ import {
 } from './events.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { Change, Journal } from './journal.ts';
-import type { TimelineEntry } from './store.ts';
+import type { Lifecycle } from './lifecycle.ts';
+import type { LegSettlement, TimelineEntry } from './store.ts';
 
 export interface NewInboundCall {
   /** Given when a call is rebuilt from what travels with it; else made here. */
@@ -74,6 +75,8 @@ const MOST_FAR_ENDS = 4;
 interface CallsOptions {
   ids: Ids;
   journal: Journal;
+  /** What follows an answer and an end. */
+  lifecycle: Lifecycle;
   /** Whether events of this application are to be sent anywhere. */
   hasWebhook: (applicationId: string) => boolean;
   now?: () => Date;
@@ -85,19 +88,19 @@ interface CallsOptions {
  * memory; every change goes to the journal with its timeline entry and its event, as one transaction.
  */
 export class Calls {
+  readonly lifecycle: Lifecycle;
   readonly #live = new Map<string, Call>();
   readonly #ids: Ids;
   readonly #journal: Journal;
   readonly #hasWebhook: (applicationId: string) => boolean;
   readonly #now: () => Date;
-  readonly #answerListeners: ((call: Call, at: Date) => void)[] = [];
-  readonly #endListeners: ((call: Call) => void)[] = [];
   /** Who waits for a change to be in the database. */
   readonly #waiting = new WeakMap<Change, Deferred<void>>();
 
-  constructor({ ids, journal, hasWebhook, now = () => new Date() }: CallsOptions) {
+  constructor({ ids, journal, lifecycle, hasWebhook, now = () => new Date() }: CallsOptions) {
     this.#ids = ids;
     this.#journal = journal;
+    this.lifecycle = lifecycle;
     this.#hasWebhook = hasWebhook;
     this.#now = now;
     // An ended call stays readable from memory until its last change is in the database.
@@ -209,7 +212,7 @@ export class Calls {
       outbox: [],
       also: (trx) => this.#journal.forget(trx, call.id),
     });
-    for (const listener of this.#endListeners) listener(call);
+    this.lifecycle.ended(call);
   }
 
   /** Takes a call over that another process, or an earlier life of this one, has begun. */
@@ -268,7 +271,7 @@ export class Calls {
     if (!this.#become(call, 'in_progress')) return;
     call.answeredAt = at;
     this.#record(call, at, 'call.answered', {}, { name: 'call.answered', data: {} });
-    for (const listener of this.#answerListeners) listener(call, at);
+    this.lifecycle.answered(call, at);
   }
 
   /** Ends a call once; whatever comes later is ignored, since a terminal call never changes. */
@@ -284,7 +287,7 @@ export class Calls {
     call.failure = ending.failure;
     const data = endData(call);
     this.#record(call, call.endedAt, `call.${status}`, data, { name: `call.${status}`, data });
-    for (const listener of this.#endListeners) listener(call);
+    this.lifecycle.ended(call);
   }
 
   gathered(call: Call, data: Record<string, unknown>): void {
@@ -329,14 +332,17 @@ export class Calls {
     this.#record(call, at, kind, detail);
   }
 
-  /** Calls back for every call that is answered. */
-  onAnswered(listener: (call: Call, at: Date) => void): void {
-    this.#answerListeners.push(listener);
-  }
-
-  /** Calls back for every call that ends. */
-  onTerminal(listener: (call: Call) => void): void {
-    this.#endListeners.push(listener);
+  /**
+   * Adds what a leg has cost to its call, with a line in the timeline, in the transaction that charges it: a
+   * cost that is shown has been charged, and the other way round.
+   * @returns false when the call is not stored yet
+   */
+  settled(
+    trx: Knex.Transaction,
+    leg: { callId: string; leg: number },
+    cost: LegSettlement,
+  ): Promise<boolean> {
+    return this.#journal.settle(trx, leg, cost, { n: this.#ids.number(), at: this.#now() });
   }
 
   /** Resolves when the change is in the database; fails when the database will never take it. */

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Logger } from '../lib/logger.ts';
 import type { OutboxRow } from '../webhooks/outbox.ts';
 import type { Call } from './call.ts';
-import type { CallStore, TimelineEntry } from './store.ts';
+import type { CallStore, LegSettlement, TimelineEntry } from './store.ts';
 
 /** What one thing that happened to a call leaves behind: it is committed whole, or not at all. */
 export interface Change {
@@ -91,6 +91,19 @@ export class Journal {
   /** Takes a call that has never been out of the database, in the transaction of the change that says so. */
   forget(trx: Knex.Transaction, callId: string): Promise<void> {
     return this.#options.store.forget(trx, callId);
+  }
+
+  /**
+   * Adds what a leg has cost to its call and the call's timeline, in the transaction that charges it.
+   * @returns false when the call is not stored yet
+   */
+  settle(
+    trx: Knex.Transaction,
+    leg: { callId: string; leg: number },
+    cost: LegSettlement,
+    line: Pick<TimelineEntry, 'n' | 'at'>,
+  ): Promise<boolean> {
+    return this.#options.store.settled(trx, leg, cost, line);
   }
 
   /** Resolves when everything appended so far is committed. */

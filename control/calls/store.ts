@@ -16,6 +16,15 @@ export interface TimelineEntry {
   detail: Record<string, unknown>;
 }
 
+/** What a leg has cost. */
+export interface LegSettlement {
+  amountMicros: bigint;
+  currency: string;
+  billsecSeconds: number;
+  /** What it should have cost beyond that, and the customer no longer had. */
+  unpaidMicros: bigint;
+}
+
 export interface CallFilter {
   applicationId?: string;
   customerId?: string;
@@ -255,8 +264,8 @@ export class CallStore {
   async settled(
     trx: Knex.Transaction,
     { callId, leg }: { callId: string; leg: number },
-    cost: { amountMicros: bigint; currency: string; billsecSeconds: number; unpaidMicros: bigint },
-    { n, at }: { n: string; at: Date },
+    cost: LegSettlement,
+    { n, at }: Pick<TimelineEntry, 'n' | 'at'>,
   ): Promise<boolean> {
     // As digits: a bound bigint would be a string, and adding that is floating.
     const [changed] = (await trx.raw(

@@ -103,7 +103,7 @@ export class Decisions {
   constructor(options: Options) {
     this.#options = options;
     this.#timer = setInterval(() => this.#expire(), 1000).unref();
-    options.calls.onTerminal((call) => {
+    options.calls.lifecycle.afterEnd('decisions', (call) => {
       this.#pending.remove(call.id);
     });
   }

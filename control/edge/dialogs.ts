@@ -55,7 +55,7 @@ export class Dialogs {
   constructor(options: Options) {
     this.#options = options;
     this.#now = options.now ?? ((): Date => new Date());
-    options.calls.onTerminal((call) => {
+    options.calls.lifecycle.afterEnd('dialogs', (call) => {
       if (call.routeMode === 'webhook' && (call.hangup?.cause === NODE_LOST || call.hangup?.cause === UNSEEN))
         this.forsake(call);
     });

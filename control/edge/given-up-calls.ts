@@ -6,7 +6,7 @@ import type { KamailioRpc } from './kamailio-rpc.ts';
 
 interface Options {
   rpcs: readonly Pick<KamailioRpc, 'url' | 'call'>[];
-  calls: Pick<Calls, 'onTerminal'>;
+  calls: Pick<Calls, 'lifecycle'>;
   logger: Logger;
 }
 
@@ -25,8 +25,8 @@ export class GivenUpCalls {
 
   constructor(options: Options) {
     this.#options = options;
-    options.calls.onTerminal(({ id, hangup }) => {
-      if (hangup?.cause === NODE_LOST) void this.add(id);
+    options.calls.lifecycle.afterEnd('given up calls', ({ id, hangup }) => {
+      return hangup?.cause === NODE_LOST ? this.add(id) : undefined;
     });
   }
 

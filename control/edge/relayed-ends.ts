@@ -27,7 +27,7 @@ export class RelayedEnds {
 
   constructor(options: Options) {
     this.#options = options;
-    options.calls.onTerminal(({ id }) => {
+    options.calls.lifecycle.afterEnd('relayed ends', ({ id }) => {
       this.#asked.delete(id);
       clearTimeout(this.#trying.get(id)?.timer);
       this.#trying.delete(id);

@@ -26,7 +26,7 @@ export const triesBody = TriesNotice.pick({ tries: true, last: true });
 const PATIENCE_MS = 300;
 
 interface Options {
-  calls: Pick<Calls, 'note' | 'onTerminal'>;
+  calls: Pick<Calls, 'note' | 'lifecycle'>;
   trunkOf: (id: string) => Pick<Trunk, 'gatewayName'> | undefined;
   patienceMs?: number;
 }
@@ -40,7 +40,7 @@ export class Tries {
 
   constructor(options: Options) {
     this.#options = options;
-    options.calls.onTerminal(({ id }) => this.#told.delete(id));
+    options.calls.lifecycle.afterEnd('tries', ({ id }) => this.#told.delete(id));
   }
 
   /** What Kamailio tells of a call of this process. */

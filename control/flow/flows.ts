@@ -9,7 +9,7 @@ export class Flows {
 
   constructor(services: FlowServices) {
     this.#services = services;
-    services.calls.onTerminal((call) => this.#forget(call));
+    services.calls.lifecycle.afterEnd('flow', (call) => this.#forget(call));
   }
 
   get size(): number {

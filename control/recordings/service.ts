@@ -69,7 +69,7 @@ export class RecordingService {
       folder: this.#folder,
       toJson: (recording) => this.library.toJson(recording),
     });
-    calls.onTerminal((call) => this.channelEnded(call));
+    calls.lifecycle.afterEnd('recordings', (call) => this.channelEnded(call));
   }
 
   /** Figures for gauges. */

@@ -87,7 +87,7 @@ export class StreamService {
       maxSocketsPerHost: 4096,
       ca: options.ca,
     });
-    options.calls.onTerminal((call) => void this.#callEnded(call));
+    options.calls.lifecycle.afterEnd('streams', (call) => this.#callEnded(call));
   }
 
   /** Figures for gauges. */

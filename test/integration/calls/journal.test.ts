@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { Journal } from '../../../control/calls/journal.ts';
 import { CallStore } from '../../../control/calls/store.ts';
 import { connectDatabase, type Database } from '../../../control/lib/database.ts';
@@ -36,7 +37,12 @@ describe('the journal of calls', () => {
     store = new CallStore(db);
     woken = 0;
     journal = new Journal({ store, enqueue, wake: () => woken++, logger: pino({ enabled: false }) });
-    calls = new Calls({ ids: new Ids(1), journal, hasWebhook: () => true });
+    calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
+      ids: new Ids(1),
+      journal,
+      hasWebhook: () => true,
+    });
   });
   afterEach(async () => {
     wire.cut = false;

@@ -31,18 +31,30 @@ describe('a relayed call that costs something to take', () => {
   });
   afterEach(() => decisions.stop());
 
-  function decisionsOf({ calls, flows, admission, instance, ends }: ControlProcess): Decisions {
-    const did = {
-      id: 'did_1',
-      customerId: customer.id,
-      number: DID,
-      status: 'active',
-      routeMode: 'sip',
-      routeTarget: { sip_uri: 'sip:a@192.0.2.1' },
-    } as unknown as Did;
+  /** Those of a process: it has them once. */
+  const decisionsBy = new WeakMap<ControlProcess, Decisions>();
+  const dialogsBy = new WeakMap<ControlProcess, Dialogs>();
+  /** What Kamailio says when it is asked for its dialogs. */
+  let listed: unknown[] = [];
+
+  function decisionsOf(process: ControlProcess): Decisions {
+    const made = decisionsBy.get(process) ?? createDecisions(process);
+    decisionsBy.set(process, made);
+    return made;
+  }
+  function createDecisions({ calls, flows, admission, instance, ends }: ControlProcess): Decisions {
+    const did = (): Did =>
+      ({
+        id: 'did_1',
+        customerId: customer.id,
+        number: DID,
+        status: 'active',
+        routeMode: 'sip',
+        routeTarget: { sip_uri: 'sip:a@192.0.2.1' },
+      }) as unknown as Did;
     const directory = {
       loaded: true,
-      didByNumber: () => did,
+      didByNumber: did,
       trunk: () => trunk('trunk_1'),
       customer: () => customer,
       application: () => undefined,
@@ -62,7 +74,13 @@ describe('a relayed call that costs something to take', () => {
     kamailioWith(process, [
       { 'call-id': SIP_CALL_ID, start_ts: answeredAt ? Math.floor(answeredAt.getTime() / 1000) : 0 },
     ]);
-  const kamailioWith = ({ calls }: ControlProcess, dialogs: unknown[]): Dialogs =>
+  function kamailioWith(process: ControlProcess, dialogs: unknown[]): Dialogs {
+    listed = dialogs;
+    const made = dialogsBy.get(process) ?? createDialogs(process);
+    dialogsBy.set(process, made);
+    return made;
+  }
+  const createDialogs = ({ calls }: ControlProcess): Dialogs =>
     new Dialogs({
       calls,
       logger: createLogger('fatal'),
@@ -73,7 +91,7 @@ describe('a relayed call that costs something to take', () => {
       rpcs: [
         {
           url: 'http://kamailio',
-          call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : dialogs),
+          call: (method) => Promise.resolve(method === 'core.uptime' ? { uptime: 1_000_000 } : listed),
         },
       ],
     });

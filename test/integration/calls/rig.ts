@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import type { Knex } from 'knex';
 import { pino } from 'pino';
 import type { Application } from '../../../control/applications/schema.ts';
 import { Billing, type Exhaustion, type LegKey, type Rate } from '../../../control/billing/billing.ts';
@@ -11,6 +10,7 @@ import { RateStore } from '../../../control/billing/rates/store.ts';
 import { Admission } from '../../../control/calls/admission.ts';
 import { isTerminal, type Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { Journal } from '../../../control/calls/journal.ts';
 import { SecondLegs, type Ways } from '../../../control/calls/second-legs.ts';
 import { CallStore } from '../../../control/calls/store.ts';
@@ -302,7 +302,13 @@ export class ControlProcess {
     this.#redis = connect();
     const store = new CallStore(db);
     this.journal = new Journal({ store, enqueue, wake: () => undefined, logger });
-    this.calls = new Calls({ ids, journal: this.journal, hasWebhook: () => false, now });
+    this.calls = new Calls({
+      lifecycle: new Lifecycle(logger),
+      ids,
+      journal: this.journal,
+      hasWebhook: () => false,
+      now,
+    });
     this.#rates = new Rates(new RateStore(db));
     this.billing = new Billing({
       rates: this.#rates,
@@ -311,10 +317,7 @@ export class ControlProcess {
       holdSeconds: HOLD_SECONDS,
       logger,
       now,
-      costs: {
-        settled: (trx: Knex.Transaction, leg, cost) =>
-          store.settled(trx, leg, cost, { n: ids.number(), at: now() }),
-      },
+      costs: this.calls,
     });
     this.limits = limitsOf(this.#redis, instance, rig.clock);
     this.admission = new Admission({

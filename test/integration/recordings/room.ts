@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { Journal } from '../../../control/calls/journal.ts';
 import { CallStore } from '../../../control/calls/store.ts';
 import { connectDatabase, type Database } from '../../../control/lib/database.ts';
@@ -105,7 +106,12 @@ export class Room {
     this.store = new RecordingStore(this.#db);
     const logger = createLogger('silent');
     this.journal = new Journal({ store: this.callStore, enqueue, wake: () => undefined, logger });
-    this.calls = new Calls({ ids: new Ids(1), journal: this.journal, hasWebhook: () => true });
+    this.calls = new Calls({
+      lifecycle: new Lifecycle(logger),
+      ids: new Ids(1),
+      journal: this.journal,
+      hasWebhook: () => true,
+    });
     this.service = new RecordingService({
       store: this.store,
       calls: this.calls,

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 
@@ -24,7 +26,12 @@ describe('calls', () => {
 
   beforeEach(() => {
     log = journal();
-    calls = new Calls({ ids: new Ids(0), journal: log as never, hasWebhook: () => true });
+    calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
+      ids: new Ids(0),
+      journal: log as never,
+      hasWebhook: () => true,
+    });
     call = calls.createInbound({
       customerId: 'cust_1',
       applicationId: 'app_1',

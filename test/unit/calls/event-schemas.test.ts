@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { pino } from 'pino';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { docsPage } from '../../../control/http/docs/page.ts';
 import { openApiDocument } from '../../../control/http/openapi.ts';
@@ -34,6 +36,7 @@ describe('the documented events', () => {
   it('are what calls emit', () => {
     const changes: Change[] = [];
     const calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(0),
       journal: {
         accepting: true,

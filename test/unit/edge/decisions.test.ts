@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { pino } from 'pino';
 import type { Application } from '../../../control/applications/schema.ts';
 import { Calls, type CallEnding } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
 import type { Did } from '../../../control/dids/schema.ts';
 import { failureOf } from '../../../control/calls/call.ts';
@@ -97,6 +99,7 @@ describe('route decisions', () => {
     });
     await directory.load();
     calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(3),
       journal: {
         get accepting() {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls, type CallEnding } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { FarEnd } from '../../../control/lib/far-end.ts';
 import { CallEnder } from '../../../control/edge/call-ender.ts';
 import type { Rpc } from '../../../control/edge/dialog.ts';
@@ -121,6 +122,7 @@ describe('the dialogs Kamailio holds', () => {
   beforeEach(() => {
     now = Date.now();
     calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(1),
       journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never,
       hasWebhook: () => false,
@@ -385,26 +387,15 @@ describe('the dialogs Kamailio holds', () => {
       now = Date.now();
       const call = relayed();
       first.forget();
-      const { rpc } = first;
-      const slow: Rpc = {
-        url: '',
-        call: async (method, params) => {
-          const reply = await rpc.call(method, params);
-          if (method !== 'core.uptime') return reply;
-          now += 30_000;
-          return { uptime: 31 };
-        },
+      const soon = first.rpc.call;
+      first.rpc.call = async (method, params) => {
+        const reply = await soon(method, params);
+        if (method !== 'core.uptime') return reply;
+        now += 30_000;
+        return { uptime: 31 };
       };
-      const slowly = new Dialogs({
-        calls,
-        rpcs: [slow],
-        ender,
-        audio: { knows: () => Promise.resolve(true) },
-        isPaid: () => false,
-        logger: pino({ enabled: false }),
-        now: () => new Date(now),
-      });
-      await slowly.sweep();
+      audio = true;
+      await dialogs.sweep();
       expect(call.status).to.equal('in_progress');
     });
 

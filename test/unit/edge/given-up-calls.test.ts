@@ -1,17 +1,20 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { GivenUpCalls } from '../../../control/edge/given-up-calls.ts';
 import { NODE_LOST } from '../../../control/media/media.ts';
 
 describe('calls that were given up while their media node was out of reach', () => {
   let told: string[];
   let failures: number;
-  let ended: (call: Pick<Call, 'id' | 'hangup'>) => void;
+  let lifecycle: Lifecycle;
+  const ended = (call: Pick<Call, 'id' | 'hangup'>): void => lifecycle.ended(call as Call);
   let calls: GivenUpCalls;
 
   beforeEach(() => {
     [told, failures] = [[], 0];
+    lifecycle = new Lifecycle(pino({ enabled: false }));
     const rpc = (url: string) => ({
       url,
       call: (method: string, params: (string | number)[] = []) =>
@@ -21,7 +24,7 @@ describe('calls that were given up while their media node was out of reach', () 
     });
     calls = new GivenUpCalls({
       rpcs: [rpc('a'), rpc('b')],
-      calls: { onTerminal: (listener) => void (ended = listener as typeof ended) },
+      calls: { lifecycle },
       logger: pino({ enabled: false }),
     });
   });

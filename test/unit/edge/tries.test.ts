@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { Tries } from '../../../control/edge/tries.ts';
 
 describe('tries of a call, as Kamailio tells of them', () => {
@@ -11,7 +13,7 @@ describe('tries of a call, as Kamailio tells of them', () => {
     noted = [];
     const calls = {
       note: (_call: Call, kind: string, detail?: Record<string, unknown>) => void noted.push([kind, detail]),
-      onTerminal: () => undefined,
+      lifecycle: new Lifecycle(pino({ enabled: false })),
     };
     tries = new Tries({
       calls,

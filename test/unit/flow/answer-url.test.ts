@@ -3,8 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { TimelineEntry } from '../../../control/calls/store.ts';
 import { FlowFailure } from '../../../control/flow/action.ts';
 import { answerUrlRequests } from '../../../control/flow/answer-url-docs.ts';
@@ -52,6 +54,7 @@ describe('the answer_url exchange', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(0),
       hasWebhook: () => false,
       journal: {

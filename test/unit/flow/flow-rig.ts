@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { Flow, type FlowServices } from '../../../control/flow/flow.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
@@ -35,6 +36,7 @@ export class FlowRig {
   unpaid: Error | undefined;
   refusal: Error | undefined;
   readonly calls = new Calls({
+    lifecycle: new Lifecycle(pino({ enabled: false })),
     ids: new Ids(0),
     journal: {
       accepting: true,

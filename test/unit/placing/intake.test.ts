@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import { Flows } from '../../../control/flow/flows.ts';
 import { Intake } from '../../../control/placing/intake.ts';
 import { deferred } from '../../../control/lib/deferred.ts';
@@ -23,6 +24,7 @@ describe('parked channels and their calls', () => {
     here = new Set();
     reconciled = deferred<void>();
     calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(1),
       journal: { accepting: true, append: () => undefined, onCommit: () => undefined } as never,
       hasWebhook: () => false,

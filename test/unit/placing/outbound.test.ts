@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { FlowFailure } from '../../../control/flow/action.ts';
 import type { FlowServices } from '../../../control/flow/flow.ts';
@@ -58,6 +59,7 @@ describe('an outbound call', () => {
       if (storing) setImmediate(() => committed([change]));
     };
     calls = new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(0),
       journal: {
         accepting: true,

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import type { Call } from '../../../control/calls/call.ts';
 import { Calls } from '../../../control/calls/calls.ts';
+import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { Ids } from '../../../control/lib/ids.ts';
 import { Rtpengine } from '../../../control/streams/rtpengine.ts';
@@ -45,14 +46,9 @@ describe('the streams of a call', () => {
       retryMs: 10,
       ...more,
     });
-  beforeEach(async () => {
-    fake = await FakeRtpengine.open();
-    receiver = await StreamReceiver.open();
-    rtpengine = new Rtpengine([fake.address]);
-    channel = new FakeChannel();
-    changes = [];
-    saved = new Map();
-    calls = new Calls({
+  const createCalls = (): Calls =>
+    new Calls({
+      lifecycle: new Lifecycle(pino({ enabled: false })),
       ids: new Ids(0),
       journal: {
         accepting: true,
@@ -61,6 +57,14 @@ describe('the streams of a call', () => {
       } as never,
       hasWebhook: () => true,
     });
+  beforeEach(async () => {
+    fake = await FakeRtpengine.open();
+    receiver = await StreamReceiver.open();
+    rtpengine = new Rtpengine([fake.address]);
+    channel = new FakeChannel();
+    changes = [];
+    saved = new Map();
+    calls = createCalls();
     call = calls.createInbound({
       customerId: 'cust_1',
       applicationId: 'app_1',
@@ -200,7 +204,11 @@ describe('the streams of a call', () => {
   });
 
   it('do not reach what is not public: not by name, not by number, and no second try is made', async () => {
-    const strict = serve({ allowPrivate: false, resolve: () => Promise.resolve(['127.0.0.1']) });
+    const strict = serve({
+      calls: createCalls(),
+      allowPrivate: false,
+      resolve: () => Promise.resolve(['127.0.0.1']),
+    });
     expect(
       (await failure(strict.start(call, channel, dialog, { url: receiver.url, track: 'inbound' }))).message,
     ).to.contain('wss');
@@ -223,7 +231,7 @@ describe('the streams of a call', () => {
   });
 
   it('give up a receiver that shows no life', async () => {
-    const impatient = serve({ pingMs: 300 });
+    const impatient = serve({ calls: createCalls(), pingMs: 300 });
     receiver.deaf = true;
     await impatient.start(call, channel, dialog, { url: receiver.url, track: 'both' });
     await until(() => told('stream.started').length === 1);
