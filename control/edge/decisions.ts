@@ -1,6 +1,7 @@
 import type { Admission } from '../calls/admission.ts';
 import { ANONYMOUS, destinationAnswered, failureOf, isTerminal, type Call } from '../calls/call.ts';
 import type { CallEnding, Calls } from '../calls/calls.ts';
+import { linesOfCall } from '../lib/call-headers.ts';
 import { sidesOf, type FarEnd } from '../lib/far-end.ts';
 import { ApiError } from '../lib/errors.ts';
 import { TookTooLong, within } from '../lib/within.ts';
@@ -193,7 +194,11 @@ export class Decisions {
     }
     this.#pending.add(call.id, key, UNCLAIMED_MS);
     flows.begin(call);
-    return { action: 'media', call: call.id, headers: headersOf(call, this.#options.instance) };
+    return {
+      action: 'media',
+      call: call.id,
+      headers: linesOfCall({ ...call, applicationId: application.id }, this.#options.instance),
+    };
   }
 
   /**
@@ -332,12 +337,4 @@ function notReached(
   }
   if (by === 'platform') return { code: 'media_unavailable', message: 'no audio can be had for the call' };
   return { code: failureOf(code), message: destinationAnswered(code, reason) };
-}
-
-/** Everything the call can be rebuilt from by a process that never saw the decision. */
-function headersOf(call: Call, instance: number): string {
-  return (
-    `X-MV-Call-ID: ${call.id}\r\nX-MV-Owner: ${instance}\r\nX-MV-Customer: ${call.customerId}\r\nX-MV-Application: ${call.applicationId ?? ''}\r\n` +
-    `X-MV-From: ${call.from}\r\nX-MV-To: ${call.to}\r\nX-MV-Trunk: ${call.trunkId ?? ''}\r\nX-MV-Created: ${call.createdAt.toISOString()}\r\n`
-  );
 }

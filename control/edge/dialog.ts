@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Call } from '../calls/call.ts';
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import { sidesOf, type FarEnd } from '../lib/far-end.ts';
 import type { KamailioRpc } from './kamailio-rpc.ts';
 
@@ -129,7 +130,7 @@ export async function isThere(rpcs: readonly Rpc[], ends: readonly FarEnd[]): Pr
             rpc,
             end,
             ['OPTIONS', FIRST_CSEQ],
-            () => ['X-MV-Probe: 1', ...(end.routes === '' ? [] : [`Route: ${end.routes}`])],
+            () => [`${CALL_HEADERS.probe}: 1`, ...(end.routes === '' ? [] : [`Route: ${end.routes}`])],
             OPTIONS_MS,
           ),
         ),

@@ -1,12 +1,15 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { z } from 'zod';
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import type { Logger } from '../lib/logger.ts';
 import { DialogNotice, RouteRequest, type Decisions } from './decisions.ts';
 import { TriesNotice } from './tries.ts';
 
 const MAX_BYTES = 64 * 1024;
 const REFUSED_LOG_MS = 60_000;
+/** As node writes it. */
+const EDGE_TOKEN = CALL_HEADERS.edgeToken.toLowerCase();
 
 /** What this process tells of itself, for Prometheus. */
 type Metrics = { contentType: string; metrics(): Promise<string> };
@@ -70,7 +73,7 @@ export class EdgeListener {
   #handle(request: IncomingMessage, response: ServerResponse): void {
     if (request.method === 'GET' && request.url === '/metrics') return void this.#measure(response);
     const began = performance.now();
-    const token = request.headers['x-mv-edge-token'];
+    const token = request.headers[EDGE_TOKEN];
     if (
       request.method !== 'POST' ||
       typeof token !== 'string' ||

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AUDIO_AWAY, type FailureCode } from '../calls/call.ts';
 import type { LegEvent } from '../calls/events.ts';
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 import type { LegWatch, SecondLeg } from '../calls/second-legs.ts';
 import { e164 } from '../http/fields.ts';
@@ -111,7 +112,8 @@ async function ring(fields: LegFields, context: FlowContext): Promise<SecondLegR
       reached.then(async (result) => {
         // What was tried comes before what came of it.
         const refused = !result.reached && result.sipCode !== undefined;
-        if (refused && leg.route.headers['X-MV-Trunks'] !== undefined) await context.tries?.settled(call);
+        if (refused && leg.route.headers[CALL_HEADERS.trunks] !== undefined)
+          await context.tries?.settled(call);
         return result;
       }),
     );

@@ -1,3 +1,4 @@
+import { CALL_HEADERS, readCallHeaders, type CallHeaders } from '../lib/call-headers.ts';
 import { farEndOf, type FarEnd } from '../lib/far-end.ts';
 import { PEER_SILENT, type ChannelEnd } from './media.ts';
 
@@ -6,17 +7,20 @@ import { PEER_SILENT, type ChannelEnd } from './media.ts';
  */
 export type ChannelHeaders = Readonly<Record<string, string>>;
 
-const HEADER = 'variable_sip_h_X-MV-';
+/** Variables of the headers of the INVITE, of the final reply to it, and of the last provisional one. */
+const OF_INVITE = 'variable_sip_h_';
+const OF_REPLY = 'variable_sip_rh_';
+const OF_PROGRESS = 'variable_sip_ph_';
 
 /** The `X-MV-*` headers of the INVITE, or undefined when the channel is not one of ours. */
-export function ownHeaders(channel: ChannelHeaders): Record<string, string> | undefined {
+export function ownHeaders(channel: ChannelHeaders): CallHeaders | undefined {
   // A second leg carries the headers of the call it was rung for.
   if (channel.variable_mv_leg_of) return undefined;
-  const own: Record<string, string> = {};
-  for (const [name, value] of Object.entries(channel)) {
-    if (name.startsWith(HEADER)) own[name.slice(HEADER.length).toLowerCase()] = value;
-  }
-  return own['call-id'] ? own : undefined;
+  return readCallHeaders(
+    Object.entries(channel)
+      .filter(([name]) => name.startsWith(OF_INVITE))
+      .map(([name, value]): [string, string] => [name.slice(OF_INVITE.length), value]),
+  );
 }
 
 export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: string; toTag: string } => ({
@@ -31,7 +35,7 @@ export const dialogOf = (channel: ChannelHeaders): { callId: string; fromTag: st
  */
 export const farEndIn = (channel: ChannelHeaders): FarEnd | undefined =>
   farEndOf(
-    channel[isOutbound(channel) ? 'variable_sip_rh_X-MV-Far-End' : 'variable_sip_h_X-MV-Far-End'],
+    channel[(isOutbound(channel) ? OF_REPLY : OF_INVITE) + CALL_HEADERS.farEnd],
     dialogOf(channel),
     isOutbound(channel),
   );
@@ -51,7 +55,7 @@ export const rangBefore = (channel: ChannelHeaders): boolean =>
  * provisional one.
  */
 export const trunkOf = (channel: ChannelHeaders): string | undefined =>
-  (channel['variable_sip_rh_X-MV-Trunk'] ?? channel['variable_sip_ph_X-MV-Trunk'])?.trim() || undefined;
+  (channel[OF_REPLY + CALL_HEADERS.trunk] ?? channel[OF_PROGRESS + CALL_HEADERS.trunk])?.trim() || undefined;
 
 /** When the node answered the channel, by its own clock (µs since the epoch; 0 while unanswered). */
 export function answeredAt(channel: ChannelHeaders): Date | undefined {
@@ -152,7 +156,7 @@ const statusOf = (channel: ChannelHeaders): number =>
  * a challenge.
  */
 export const answeredTo = (channel: ChannelHeaders): number | undefined => {
-  const code = Number(channel['variable_sip_rh_X-MV-Answered']);
+  const code = Number(channel[OF_REPLY + CALL_HEADERS.answered]);
   return code >= 300 && code < 700 ? code : undefined;
 };
 

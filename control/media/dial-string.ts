@@ -1,3 +1,4 @@
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import { MediaError, type LegRequest, type OriginateRequest } from './media.ts';
 
 export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' | 'timeoutSeconds'> {
@@ -77,7 +78,7 @@ function placed({ uris, headers, ...leg }: Omit<Rendered, 'user'> & Pick<DialedL
   if (uris.length === 0) throw new MediaError('a leg needs a target');
   return rendered({
     ...leg,
-    headers: { ...headers, 'X-MV-Targets': uris.map(escaped).join('|') },
+    headers: { ...headers, [CALL_HEADERS.targets]: uris.map(escaped).join('|') },
     user: userOf(uris[0] ?? ''),
   });
 }
@@ -106,7 +107,7 @@ function rendered({ uuid, from, headers, kamailio, user, seconds, more, quoted =
   return `{^^~${variables.map(([name, value]) => `${name}=${text(value)}`).join('~')}}sofia/minivoice/${user}@${kamailio}`;
 }
 
-/** Where the leg goes is in X-MV-Targets; its To names whom. */
+/** Where the leg goes is in the header `targets`; its To names whom. */
 const userOf = (uri: string): string => /^sips?:([\w+.-]+)@/.exec(uri)?.[1] ?? 'leg';
 
 /** The uuid of the leg that a dial string of ours makes. */

@@ -3,6 +3,7 @@
  * FreeSWITCH is behind it (`freeswitch.ts`); unit tests put a fake there.
  */
 
+import type { CallHeaders } from '../lib/call-headers.ts';
 import type { FarEnd } from '../lib/far-end.ts';
 
 /** DTMF keys as RFC 4733 names them. */
@@ -324,7 +325,7 @@ export interface ParkedChannel {
   /**
    * The `X-MV-*` headers of the INVITE, names in lower case without the prefix: `call-id`, `from`, `to`, …
    */
-  headers: Readonly<Record<string, string>>;
+  headers: CallHeaders;
   /**
    * SIP dialog of the leg, as Kamailio knows it too. Of an outbound call the `fromTag` is ours, and the
    * `toTag` empty until the answer.

@@ -1,3 +1,4 @@
+import { CALL_HEADERS, readCallHeaders, type CallHeaders } from '../lib/call-headers.ts';
 import type { Logger } from '../lib/logger.ts';
 import { isAnswered, isOutbound, ownHeaders, type ChannelHeaders } from './channel-state.ts';
 import { FreeSwitchChannel } from './channel.ts';
@@ -191,12 +192,8 @@ export class MediaNode implements ChannelNode, Peer {
   async originate(request: OriginateRequest): Promise<Dialing> {
     const { uuid, ringSeconds } = request;
     const command = originateCommand({ ...request, kamailio: this.kamailio });
-    const own = ownHeaders(
-      Object.fromEntries(
-        Object.entries(request.headers).map(([name, value]) => [`variable_sip_h_${name}`, value]),
-      ),
-    );
-    if (!own) throw new MediaError('an outbound call needs the header X-MV-Call-ID');
+    const own = readCallHeaders(Object.entries(request.headers));
+    if (!own) throw new MediaError(`an outbound call needs the header ${CALL_HEADERS.callId}`);
     const connection = this.#connection;
     if (this.#state !== 'ready' || !connection)
       throw new MediaError(`media node ${this.name} is out of reach`);
@@ -429,7 +426,7 @@ export class MediaNode implements ChannelNode, Peer {
   }
 }
 
-const parkedChannel = (channel: FreeSwitchChannel, headers: Record<string, string>): ParkedChannel => ({
+const parkedChannel = (channel: FreeSwitchChannel, headers: CallHeaders): ParkedChannel => ({
   channel,
   headers,
   get dialog() {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import type { Bridge } from './bridge.ts';
 import type { ChannelCommands, ChannelNode, Peer } from './channel-commands.ts';
 import type { ChannelHeaders } from './channel-state.ts';
@@ -49,7 +50,11 @@ export class Relay {
       from: uuid,
       kamailio: this.#node.kamailio,
       timeoutSeconds: ENTER_SECONDS,
-      headers: { 'X-MV-Node': node, 'X-MV-Room': roomName(room), ...(flags && { 'X-MV-Room-Flags': flags }) },
+      headers: {
+        [CALL_HEADERS.node]: node,
+        [CALL_HEADERS.room]: roomName(room),
+        ...(flags && { [CALL_HEADERS.roomFlags]: flags }),
+      },
     });
     return this.#follow(argument, this.#bridge.dial(argument));
   }
@@ -113,9 +118,12 @@ export class Relay {
   }
 }
 
+const NODE_IN = new RegExp(`~sip_h_${CALL_HEADERS.node}=([^~}]+)`);
+const ROOM_IN = new RegExp(`~sip_h_${CALL_HEADERS.room}=([^~}]+)`);
+
 /** The node and the room that a dial string of ours leads to, or undefined for one of another leg. */
 export function placeOf(argument: string): { node: string; room: string } | undefined {
-  const [, node] = /~sip_h_X-MV-Node=([^~}]+)/.exec(argument) ?? [];
-  const [, room] = /~sip_h_X-MV-Room=([^~}]+)/.exec(argument) ?? [];
+  const [, node] = NODE_IN.exec(argument) ?? [];
+  const [, room] = ROOM_IN.exec(argument) ?? [];
   return node !== undefined && room !== undefined ? { node, room } : undefined;
 }

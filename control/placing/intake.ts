@@ -1,5 +1,6 @@
 import { ANONYMOUS, isTerminal, UNSEEN, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
+import { carriedCall, type CallHeaders } from '../lib/call-headers.ts';
 import { instanceOf } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Media, ParkedChannel } from '../media/media.ts';
@@ -98,28 +99,23 @@ export class Intake {
   /**
    * The call of a channel: from memory, from the database, or rebuilt from what travelled with the INVITE.
    */
-  async #callOf(headers: Readonly<Record<string, string>>, sipCallId: string): Promise<Call | undefined> {
+  async #callOf(headers: CallHeaders, sipCallId: string): Promise<Call | undefined> {
     const { calls, answerUrlOf, adopt } = this.#options;
     const id = headers['call-id'];
-    const { direction, customer, application, from, to, trunk, created } = headers;
     if (!id) return undefined;
     const known = calls.get(id) ?? (await this.#adopted(id));
     // An outbound call is in the database before it is placed.
-    if (known || direction === 'outbound') return known;
-    if (!customer || !application || !to || !created) return undefined;
+    if (known || headers.direction === 'outbound') return known;
+    const carried = carriedCall(headers);
+    if (!carried) return undefined;
     const rebuilt = calls.createInbound(
       {
-        id,
-        customerId: customer,
-        applicationId: application,
-        from: from || ANONYMOUS,
-        to,
+        ...carried,
+        from: carried.from || ANONYMOUS,
         routeMode: 'webhook',
-        routingTarget: application,
-        answerUrl: answerUrlOf(application),
-        trunkId: trunk,
+        routingTarget: carried.applicationId,
+        answerUrl: answerUrlOf(carried.applicationId),
         sipCallId,
-        createdAt: new Date(created),
       },
       { rebuilt: true },
     );

@@ -1,3 +1,4 @@
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import { pointsInside, sipHost } from '../lib/sip-uri.ts';
 import { ANONYMOUS, type Call } from '../calls/call.ts';
 import type { LegRoute } from '../calls/second-legs.ts';
@@ -11,11 +12,8 @@ type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;
 /**
  * Where an outbound call or a second leg goes: to a SIP URI as it is, or to a number through trunks. Kamailio
  * tries the
- * targets one after the other; what differs between their trunks is in headers that are lists beside
- * `X-MV-Targets`:
- * `X-MV-Trunks` (ids), `X-MV-Callers` (the calling number as the trunk wants it, or `anonymous`),
- * `X-MV-Identities` (the
- * customer's number that such a caller goes by), `X-MV-Diversions` (a number or nothing).
+ * targets one after the other; what differs between their trunks is in headers that are lists beside the
+ * targets: `trunks`, `callers`, `identities` and `diversions` of CALL_HEADERS.
  */
 export class Legs {
   readonly #directory: Directory;
@@ -88,15 +86,15 @@ export class Legs {
       uris: trunks.map((trunk) => uriOf(trunk, number)),
       from: callers[0] ?? from ?? call.from,
       headers: {
-        'X-MV-Call-ID': call.id,
-        'X-MV-Trunks': trunks.map(({ id }) => id).join('|'),
+        [CALL_HEADERS.callId]: call.id,
+        [CALL_HEADERS.trunks]: trunks.map(({ id }) => id).join('|'),
         ...listed(
-          'X-MV-Callers',
+          CALL_HEADERS.callers,
           trunks.map((trunk, index) => writtenFor(trunk, shown(callers[index]))),
         ),
-        ...listed('X-MV-Identities', identities),
+        ...listed(CALL_HEADERS.identities, identities),
         // A carrier that is shown a stranger's number is told whose call it is (RFC 5806).
-        ...listed('X-MV-Diversions', diversions),
+        ...listed(CALL_HEADERS.diversions, diversions),
       },
     };
   }
@@ -108,7 +106,7 @@ export class Legs {
   sipUri(call: Caller, uri: string, from?: string): LegRoute | undefined {
     const host = sipHost(uri);
     if (host === undefined || (!this.#allowPrivate && pointsInside(host))) return undefined;
-    return { uris: [uri], from: from ?? call.from, headers: { 'X-MV-Call-ID': call.id } };
+    return { uris: [uri], from: from ?? call.from, headers: { [CALL_HEADERS.callId]: call.id } };
   }
 }
 

@@ -5,6 +5,7 @@ import { isTerminal, type Call } from '../calls/call.ts';
 import type { Calls } from '../calls/calls.ts';
 import type { Ways } from '../calls/second-legs.ts';
 import { invalid } from '../http/endpoint.ts';
+import { CALL_HEADERS } from '../lib/call-headers.ts';
 import { ApiError } from '../lib/errors.ts';
 import { checkUrl, FetchError } from '../lib/guarded-url.ts';
 import type { Ids } from '../lib/ids.ts';
@@ -146,7 +147,11 @@ export class Outbound {
         uris,
         from,
         ringSeconds,
-        headers: { ...headers, 'X-MV-Owner': String(instance), 'X-MV-Direction': 'outbound' },
+        headers: {
+          ...headers,
+          [CALL_HEADERS.owner]: String(instance),
+          [CALL_HEADERS.direction]: 'outbound',
+        },
       });
     } catch (error) {
       if (error instanceof NodeSilent) await this.#options.forbid(call.id);
