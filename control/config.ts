@@ -70,7 +70,7 @@ export const environment = z
       .min(0)
       .default(300)
       .describe('the same from one address, or one IPv6 network of 64 bits'),
-    ADMIN_TOKEN: z.string().min(16).describe('the operator token for `/admin/v1`'),
+    ADMIN_TOKEN: z.string().min(16).describe('the operator token for `/admin/v1`, 16 characters at least'),
     SECRET_KEY: z
       .string()
       .regex(/^[0-9a-f]{64}$/)
@@ -85,7 +85,9 @@ export const environment = z
     EDGE_TOKEN: z
       .string()
       .min(16)
-      .describe('shared by Kamailio and the control plane; a decision request without it is refused'),
+      .describe(
+        'shared by Kamailio and the control plane, 16 characters at least; a decision request without it is refused',
+      ),
     KAMAILIO_SIP: z
       .string()
       .regex(/^[^:\s]+:\d+$/, 'must be host:port')
@@ -99,7 +101,10 @@ export const environment = z
       .describe(
         'media nodes as `host:esl-port:sip-port`, comma-separated; `esl-host:esl-port:sip-host:sip-port` where the two addresses differ. The SIP address is the one in `MEDIA_NODES` of Kamailio',
       ),
-    FREESWITCH_ESL_PASSWORD: z.string().min(8).describe('password of the event socket of every media node'),
+    FREESWITCH_ESL_PASSWORD: z
+      .string()
+      .min(8)
+      .describe('password of the event socket of every media node, 8 characters at least'),
     RTPENGINE_NG: z
       .string()
       .regex(/^[^:,\s]+:\d+(,[^:,\s]+:\d+)*$/, 'must be host:port, comma-separated')

@@ -32,13 +32,23 @@ describe('docker-compose.yml', () => {
     expect(service('redis')).to.contain('--bind 127.0.0.1');
   });
 
-  it('gives the control plane and the database the time they need to stop', () => {
+  it('gives the control plane, the database and FreeSWITCH the time they need to stop', () => {
     for (const [name, least] of [
       ['control', 15],
       ['mysql', 30],
+      ['freeswitch', 15],
     ] as const) {
       expect(Number(/^ {4}stop_grace_period: (\d+)s$/m.exec(service(name))?.[1]), name).to.be.at.least(least);
     }
+  });
+
+  it('lets FreeSWITCH and Kamailio open more files than Docker does by itself', () => {
+    for (const name of ['freeswitch', 'kamailio'])
+      expect(Number(/nofile: (\d+)/.exec(service(name))?.[1]), name).to.be.greaterThan(8192);
+  });
+
+  it("wants the API's public address, which the file_url of recordings begins with", () => {
+    expect(service('control')).to.contain('PUBLIC_URL: ${PUBLIC_URL:?');
   });
 
   it('names each media node as Kamailio does, or no caller could join a room on another node', () => {
