@@ -33,6 +33,7 @@ export default tseslint.config(
     files: [
       'control/config.ts',
       'control/main.ts',
+      'control/reseal.ts',
       'cli/**',
       'test/**',
       'examples/**',
