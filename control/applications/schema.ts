@@ -32,13 +32,17 @@ export interface Application {
 const name = displayName;
 // Which URLs can be asked depends on the profile: the service checks that.
 const url = z.string().min(1).max(2048).meta({ format: 'uri' });
-const answerMethod = z.enum(['GET', 'POST']);
+const answerUrl = url.describe('asked what a call shall do');
+const fallbackUrl = url.describe('asked once where the answer_url gave no valid reply');
+const webhookUrl = url.describe('gets every event by POST');
+const answerMethod = z.enum(['GET', 'POST']).describe('how the answer_url and the fallback_url are asked');
 const status = z.enum(['active', 'disabled']);
 const webhookSecret = z
   .string()
   .min(8)
   .max(256)
-  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+  .describe('signs what is sent to the URLs of the application; never shown again');
 
 // An application can only ever use what its customer may, so its own limits are the customer's to set.
 const maxCps = z
@@ -55,10 +59,10 @@ const maxConcurrent = z
 export const applicationCreate = z
   .strictObject({
     name,
-    answer_url: url.optional(),
+    answer_url: answerUrl.optional(),
     answer_method: answerMethod.default('GET'),
-    fallback_url: url.optional(),
-    webhook_url: url.optional(),
+    fallback_url: fallbackUrl.optional(),
+    webhook_url: webhookUrl.optional(),
     webhook_secret: webhookSecret.optional(),
     max_cps: maxCps.optional(),
     max_concurrent: maxConcurrent.optional(),
@@ -69,10 +73,10 @@ export const applicationCreate = z
 export const applicationPatch = z
   .strictObject({
     name,
-    answer_url: url.nullable(),
+    answer_url: answerUrl.nullable(),
     answer_method: answerMethod,
-    fallback_url: url.nullable(),
-    webhook_url: url.nullable(),
+    fallback_url: fallbackUrl.nullable(),
+    webhook_url: webhookUrl.nullable(),
     webhook_secret: webhookSecret.nullable(),
     max_cps: maxCps.nullable(),
     max_concurrent: maxConcurrent.nullable(),

@@ -41,7 +41,9 @@ export const rejectCode = (did: RoutedDid): (typeof REJECT_CODES)[number] =>
 
 const provider = z.string().trim().min(1).max(100);
 const status = z.enum(['active', 'disabled']);
-const routeMode = z.enum(['webhook', 'sip', 'reject']);
+const routeMode = z
+  .enum(['webhook', 'sip', 'reject'])
+  .describe('`webhook`: the answer_url drives the call; `sip`: it is relayed; `reject`: it is refused');
 const sipUri = z.string().max(255).refine(isSipTarget, 'must be a sip: or sips: URI without headers');
 
 export const routeTarget = z
