@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { which } from '../exec.ts';
 import { Failure } from '../failure.ts';
 import { askToEnd, killGroup, refOf, type ProcessRef } from '../processes.ts';
-import type { PartSpec } from './parts.ts';
+import type { PartSpec } from './part-spec.ts';
 import type { RotatingLog } from './rotating-log.ts';
 
 export type ComponentState = 'waiting' | 'starting' | 'up' | 'restarting' | 'stopped';

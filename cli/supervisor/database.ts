@@ -6,7 +6,7 @@ import { Failure } from '../failure.ts';
 import { homeAt, writePrivate } from '../home.ts';
 import { coordinatesOf, type DatabaseKind, type Settings } from '../settings.ts';
 import { exists } from '../setup/debian-root.ts';
-import type { PartSpec } from './parts.ts';
+import type { PartSpec } from './part-spec.ts';
 import { probeDatabase } from './probes.ts';
 
 /** One kind of database server: how it is started, and how its data folder is made. */

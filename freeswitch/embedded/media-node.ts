@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from '../../control/lib/logger.ts';
 import { AccessList } from './access-list.ts';
 import { runCommand } from './api/commands.ts';
+import type { Node } from './api/node.ts';
 import { durationText, VERSION_SHORT } from './api/status.ts';
 import { Answering } from './channel/answering.ts';
 import { calledProfile, Calling } from './channel/calling.ts';
@@ -33,7 +34,7 @@ const HEARTBEAT_MS = 20_000;
 const FAREWELL_MS = 2_000;
 
 /** The whole node: what main.ts starts and stops. */
-export class MediaNode implements EslTarget {
+export class MediaNode implements EslTarget, Node {
   readonly channels = new Map<string, Channel>();
   readonly hub: EventHub;
   readonly rooms = new Rooms();

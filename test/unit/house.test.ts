@@ -124,7 +124,10 @@ describe('the house', () => {
   });
 
   it('no files import each other in a circle, and no rooms do', () => {
-    expect(circle(control)).to.equal(undefined);
+    const all = ['control', 'cli', 'freeswitch/embedded', 'examples', 'db', 'test'].flatMap((folder) => [
+      ...importsUnder(folder),
+    ]);
+    expect(circle(new Map(all))).to.equal(undefined);
     const rooms = new Map<string, Set<string>>();
     for (const { from, to } of edges) {
       if (roomOf(from) !== roomOf(to))

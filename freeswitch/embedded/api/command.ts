@@ -1,7 +1,7 @@
-import type { MediaNode } from '../media-node.ts';
+import type { Node } from './node.ts';
 
 /** An API command; its output is FreeSWITCH's, to the byte where somebody reads it. */
-export type Command = (node: MediaNode, argument: string) => string | Promise<string>;
+export type Command = (node: Node, argument: string) => string | Promise<string>;
 
 export const NO_CHANNEL = '-ERR No such channel!\n';
 export const NO_SESSION = '-ERR Cannot locate session!\n';

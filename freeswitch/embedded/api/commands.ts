@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { parseCause } from '../causes.ts';
 import { jsonText, plainText } from '../esl/event.ts';
-import type { MediaNode } from '../media-node.ts';
+import type { Node } from './node.ts';
 import { AUDIO_COMMANDS, bugList } from './audio-commands.ts';
 import { conferenceCommand } from './conference-command.ts';
 import { NO_CHANNEL, NO_SESSION, words, type Command } from './command.ts';
@@ -158,7 +158,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 const DIRECTIONS = ['inbound', 'outbound'] as const;
 
-function fsctl(node: MediaNode, argument: string): string {
+function fsctl(node: Node, argument: string): string {
   const [command, value] = words(argument, 2);
   switch (command) {
     case 'max_sessions':
@@ -186,7 +186,7 @@ function fsctl(node: MediaNode, argument: string): string {
 }
 
 /** Runs an API command; the output of FreeSWITCH for one it does not know, too. */
-export function runCommand(node: MediaNode, name: string, argument: string): string | Promise<string> {
+export function runCommand(node: Node, name: string, argument: string): string | Promise<string> {
   const key = name.toLowerCase();
   const command = Object.hasOwn(COMMANDS, key) ? COMMANDS[key] : undefined;
   return command ? command(node, argument) : `-ERR ${name} Command not found!\n`;

@@ -1,6 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import { localStamp } from '../esl/events.ts';
-import type { MediaNode } from '../media-node.ts';
+import type { Node } from './node.ts';
 
 type Row = Record<string, string>;
 
@@ -57,7 +57,7 @@ const USAGE =
   'tasks|limits|status\n';
 
 /** `show channels` and its kin: as lines with commas, or `as json`. */
-export function show(node: MediaNode, argument: string): string {
+export function show(node: Node, argument: string): string {
   const [what = '', ...rest] = argument.trim().split(/ +/);
   if (
     !['channels', 'calls', 'bridged_calls', 'detailed_calls', 'detailed_bridged_calls'].includes(

@@ -1,4 +1,4 @@
-import type { MediaNode } from '../media-node.ts';
+import type { Node } from './node.ts';
 
 /** The version whose behaviour this node has; clients read it from `status` and `version`. */
 const VERSION = '1.10.12-release';
@@ -27,7 +27,7 @@ export function durationText(micros: number): string {
     .join(', ');
 }
 
-export function statusText(node: MediaNode): string {
+export function statusText(node: Node): string {
   const { load } = node;
   return [
     `UP ${durationText(node.uptimeMicros)}`,
@@ -42,7 +42,7 @@ export function statusText(node: MediaNode): string {
   ].join('\n');
 }
 
-export function uptime(node: MediaNode, unit: string): string {
+export function uptime(node: Node, unit: string): string {
   const scales: Readonly<Record<string, number>> = {
     '': 1e6,
     s: 1e6,

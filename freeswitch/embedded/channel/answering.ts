@@ -1,5 +1,5 @@
 import { nowMicros } from '../esl/events.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import type { InboundLeg } from './inbound-leg.ts';
 import { NoCommonCodec } from './leg.ts';
 import { park } from './park.ts';
@@ -9,11 +9,11 @@ const GUARD_MS = 30_000;
 
 /** The called side of a channel: the dialplan, ringing, early media, the answer. */
 export class Answering {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   readonly #leg: InboundLeg;
   #preAnswering: Promise<boolean> | undefined;
 
-  constructor(channel: Channel, leg: InboundLeg) {
+  constructor(channel: Call, leg: InboundLeg) {
     this.#channel = channel;
     this.#leg = leg;
     leg.listen(channel);

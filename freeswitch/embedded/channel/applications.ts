@@ -2,17 +2,17 @@ import { parseCause } from '../causes.ts';
 import { SourceNotFound } from '../media/library.ts';
 import { CountedSource } from '../media/sources.ts';
 import { bridge } from './bridge.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import { conference } from './conference.ts';
 import { Wait } from './wait.ts';
 
 /** A dialplan application: what `sendmsg` with `call-command: execute` runs. */
 export interface Application {
   name: string;
-  run(channel: Channel, argument: string): void | Promise<void>;
+  run(channel: Call, argument: string): void | Promise<void>;
 }
 
-async function playback(channel: Channel, argument: string): Promise<void> {
+async function playback(channel: Call, argument: string): Promise<void> {
   const { variables } = channel;
   variables.set('playback_terminator_used', undefined);
   const status = await play(channel, argument);
@@ -25,7 +25,7 @@ async function playback(channel: Channel, argument: string): Promise<void> {
   variables.set('current_application_response', responses[status]);
 }
 
-async function play(channel: Channel, name: string): Promise<'done' | 'break' | 'notfound' | 'error'> {
+async function play(channel: Call, name: string): Promise<'done' | 'break' | 'notfound' | 'error'> {
   if (!name || !(await channel.preAnswer())) return 'error';
   const codec = await channel.mediaCodec();
   if (!codec) return 'error';
@@ -69,13 +69,13 @@ async function play(channel: Channel, name: string): Promise<'done' | 'break' | 
   return end === 'break' ? 'break' : 'done';
 }
 
-function isTerminator(channel: Channel, digit: string): boolean {
+function isTerminator(channel: Call, digit: string): boolean {
   const terminators = channel.variable('playback_terminators') ?? '*';
   if (/^none$/i.test(terminators)) return false;
   return (/^any$/i.test(terminators) ? '1234567890*#' : terminators).includes(digit);
 }
 
-async function sleep(channel: Channel, argument: string): Promise<void> {
+async function sleep(channel: Call, argument: string): Promise<void> {
   const ms = parseInt(argument, 10);
   if (!(ms > 0)) return;
   // With media FreeSWITCH stops at a pending key and leaves it queued, unless it is told to eat keys.
@@ -87,20 +87,20 @@ async function sleep(channel: Channel, argument: string): Promise<void> {
   clearTimeout(timer);
 }
 
-function set(channel: Channel, argument: string): void {
+function set(channel: Call, argument: string): void {
   const at = argument.includes('=') ? argument.indexOf('=') : argument.indexOf(',');
   if (at < 0) channel.variables.set(argument, undefined);
   else channel.variables.set(argument.slice(0, at), argument.slice(at + 1));
 }
 
 /** `^^;a=1;b=2`, or pairs separated by spaces. */
-function multiset(channel: Channel, argument: string): void {
+function multiset(channel: Call, argument: string): void {
   const custom = /^\^\^(.)/s.exec(argument)?.[1];
   for (const pair of custom ? argument.slice(3).split(custom) : argument.split(' '))
     if (pair) set(channel, pair);
 }
 
-async function respond(channel: Channel, argument: string): Promise<void> {
+async function respond(channel: Call, argument: string): Promise<void> {
   const code = parseInt(argument, 10) || 488;
   if (code === 180) channel.ringReady();
   else if (code === 183) await channel.preAnswer();
@@ -108,7 +108,7 @@ async function respond(channel: Channel, argument: string): Promise<void> {
   else if (code !== 488 || !channel.answered) channel.refuse(code, argument.replace(/^\S+\s*/, ''));
 }
 
-function breakApplication(channel: Channel, argument: string): void {
+function breakApplication(channel: Call, argument: string): void {
   // FreeSWITCH flushes for every argument but "all", and so does this.
   if (argument && argument.toLowerCase() !== 'all') channel.executor.flush();
   channel.executor.break();

@@ -1,4 +1,4 @@
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import { BridgedSource } from './bridged-source.ts';
 import { parseDialString } from './dial-string.ts';
 import { Wait } from './wait.ts';
@@ -7,7 +7,7 @@ const ORIGIN = { file: 'switch_ivr_bridge.c', fn: 'switch_ivr_multi_threaded_bri
 const DEFAULT_TIMEOUT = 60;
 
 /** The application `bridge`: calls a second leg and connects it to the channel, until one of them ends. */
-export async function bridge(channel: Channel, argument: string): Promise<void> {
+export async function bridge(channel: Call, argument: string): Promise<void> {
   const { variables } = channel;
   for (const name of ['originate_failed_cause', 'bridge_hangup_cause', 'last_bridge_hangup_cause'])
     variables.set(name, undefined);
@@ -54,7 +54,7 @@ export async function bridge(channel: Channel, argument: string): Promise<void> 
 }
 
 /** Passes audio and keys between two channels until one of them is down; ends the second then. */
-async function connect(channel: Channel, leg: Channel): Promise<void> {
+async function connect(channel: Call, leg: Call): Promise<void> {
   const { variables } = channel;
   leg.move('CS_EXCHANGE_MEDIA');
   channel.times.bridged = leg.times.bridged = Math.max(leg.times.answered, 1);
@@ -87,12 +87,12 @@ async function connect(channel: Channel, leg: Channel): Promise<void> {
   variables.set('signal_bond', undefined);
 }
 
-const bridgeHeaders = (channel: Channel, leg: Channel): Record<string, string> => ({
+const bridgeHeaders = (channel: Call, leg: Call): Record<string, string> => ({
   'Bridge-A-Unique-ID': channel.uuid,
   'Bridge-B-Unique-ID': leg.uuid,
 });
 
-function lastBridge(channel: Channel, leg: Channel): void {
+function lastBridge(channel: Call, leg: Call): void {
   channel.variables.set('last_bridge_hangup_cause', leg.hangupCause);
   // A leg without a final code of its own leaves the one of the leg before it, as in FreeSWITCH.
   const code = leg.variables.get('proto_specific_hangup_cause') ?? (leg.answered ? 'sip:200' : undefined);
@@ -105,7 +105,7 @@ const DIAL_STATUS: Readonly<Record<string, string>> = {
   ORIGINATOR_CANCEL: 'CANCEL',
 };
 
-function failed(channel: Channel, cause: string): void {
+function failed(channel: Call, cause: string): void {
   const { variables } = channel;
   variables.set('last_bridge_hangup_cause', cause);
   variables.set('originate_disposition', cause);
@@ -115,11 +115,11 @@ function failed(channel: Channel, cause: string): void {
 
 /** What the caller hears while the leg rings. */
 class Ringback {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   #stop: (() => void) | undefined;
   #over = false;
 
-  constructor(channel: Channel) {
+  constructor(channel: Call) {
     this.#channel = channel;
   }
 

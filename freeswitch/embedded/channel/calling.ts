@@ -1,12 +1,11 @@
 import { nowMicros } from '../esl/events.ts';
 import { causeNumber, sipToCause } from '../causes.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import { setExtraHeaders, type CallerProfile } from './invite-variables.ts';
 import type { RemoteEnd } from './leg.ts';
 import type { CallingListener, OutboundLeg } from './outbound-leg.ts';
 import { setFailure } from './endings.ts';
-import type { DigitSource } from './digits.ts';
-import type { Digit } from '../rtp/telephone-event.ts';
+import type { Digit, DigitSource } from '../rtp/telephone-event.ts';
 import { parseNameAddr } from '../sip/fields.ts';
 import type { SipRequest, SipResponse } from '../sip/message.ts';
 
@@ -27,13 +26,13 @@ export function calledProfile(leg: OutboundLeg): CallerProfile {
 
 /** The calling side of a channel: what becomes of its INVITE. */
 export class Calling implements CallingListener {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   readonly #leg: OutboundLeg;
   /** It rings or sends early media. At most once. */
   onRinging: () => void = () => {};
   onConnected: () => void = () => {};
 
-  constructor(channel: Channel, leg: OutboundLeg) {
+  constructor(channel: Call, leg: OutboundLeg) {
     this.#channel = channel;
     this.#leg = leg;
     leg.listen(this);

@@ -7,22 +7,15 @@ import { nowMicros, type EventHub, type Origin } from '../esl/events.ts';
 import type { MediaLibrary } from '../media/library.ts';
 import { POLICY } from '../policy.ts';
 import type { G711 } from '../rtp/g711.ts';
-import type { Digit } from '../rtp/telephone-event.ts';
+import type { Digit, DigitSource } from '../rtp/telephone-event.ts';
 import type { SipRequest } from '../sip/message.ts';
 import type { Answering } from './answering.ts';
 import { ChannelAudio } from './audio.ts';
+import type { Call } from './call.ts';
 import type { Calling } from './calling.ts';
 import type { DialString } from './dial-string.ts';
-import { DigitQueue, type DigitSource } from './digits.ts';
-import {
-  addChannelHeaders,
-  addOtherLegHeaders,
-  addVariables,
-  STATE_NUMBERS,
-  VERBOSE_EVENTS,
-  type CallState,
-  type ChannelState,
-} from './event-headers.ts';
+import { DigitQueue } from './digits.ts';
+import { addChannelHeaders, addOtherLegHeaders, addVariables, VERBOSE_EVENTS } from './event-headers.ts';
 import { Executor } from './executor.ts';
 import { Guard } from './guard.ts';
 import type { CallerProfile } from './invite-variables.ts';
@@ -31,6 +24,7 @@ import { setMediaVariables, setStatsVariables } from './media-variables.ts';
 import type { Player } from './player.ts';
 import { Recordings } from './recordings.ts';
 import { setOwnEnd, setRemoteEnd } from './endings.ts';
+import { STATE_NUMBERS, type CallState, type ChannelState } from './states.ts';
 import { setTimeVariables, type ChannelTimes } from './times.ts';
 import { Variables } from './variables.ts';
 
@@ -57,7 +51,7 @@ export interface Placed {
 }
 
 /** One call: its states, its variables, what runs on it, the events it tells. */
-export class Channel implements LegListener {
+export class Channel implements Call, LegListener {
   readonly uuid: string;
   readonly direction: 'inbound' | 'outbound';
   readonly variables: Variables = new Variables();
@@ -84,7 +78,7 @@ export class Channel implements LegListener {
   /** How a call that came in is answered; absent on one that this node has placed. */
   answering: Answering | undefined;
   /** The other leg, from the moment one is called for this channel or by it. */
-  other: Channel | undefined;
+  other: Call | undefined;
   /** This channel was called for the other one. */
   originated = false;
   /** Audio passes between the two legs. */

@@ -1,13 +1,13 @@
 import { SourceNotFound } from '../media/library.ts';
 import type { AudioSource } from '../rtp/session.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import { Wait } from './wait.ts';
 
 /**
  * The application `conference`, `ROOM@default+flags{mute|endconf}`: keeps the channel in a room until it is
  * put out of it.
  */
-export async function conference(channel: Channel, argument: string): Promise<void> {
+export async function conference(channel: Call, argument: string): Promise<void> {
   const [, name, list = ''] = /^([^@+\s]+)(?:@[\w-]+)?(?:\+flags\{([^{}]*)\})?$/.exec(argument) ?? [];
   if (name === undefined) {
     channel.log.warn({ uuid: channel.uuid, argument }, 'no conference room');
@@ -40,7 +40,7 @@ export async function conference(channel: Channel, argument: string): Promise<vo
   channel.player.stop(member);
 }
 
-async function holdMusic(channel: Channel): Promise<AudioSource | undefined> {
+async function holdMusic(channel: Call): Promise<AudioSource | undefined> {
   const { codec } = channel;
   const name = channel.variable('hold_music');
   if (!codec || !name) return undefined;

@@ -1,19 +1,17 @@
-import { clampDuration, DEFAULT_DURATION, type Digit } from '../rtp/telephone-event.ts';
-import type { Channel } from './channel.ts';
+import { clampDuration, DEFAULT_DURATION, type Digit, type DigitSource } from '../rtp/telephone-event.ts';
+import type { Call } from './call.ts';
 
 /** Keys nobody has taken yet; beyond this the oldest are forgotten. */
 const MAX_DIGITS = 100;
 
-export type DigitSource = 'RTP' | 'ENDPOINT' | 'APP';
-
 /** Keys a caller has pressed. A DTMF event tells of one when it is taken: by the park or by a playback. */
 export class DigitQueue {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   readonly #waiting: { digit: Digit; source: DigitSource }[] = [];
   #taken = '';
   #pass: ((digit: Digit) => void) | undefined;
 
-  constructor(channel: Channel) {
+  constructor(channel: Call) {
     this.#channel = channel;
   }
 

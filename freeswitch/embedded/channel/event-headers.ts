@@ -1,23 +1,5 @@
 import type { EventHeaders } from '../esl/event.ts';
-import type { Channel } from './channel.ts';
-
-/** Running and call states by FreeSWITCH's names and numbers. */
-export const STATE_NUMBERS = {
-  CS_NEW: 0,
-  CS_INIT: 1,
-  CS_ROUTING: 2,
-  CS_EXECUTE: 4,
-  CS_EXCHANGE_MEDIA: 5,
-  CS_PARK: 6,
-  CS_CONSUME_MEDIA: 7,
-  CS_HANGUP: 10,
-  CS_REPORTING: 11,
-  CS_DESTROY: 12,
-  CS_NONE: 13,
-} as const;
-
-export type ChannelState = keyof typeof STATE_NUMBERS;
-export type CallState = 'DOWN' | 'RINGING' | 'EARLY' | 'ACTIVE' | 'RING_WAIT' | 'HANGUP';
+import type { Call } from './call.ts';
 
 /** Events that carry the channel's variables; the others have only who and when. */
 export const VERBOSE_EVENTS: ReadonlySet<string> = new Set([
@@ -44,7 +26,7 @@ export const VERBOSE_EVENTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Adds who and when. */
-export function addChannelHeaders(headers: EventHeaders, channel: Channel): void {
+export function addChannelHeaders(headers: EventHeaders, channel: Call): void {
   headers['Channel-State'] = channel.state;
   headers['Channel-Call-State'] = channel.callState;
   headers['Channel-State-Number'] = String(channel.stateNumber);
@@ -70,14 +52,14 @@ export function addChannelHeaders(headers: EventHeaders, channel: Channel): void
 /** Adds who is at the other end of a bridge. */
 export function addOtherLegHeaders(
   headers: EventHeaders,
-  other: Channel,
+  other: Call,
   type: 'originator' | 'originatee',
 ): void {
   headers['Other-Type'] = type;
   addProfile(headers, 'Other-Leg', other);
 }
 
-function addProfile(headers: EventHeaders, prefix: 'Caller' | 'Other-Leg', channel: Channel): void {
+function addProfile(headers: EventHeaders, prefix: 'Caller' | 'Other-Leg', channel: Call): void {
   const { profile, times } = channel;
   headers[`${prefix}-Direction`] = channel.direction;
   headers[`${prefix}-Logical-Direction`] = channel.direction;
@@ -116,6 +98,6 @@ function addProfile(headers: EventHeaders, prefix: 'Caller' | 'Other-Leg', chann
 }
 
 /** Adds the variables. */
-export function addVariables(headers: EventHeaders, channel: Channel): void {
+export function addVariables(headers: EventHeaders, channel: Call): void {
   for (const [name, value] of channel.variables.entries()) headers[`variable_${name}`] = value;
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { EslCommand } from '../esl/command-reader.ts';
 import { parseCause } from '../causes.ts';
 import { APPLICATIONS } from './applications.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 import type { Wait, WaitEnd } from './wait.ts';
 
 /** Messages waiting on a channel; FreeSWITCH's own bound. */
@@ -23,7 +23,7 @@ interface Frame {
  * without event-lock lets the next run inside it.
  */
 export class Executor {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   readonly #queue: EslCommand[] = [];
   readonly #frames: Frame[] = [];
   readonly #waits: Wait[] = [];
@@ -34,7 +34,7 @@ export class Executor {
   #stopBroadcast = false;
   #idle: (() => void) | undefined;
 
-  constructor(channel: Channel) {
+  constructor(channel: Call) {
     this.#channel = channel;
   }
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 
 /** Begins the application `park`: from here on the channel takes messages. */
-export function park(channel: Channel): void {
+export function park(channel: Call): void {
   channel.variables.set('current_application', 'park');
   channel.variables.set('current_application_data', undefined);
   channel.lastApplication = { name: 'park', data: '' };

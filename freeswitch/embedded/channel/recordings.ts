@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { WavWriter, type Written } from '../media/wav-writer.ts';
-import type { Channel } from './channel.ts';
+import type { Call } from './call.ts';
 
 /** Recordings of one channel at a time. */
 const MAX_RECORDINGS = 16;
@@ -12,11 +12,11 @@ interface Recording {
 
 /** The recordings of a channel, by file. They go on whatever runs on it and end with it. */
 export class Recordings {
-  readonly #channel: Channel;
+  readonly #channel: Call;
   readonly #all = new Map<string, Recording>();
   readonly #opening = new Map<string, Promise<boolean>>();
 
-  constructor(channel: Channel) {
+  constructor(channel: Call) {
     this.#channel = channel;
   }
 

@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import type { Channel } from '../channel/channel.ts';
+import type { ChannelAudio } from '../channel/audio.ts';
+import type { CallerProfile } from '../channel/invite-variables.ts';
 import { encodeFrame, FRAME_SAMPLES, SAMPLES } from '../rtp/g711.ts';
 import { readAs, type AudioSource } from '../rtp/session.ts';
 
 /** Mean level from which somebody counts as talking in a list. */
 const TALKING = 100;
+
+/** Who may be in a room: a channel, as far as a room needs it. */
+export interface Occupant {
+  readonly uuid: string;
+  readonly profile: CallerProfile;
+  readonly audio: ChannelAudio;
+}
 
 export interface MemberOptions {
   mute: boolean;
@@ -18,7 +26,7 @@ export interface MemberOptions {
 /** Somebody in a room; as a source of audio, what he hears: all the others, or music while there are none. */
 export class Member implements AudioSource {
   readonly id: number;
-  readonly channel: Channel;
+  readonly channel: Occupant;
   readonly options: MemberOptions;
   /** What he says in the frame that was mixed last. */
   readonly samples: Int16Array = new Int16Array(FRAME_SAMPLES);
@@ -26,7 +34,7 @@ export class Member implements AudioSource {
   talking = false;
   readonly #room: Room;
 
-  constructor(id: number, channel: Channel, options: MemberOptions, room: Room) {
+  constructor(id: number, channel: Occupant, options: MemberOptions, room: Room) {
     this.id = id;
     this.channel = channel;
     this.options = options;
@@ -88,7 +96,7 @@ export class Room {
     return this.#members.get(id);
   }
 
-  enter(channel: Channel, options: MemberOptions): Member {
+  enter(channel: Occupant, options: MemberOptions): Member {
     let id = 1;
     while (this.#members.has(id)) id++;
     const member = new Member(id, channel, options, this);

@@ -222,3 +222,5 @@ export class EventSender {
     return packet;
   }
 }
+
+export type DigitSource = 'RTP' | 'ENDPOINT' | 'APP';

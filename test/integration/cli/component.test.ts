@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../../cli/failure.ts';
 import { startTimeOf } from '../../../cli/processes.ts';
 import { Component } from '../../../cli/supervisor/component.ts';
-import type { PartSpec } from '../../../cli/supervisor/parts.ts';
+import type { PartSpec } from '../../../cli/supervisor/part-spec.ts';
 import { RotatingLog } from '../../../cli/supervisor/rotating-log.ts';
 
 /** A part whose program writes its pids to a file and is ready when the file is there. */
