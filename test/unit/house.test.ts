@@ -5,6 +5,38 @@ import ts from 'typescript';
 
 const TOP = join(import.meta.dirname, '../..');
 
+/** Files that are still longer than 400 lines. The list only shrinks: split one and take its name out. */
+const STILL_LONG = [
+  'control/app.ts',
+  'control/billing/holds/store.ts',
+  'control/calls/calls.ts',
+  'control/flow/flow.ts',
+  'control/media/node.ts',
+  'control/streams/service.ts',
+  'test/e2e/inbound.test.ts',
+  'test/e2e/streams.test.ts',
+  'test/integration/applications/applications.test.ts',
+  'test/integration/calls/rig.ts',
+  'test/integration/calls/world.ts',
+  'test/integration/embedded/event-socket.test.ts',
+  'test/integration/embedded/signalling.test.ts',
+  'test/integration/kamailio/edge.ts',
+  'test/integration/kamailio/torture/invalid.ts',
+  'test/integration/lib/guarded-fetch.test.ts',
+  'test/integration/limits/limits.test.ts',
+  'test/integration/media/freeswitch.test.ts',
+  'test/integration/webhooks/api.test.ts',
+  'test/integration/webhooks/stream.test.ts',
+  'test/support/call.ts',
+  'test/unit/edge/decisions.test.ts',
+  'test/unit/edge/dialogs.test.ts',
+  'test/unit/examples/campaign.test.ts',
+  'test/unit/flow/answer-url.test.ts',
+  'test/unit/flow/schema-properties.test.ts',
+  'test/unit/media/reconciliation.test.ts',
+  'test/unit/placing/outbound.test.ts',
+];
+
 /** Every source file under a folder, and the files of ours that it imports, types included. */
 function importsUnder(folder: string): Map<string, string[]> {
   const files = readdirSync(join(TOP, folder), { recursive: true, encoding: 'utf8' }).filter((file) =>
@@ -134,6 +166,15 @@ describe('the house', () => {
         rooms.set(roomOf(from), (rooms.get(roomOf(from)) ?? new Set()).add(roomOf(to)));
     }
     expect(circle(rooms)).to.equal(undefined);
+  });
+
+  it('no file has more than 400 lines, but for those that are listed', () => {
+    const long = ['control', 'cli', 'freeswitch/embedded', 'examples', 'db', 'test'].flatMap((folder) =>
+      [...importsUnder(folder).keys()].filter(
+        (file) => readFileSync(join(TOP, file), 'utf8').split('\n').length - 1 > 400,
+      ),
+    );
+    expect(long.filter((file) => !STILL_LONG.includes(file))).to.deep.equal([]);
   });
 
   it('nothing but tests imports from the tests', () => {
