@@ -1,23 +1,7 @@
-import type { Admission } from '../calls/admission.ts';
-import {
-  ABANDONED,
-  AUDIO_AWAY,
-  destinationAnswered,
-  failureOf,
-  isTerminal,
-  type Call,
-  type FailureCode,
-  type Hangup,
-} from '../calls/call.ts';
-import type { Calls } from '../calls/calls.ts';
+import { ABANDONED, isTerminal, type Call, type FailureCode, type Hangup } from '../calls/call.ts';
 import type { LegWatch } from '../calls/second-legs.ts';
-import { ApiError } from '../lib/errors.ts';
-import type { Logger } from '../lib/logger.ts';
 import {
   ChannelGone,
-  MediaError,
-  NO_AUDIO,
-  PEER_SILENT,
   type Adopted,
   type Channel,
   type ChannelEnd,
@@ -25,43 +9,15 @@ import {
   type ParkedChannel,
   type Ringing,
 } from '../media/media.ts';
-import { FlowFailure, type FlowContext, type Outcome, type Resumed, type Step } from './action.ts';
-import type { Question } from './answer-url.ts';
+import { FlowFailure, type Outcome, type Resumed, type Step } from './action.ts';
+import { Course, type Intent } from './course.ts';
+import { callEndingOf, failureBy, isOurs, messageOf } from './ending.ts';
 import { ACTIONS, parseActions } from './schema.ts';
-import { newState, type FlowState, type FlowStates } from './state.ts';
+import type { FlowServices } from './services.ts';
+import { newState, type FlowState } from './state.ts';
+import { admit, prepareNext, runStep } from './step.ts';
 
-export interface FlowServices {
-  calls: Calls;
-  states: FlowStates;
-  ask: (question: Question) => Promise<Step[]>;
-  /** How the application wants to be asked first. */
-  answerMethodOf: (call: Call) => 'GET' | 'POST';
-  speak: FlowContext['speak'];
-  /** Makes speech that will be wanted soon, if there is time for it. */
-  prepare: (text: string, options: { voice?: string; language?: string }) => void;
-  fetchAudio: FlowContext['fetchAudio'];
-  /** Lets calls that cost something be answered. */
-  admission: Pick<Admission, 'admitInbound' | 'moved'>;
-  legs: FlowContext['legs'];
-  recorder: FlowContext['recorder'];
-  conferences: FlowContext['conferences'];
-  streamer: FlowContext['streamer'];
-  /** Who writes into the timeline what Kamailio has tried. */
-  tries?: FlowContext['tries'];
-  logger: Logger;
-  now?: () => Date;
-}
-
-/** Prompts synthesised ahead of the one that plays. */
-const AHEAD = 3;
 const LAST_WORDS_MS = 100;
-
-/** Why a channel is being ended by us, noted before it is, for when its end is reported. */
-interface Intent extends Pick<Hangup, 'by'> {
-  failure?: { code: FailureCode; message: string };
-  /** In place of the node's. */
-  cause?: string;
-}
 
 interface AnsweredLeg {
   dialog: ParkedChannel['dialog'];
@@ -78,23 +34,18 @@ export class Flow {
   readonly call: Call;
   readonly #services: FlowServices;
   readonly #now: () => Date;
-  /** Aborted when the channel has ended. */
-  readonly #stop = new AbortController();
-  /** Aborted when other actions take the place of those that run. */
-  #action = new AbortController();
-  #replacement: Step[] | undefined;
-  /** The last action has been run, or the flow has failed: nothing can take its place any more. */
-  #over = false;
+  readonly #course = new Course();
   #state: FlowState = newState();
   #first: Promise<Step[]> | undefined;
   #channel: Channel | undefined;
   #parked: ParkedChannel | undefined;
-  #intent: Intent | undefined;
   #longest: NodeJS.Timeout | undefined;
 
-  constructor(call: Call, services: FlowServices) {
+  /** @param steps the first instructions, where they are known and nobody has to be asked */
+  constructor(call: Call, services: FlowServices, steps?: Step[]) {
     this.call = call;
     this.#services = services;
+    this.#first = steps && Promise.resolve(steps);
     this.#now = services.now ?? (() => new Date());
   }
 
@@ -119,7 +70,7 @@ export class Flow {
 
   /** The caller went away before there was a channel. */
   cancel(): void {
-    this.#stop.abort('ended');
+    this.#course.end();
   }
 
   /**
@@ -141,7 +92,7 @@ export class Flow {
   }
 
   async #cut(intent: Intent): Promise<void> {
-    this.#intent ??= intent;
+    this.#course.intend(intent);
     if (this.#channel) await this.#endChannel(this.#channel, 'NORMAL_CLEARING', 480);
     else
       this.#services.calls.end(this.call, {
@@ -156,9 +107,7 @@ export class Flow {
    * instructions. Returns false when it is too late: the call is being ended.
    */
   async replace(steps: Step[]): Promise<boolean> {
-    if (this.#intent || this.#over || this.#stop.signal.aborted) return false;
-    this.#replacement = steps;
-    this.#action.abort('replaced');
+    if (!this.#course.replace(steps)) return false;
     // What is being dialled does nothing yet that could be interrupted.
     if (this.call.direction === 'inbound' || this.#channel?.answered)
       await this.#channel?.interrupt().catch((error: unknown) => this.#tell(error));
@@ -174,11 +123,11 @@ export class Flow {
     this.#channel = channel;
     this.#parked = parked;
     const running =
-      this.#intent || isTerminal(this.call.status)
+      this.#course.intent || isTerminal(this.call.status)
         ? this.#endChannel(channel, 'NORMAL_CLEARING', 480)
         : this.#runToItsEnd(parked, dialing);
     const end = await channel.ended;
-    this.#stop.abort('ended');
+    this.#course.end();
     clearTimeout(this.#longest);
     if (dialing) this.#routed(dialing.trunkId());
     // What an action has to say of its end comes before the call's own. Nothing that takes longer is waited
@@ -198,8 +147,7 @@ export class Flow {
       if (!dialing) return await this.#run(parked, parked.adopted);
       if (await this.#reached(parked.channel, dialing)) await this.#run(parked);
     } catch (error) {
-      if (!(error instanceof ChannelGone) && !this.#stop.signal.aborted)
-        await this.#fail(parked.channel, error);
+      if (!(error instanceof ChannelGone) && !this.#course.hasEnded) await this.#fail(parked.channel, error);
     }
   }
 
@@ -249,7 +197,6 @@ export class Flow {
     if (maxDurationSeconds === undefined || answeredAt === undefined) return;
     this.#longest = setTimeout(
       () => {
-        this.#over = true;
         this.#services.calls.note(this.call, 'call.max_duration_reached', {
           max_duration_seconds: maxDurationSeconds,
         });
@@ -329,114 +276,45 @@ export class Flow {
   }
 
   #takeReplacement(): Step[] | undefined {
-    const replacement = this.#replacement;
-    if (!replacement || this.#stop.signal.aborted) return undefined;
-    this.#replacement = undefined;
-    this.#action = new AbortController();
+    const replacement = this.#course.takeReplacement();
+    if (!replacement) return undefined;
     this.#services.calls.note(this.call, 'flow.replaced', {
       actions: replacement.map((step) => step.action),
     });
     return replacement;
   }
 
-  /** Runs one action. One that was interrupted for others to take its place leaves these as its outcome. */
+  /** Runs the next action; any but `reject` answers the call before. */
   async #step(parked: ParkedChannel, resumed: Resumed | undefined): Promise<Outcome> {
     const { call } = this;
     const { channel } = parked;
-    const { calls, states, speak, fetchAudio, legs, recorder, conferences, streamer, ask } = this.#services;
+    const { calls, states } = this.#services;
     const state = this.#state;
     const step = state.steps[state.index];
     const action = step && ACTIONS.get(step.action);
     if (!action) throw new FlowFailure('internal_error', `unknown action ${step?.action}`);
     if (!channel.answered && step.action !== 'reject') {
-      await this.#admit();
+      await admit(call, this.#services);
       await channel.answer();
       this.#reachable(channel);
       calls.answered(call);
     }
     const save = (): void => states.save(call.id, state);
     save();
-    this.#prepare();
-    const path = `actions[${state.index}]`;
-    if (!resumed)
-      calls.note(call, 'action.started', {
-        path,
-        action: step.action,
-        ...(step.fields as Record<string, unknown>),
-      });
-    const began = performance.now();
-    const ended = (detail: Record<string, unknown>): void =>
-      calls.note(call, 'action.ended', {
-        path,
-        action: step.action,
-        took_ms: Math.round(performance.now() - began),
-        ...detail,
-      });
-    const signal = AbortSignal.any([this.#stop.signal, this.#action.signal]);
-    try {
-      const outcome = await action.run(
-        step.fields,
-        {
-          call,
-          calls,
-          channel,
-          // Read here and not earlier: the dialog of an outbound call is there from its answer on.
-          dialog: parked.dialog,
-          state,
-          signal,
-          speak,
-          fetchAudio,
-          legs,
-          recorder,
-          conferences,
-          streamer,
-          tries: this.#services.tries,
-          fetchActions: (url, method) => ask({ call, url, method, gathered: state.gathered, signal }),
-          save,
-          now: this.#now,
-        },
-        resumed,
-      );
-      ended({
-        result: this.#replacement ? 'replaced' : 'ok',
-        ...('result' in outcome ? outcome.result : undefined),
-      });
-      const steps = this.#takeReplacement();
-      return steps ? { next: 'replace', steps } : outcome;
-    } catch (error) {
-      if (this.#replacement && !this.#stop.signal.aborted) ended({ result: 'replaced' });
-      else
-        ended({
-          result: error instanceof ChannelGone || this.#stop.signal.aborted ? 'hangup' : 'failed',
-          ...(!(error instanceof ChannelGone) && { message: messageOf(error) }),
-        });
-      const steps = this.#takeReplacement();
-      if (steps) return { next: 'replace', steps };
-      throw error;
-    }
-  }
-
-  /** Synthesises the prompts of the next actions while this one runs. */
-  #prepare(): void {
-    const upcoming = this.#state.steps.slice(this.#state.index + 1, this.#state.index + AHEAD + 1);
-    for (const step of upcoming) {
-      for (const { text, ...options } of ACTIONS.get(step.action)?.prompts?.(step.fields) ?? []) {
-        this.#services.prepare(text, options);
-      }
-    }
-  }
-
-  /** @throws FlowFailure when there is no money for the call */
-  async #admit(): Promise<void> {
-    try {
-      await this.#services.admission.admitInbound(this.call);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      throw new FlowFailure(
-        error.code === 'insufficient_balance' ? error.code : 'internal_error',
-        error.message,
-      );
-    }
+    prepareNext(state, this.#services);
+    return runStep({
+      call,
+      parked,
+      state,
+      course: this.#course,
+      services: this.#services,
+      step,
+      action,
+      resumed,
+      replacement: () => this.#takeReplacement(),
+      save,
+      now: this.#now,
+    });
   }
 
   async #askFirst(): Promise<Step[]> {
@@ -448,35 +326,24 @@ export class Flow {
       url: call.answerUrl,
       method: this.#services.answerMethodOf(call),
       gathered: undefined,
-      signal: AbortSignal.any([this.#stop.signal, this.#action.signal]),
+      signal: this.#course.signal(),
     });
   }
 
   async #fail(channel: Channel, error: unknown): Promise<void> {
-    this.#over = true;
-    const { logger } = this.#services;
-    const code =
-      error instanceof FlowFailure
-        ? error.code
-        : error instanceof MediaError
-          ? 'media_unavailable'
-          : 'internal_error';
-    // Never 503, which would tell the carrier that we can take no call at all (RFC 3261 §21.5.4).
-    const sipCode = code === 'media_unavailable' || code === 'internal_error' ? 500 : 480;
-    if (code === 'media_unavailable' || code === 'internal_error')
-      logger.error({ err: error, call: this.call.id }, 'a flow has failed');
+    const { code, message, sipCode } = failureBy(error);
+    if (isOurs(code)) this.#services.logger.error({ err: error, call: this.call.id }, 'a flow has failed');
     await this.#endChannel(channel, 'NORMAL_TEMPORARY_FAILURE', sipCode, {
       by: 'platform',
-      failure: { code, message: code === 'internal_error' ? 'internal error' : messageOf(error) },
+      failure: { code, message },
     });
   }
 
   async #refuse(channel: Channel, sipCode: number): Promise<void> {
-    this.#over = true;
-    this.#intent ??= {
+    this.#course.intend({
       by: 'application',
       failure: { code: 'rejected', message: `refused by the application with ${sipCode}` },
-    };
+    });
     await channel.refuse(sipCode).catch((error: unknown) => this.#tell(error));
   }
 
@@ -486,7 +353,6 @@ export class Flow {
     cause: HangupCause,
     by: Hangup['by'] = 'application',
   ): Promise<void> {
-    this.#over = true;
     if (!channel.answered) return this.#refuse(channel, 480);
     await this.#endChannel(channel, cause, 480, { by });
   }
@@ -495,7 +361,7 @@ export class Flow {
    * Hangs an answered channel up, cancels one that is being dialled, and refuses any other with `sipCode`.
    */
   async #endChannel(channel: Channel, cause: HangupCause, sipCode: number, intent?: Intent): Promise<void> {
-    this.#intent ??= intent;
+    if (intent) this.#course.intend(intent);
     const ending = channel.answered
       ? channel.hangup(cause)
       : this.call.direction === 'outbound'
@@ -519,56 +385,6 @@ export class Flow {
       this.#reachable(this.#channel);
       calls.answered(this.call, this.#channel.answeredAt);
     }
-    const hangup = { cause: end.cause, ...(end.sipCode !== undefined && { sip_code: end.sipCode }) };
-    const unanswered = this.call.direction === 'outbound' && !this.call.answeredAt;
-    if (end.by === 'node') {
-      calls.end(this.call, {
-        at: end.at,
-        hangup: { by: 'platform', ...hangup },
-        failure: { code: 'media_unavailable', message: 'the media node was lost' },
-      });
-    } else if (end.by === 'caller') {
-      if (unanswered && end.sipCode === NO_AUDIO)
-        return calls.end(this.call, {
-          at: end.at,
-          hangup: { by: 'platform', cause: end.cause },
-          failure: AUDIO_AWAY,
-        });
-      const failure = unanswered
-        ? { code: failureOf(end.sipCode ?? 0), message: destinationAnswered(end.sipCode ?? end.cause) }
-        : undefined;
-      const by = this.call.direction === 'outbound' ? 'callee' : 'caller';
-      calls.end(this.call, {
-        at: end.at,
-        hangup: { by, ...hangup },
-        failure,
-        answerTakenBack: end.answerTakenBack,
-      });
-    } else {
-      const { failure } = this.#intent ?? unforeseen(end, unanswered, this.call.answeredAt !== undefined);
-      const cause = this.#intent?.cause ?? end.cause;
-      calls.end(this.call, {
-        at: end.at,
-        hangup: { by: this.#intent?.by ?? 'platform', ...hangup, cause },
-        failure,
-      });
-    }
+    calls.end(this.call, callEndingOf(this.call, end, this.#course.intent));
   }
 }
-
-/**
- * The media node has ended the call by itself: an outbound one that rang out, an answered one whose far end
- * was silent, or
- * for no reason that is known here.
- */
-function unforeseen({ cause }: ChannelEnd, unanswered: boolean, answered: boolean): Pick<Intent, 'failure'> {
-  if (answered && cause === PEER_SILENT) return {};
-  return {
-    failure:
-      unanswered && cause === 'NO_ANSWER'
-        ? { code: 'no_answer', message: 'nobody answered within the ring timeout' }
-        : { code: 'media_unavailable', message: `the media node ended the call (${cause})` },
-  };
-}
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,6 +1,8 @@
 import type { Call } from '../calls/call.ts';
 import type { ParkedChannel, Ringing } from '../media/media.ts';
-import { Flow, type FlowServices } from './flow.ts';
+import type { Step } from './action.ts';
+import { Flow } from './flow.ts';
+import type { FlowServices } from './services.ts';
 
 /** The flows that run in this process, by call. */
 export class Flows {
@@ -29,9 +31,10 @@ export class Flows {
   /**
    * Makes the flow of a call that is about to be placed: it can be hung up, and given other actions, from
    * here on.
+   * @param steps what it does once it is answered, where no answer_url is to be asked
    */
-  expect(call: Call): void {
-    this.#make(call);
+  expect(call: Call, steps?: Step[]): void {
+    this.#make(call, steps);
   }
 
   /**
@@ -46,8 +49,8 @@ export class Flows {
     });
   }
 
-  #make(call: Call): Flow {
-    const flow = new Flow(call, this.#services);
+  #make(call: Call, steps?: Step[]): Flow {
+    const flow = new Flow(call, this.#services, steps);
     this.#running.set(call.id, flow);
     return flow;
   }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { idField, type CustomerCaller } from '../http/endpoint.ts';
 import { e164 } from '../http/fields.ts';
 import { actionList } from '../flow/language.ts';
+import type { Step } from '../flow/action.ts';
 import type { CallOrder } from './outbound.ts';
 
 const METADATA_BYTES = 4096;
@@ -100,9 +101,11 @@ function fits(value: unknown, levels: number): boolean {
   return levels > 0 && Object.entries(value).every(([key, inner]) => fits(key, 0) && fits(inner, levels - 1));
 }
 
+/** @param steps the body's actions as parsed */
 export const orderOf = (
   { customerId, applicationId }: CustomerCaller,
   body: z.output<typeof callBody>,
+  steps?: Step[],
 ): CallOrder => ({
   customerId,
   applicationId,
@@ -111,6 +114,7 @@ export const orderOf = (
   metadata: { ...body.metadata, ...(body.record && { record: true }) },
   answerUrl: body.answer_url,
   actions: body.actions && JSON.stringify({ actions: body.actions }),
+  ...(steps && { steps }),
   ringSeconds: body.ring_timeout_seconds,
   recordFromAnswer: body.record === true,
   maxDurationSeconds: body.max_duration_seconds,

@@ -12,6 +12,7 @@ import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
 import { TookTooLong, within } from '../lib/within.ts';
 import { MediaError, NodeSilent, type Dialing, type Media } from '../media/media.ts';
+import type { Step } from '../flow/action.ts';
 import type { Flows } from '../flow/flows.ts';
 
 /** A call that a customer wants to be placed. */
@@ -27,6 +28,8 @@ export interface CallOrder {
   answerUrl?: string | undefined;
   /** In place of an answer_url: `{"actions": […]}`, valid. */
   actions?: string | undefined;
+  /** The same, as parsed. */
+  steps?: Step[] | undefined;
   ringSeconds: number;
   maxDurationSeconds?: number | undefined;
   trunkId?: string | undefined;
@@ -119,7 +122,7 @@ export class Outbound {
       providerCallId: randomUUID(),
     });
     const placed = { ...call };
-    flows.expect(call);
+    flows.expect(call, order.steps);
     // Whatever becomes of this process, there is a record of what it has dialled.
     await within(PATIENCE_MS, stored).catch((error: unknown) => {
       admission.giveBack(call.id, 0);

@@ -44,8 +44,8 @@ export const flowRoutes = ({ calls, outbound, replace }: Rooms): Endpoint[] => [
       'service_unavailable',
     ],
     handle: async ({ body, caller }) => {
-      if (body.actions) stepsOf({ actions: body.actions });
-      return callToJson(await outbound.place(orderOf(caller, body)));
+      const steps = body.actions && stepsOf({ actions: body.actions });
+      return callToJson(await outbound.place(orderOf(caller, body, steps)));
     },
   }),
   endpoint({

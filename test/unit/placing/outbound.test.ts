@@ -5,7 +5,7 @@ import { Calls } from '../../../control/calls/calls.ts';
 import { Lifecycle } from '../../../control/calls/lifecycle.ts';
 import type { Change } from '../../../control/calls/journal.ts';
 import { FlowFailure } from '../../../control/flow/action.ts';
-import type { FlowServices } from '../../../control/flow/flow.ts';
+import type { FlowServices } from '../../../control/flow/services.ts';
 import { Flows } from '../../../control/flow/flows.ts';
 import { Outbound, type CallOrder } from '../../../control/placing/outbound.ts';
 import { parseActions } from '../../../control/flow/schema.ts';
