@@ -4,28 +4,22 @@ import { z } from 'zod';
 import { applicationRoutes } from './applications/routes.ts';
 import { ApplicationService } from './applications/service.ts';
 import { ApplicationStore } from './applications/store.ts';
-import { Billing } from './billing/billing.ts';
-import { HoldStore } from './billing/holds/store.ts';
+import { createBilling } from './billing/create.ts';
 import { ledgerRoutes } from './billing/ledger/routes.ts';
 import { LedgerService } from './billing/ledger/service.ts';
 import { LedgerStore } from './billing/ledger/store.ts';
-import { Rates } from './billing/rates/rates.ts';
 import { rateRoutes } from './billing/rates/routes.ts';
 import { RateService } from './billing/rates/service.ts';
-import { RateStore } from './billing/rates/store.ts';
 import { Admission } from './calls/admission.ts';
+import { createCalls } from './calls/create.ts';
 import { isTerminal, type Call } from './calls/call.ts';
-import { Calls } from './calls/calls.ts';
 import { callEvents, legEvents, testEvent } from './calls/event-schemas.ts';
 import type { CallEvent } from './calls/events.ts';
-import { Journal } from './calls/journal.ts';
-import { Lifecycle } from './calls/lifecycle.ts';
 import { callRoutes } from './calls/routes.ts';
 import { CallRetention } from './calls/retention.ts';
 import { CallOwners } from './calls/owners.ts';
 import { SecondLegs } from './calls/second-legs.ts';
 import { CallService } from './calls/service.ts';
-import { CallStore } from './calls/store.ts';
 import { Rooms } from './conferences/rooms.ts';
 import { ConferenceService } from './conferences/service.ts';
 import { addressesOf, portsOf, type Config } from './config.ts';
@@ -102,7 +96,6 @@ import { TrunkService } from './trunks/service.ts';
 import { TrunkStore } from './trunks/store.ts';
 import { CommitSignal } from './webhooks/commit-signal.ts';
 import { DeliveryLogStore } from './webhooks/log-store.ts';
-import { enqueue } from './webhooks/outbox.ts';
 import { webhookRoutes } from './webhooks/routes.ts';
 import { WebhookService } from './webhooks/service.ts';
 import { WebhookStore } from './webhooks/store.ts';
@@ -149,29 +142,15 @@ export function createApp(config: Config, logger: Logger): App {
     trunks: new TrunkStore(db, secrets),
   };
   const directory = new Directory(stores);
-  const syncs = config.KAMAILIO_RPC_URLS.map(
-    (url) => new EdgeSync(new KamailioRpc(url), directory, config.EDGE_TOKEN, logger),
-  );
+  const rpcs = config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url));
+  const syncs = rpcs.map((rpc) => new EdgeSync(rpc, directory, config.EDGE_TOKEN, logger));
   const authenticator = createAuthenticator(config.ADMIN_TOKEN, (hash) => stores.applications.findKey(hash));
   const requestLimits = new RequestLimits({
     perKey: config.API_REQUESTS_PER_KEY,
     perAddress: config.API_REQUESTS_PER_ADDRESS,
     proxies: config.TRUSTED_PROXIES,
   });
-  const rateStore = new RateStore(db);
-  const rates = new Rates(rateStore);
-  const changes = new ChangeFeed({
-    directory,
-    syncs,
-    forget: (change) => authenticator.forget(change),
-    rates,
-    redis,
-    subscriber,
-    self: ids.next('req'),
-    logger,
-  });
   const peers = new Peers({ instance: config.INSTANCE_ID, redis, subscriber, logger });
-  const onChange = (change: Change): Promise<void> => changes.announce(change);
 
   // Calls, what is told of them, and to whom.
   const webhookStore = new WebhookStore(db);
@@ -209,24 +188,37 @@ export function createApp(config: Config, logger: Logger): App {
     if (due) worker.wake();
     commits.committed();
   };
-  const callStore = new CallStore(db, lists);
-  const journal = new Journal({ store: callStore, enqueue, wake: wakeWebhooks, logger });
-  const calls = new Calls({
-    ids,
+  const {
+    store: callStore,
     journal,
-    lifecycle: new Lifecycle(logger),
+    calls,
+  } = createCalls({
+    db,
+    lists,
+    ids,
     hasWebhook: (id) => directory.application(id)?.webhookUrl !== undefined,
+    wake: wakeWebhooks,
+    logger,
   });
-
-  const holdStore = new HoldStore(db, ids);
-  const billing = new Billing({
-    rates,
-    store: holdStore,
+  const { billing, holdStore, rates, rateStore } = createBilling({
+    db,
+    ids,
     customerOf: (id) => directory.customer(id),
     costs: calls,
     holdSeconds: config.HOLD_SECONDS,
     logger,
   });
+  const changes = new ChangeFeed({
+    directory,
+    syncs,
+    forget: (change) => authenticator.forget(change),
+    rates,
+    redis,
+    subscriber,
+    self: ids.next('req'),
+    logger,
+  });
+  const onChange = (change: Change): Promise<void> => changes.announce(change);
   const limits = new Limits({ redis, instance: config.INSTANCE_ID, logger });
 
   // The flow and the media nodes it drives.
@@ -315,7 +307,6 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
 
-  const rpcs = config.KAMAILIO_RPC_URLS.map((url) => new KamailioRpc(url));
   const audioState = new AudioState(rpcs);
   const givenUp = new GivenUpCalls({ rpcs, calls, logger });
   const outbound = new Outbound({
@@ -558,9 +549,9 @@ export function createApp(config: Config, logger: Logger): App {
         new RateService({ store: rateStore, customer: (id) => stores.customers.get(id), ids, onChange }),
       ),
       ...edgeRoutes({
-        kamailios: syncs.map((sync) => ({
-          rpc: rpcs.find(({ url }) => url === sync.url) ?? new KamailioRpc(sync.url),
-          synced: () => sync.synced,
+        kamailios: rpcs.map((rpc, index) => ({
+          rpc,
+          synced: () => syncs[index]?.synced === true,
         })),
         rtpengines: () => rtpengine.status(),
         mediaNodes: () => media.nodes(),

@@ -21,7 +21,7 @@ export type { Rate } from './rates/rate.ts';
 
 type Spender = Pick<Customer, 'id' | 'currency' | 'spend'>;
 
-interface Options {
+export interface BillingOptions {
   rates: Rates;
   store: HoldStore;
   /** From memory. */
@@ -65,7 +65,7 @@ const DRAIN_MS = 2000;
  * goes below zero.
  */
 export class Billing {
-  readonly #options: Options;
+  readonly #options: BillingOptions;
   readonly #now: () => Date;
   readonly #running: RunningLegs;
   readonly #settlements: Settlements;
@@ -74,7 +74,7 @@ export class Billing {
   #timers: NodeJS.Timeout[] = [];
   #startedAt = -Infinity;
 
-  constructor(options: Options) {
+  constructor(options: BillingOptions) {
     const { store, costs, holdSeconds, logger, now = () => new Date() } = options;
     this.#options = options;
     this.#now = now;

@@ -1,19 +1,17 @@
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import type { Application } from '../../../control/applications/schema.ts';
-import { Billing, type Exhaustion, type LegKey, type Rate } from '../../../control/billing/billing.ts';
-import { HoldStore } from '../../../control/billing/holds/store.ts';
+import type { Billing, Exhaustion, LegKey, Rate } from '../../../control/billing/billing.ts';
+import { createBilling } from '../../../control/billing/create.ts';
 import { LedgerService } from '../../../control/billing/ledger/service.ts';
 import { LedgerStore } from '../../../control/billing/ledger/store.ts';
-import { Rates } from '../../../control/billing/rates/rates.ts';
-import { RateStore } from '../../../control/billing/rates/store.ts';
+import type { Rates } from '../../../control/billing/rates/rates.ts';
 import { Admission } from '../../../control/calls/admission.ts';
 import { isTerminal, type Call } from '../../../control/calls/call.ts';
-import { Calls } from '../../../control/calls/calls.ts';
-import { Lifecycle } from '../../../control/calls/lifecycle.ts';
-import { Journal } from '../../../control/calls/journal.ts';
+import type { Calls } from '../../../control/calls/calls.ts';
+import { createCalls } from '../../../control/calls/create.ts';
+import type { Journal } from '../../../control/calls/journal.ts';
 import { SecondLegs, type Ways } from '../../../control/calls/second-legs.ts';
-import { CallStore } from '../../../control/calls/store.ts';
 import type { Customer } from '../../../control/customers/schema.ts';
 import type { Ended } from '../../../control/edge/call-ender.ts';
 import { RelayedEnds } from '../../../control/edge/relayed-ends.ts';
@@ -29,7 +27,6 @@ import { Ids } from '../../../control/lib/ids.ts';
 import { parseMicros } from '../../../control/lib/money.ts';
 import type { Limits, Place } from '../../../control/limits/limits.ts';
 import type { Trunk } from '../../../control/trunks/schema.ts';
-import { enqueue } from '../../../control/webhooks/outbox.ts';
 import { Line } from '../../support/line.ts';
 import { rate } from '../billing/rig.ts';
 import { Clock, connect, limitsOf } from '../limits/redis.ts';
@@ -300,25 +297,18 @@ export class ControlProcess {
         this.#statement(event, given.find((one) => one?.sql)?.sql ?? ''),
       );
     this.#redis = connect();
-    const store = new CallStore(db);
-    this.journal = new Journal({ store, enqueue, wake: () => undefined, logger });
-    this.calls = new Calls({
-      lifecycle: new Lifecycle(logger),
+    const { store, journal, calls } = createCalls({ db, ids, hasWebhook: () => false, logger, now });
+    [this.journal, this.calls] = [journal, calls];
+    const { billing, rates } = createBilling({
+      db,
       ids,
-      journal: this.journal,
-      hasWebhook: () => false,
-      now,
-    });
-    this.#rates = new Rates(new RateStore(db));
-    this.billing = new Billing({
-      rates: this.#rates,
-      store: new HoldStore(db, ids),
       customerOf: (id) => rig.customers.get(id),
+      costs: calls,
       holdSeconds: HOLD_SECONDS,
       logger,
       now,
-      costs: this.calls,
     });
+    [this.billing, this.#rates] = [billing, rates];
     this.limits = limitsOf(this.#redis, instance, rig.clock);
     this.admission = new Admission({
       calls: this.calls,
@@ -366,7 +356,7 @@ export class ControlProcess {
       conferences: { stay: () => Promise.resolve('over') },
     });
     this.view = new View(rig.node, instance);
-    const { calls, flows, view } = this;
+    const { flows, view } = this;
     this.outbound = new Outbound({
       ids,
       calls,

@@ -2,10 +2,10 @@ import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Call } from '../../../control/calls/call.ts';
-import { Calls } from '../../../control/calls/calls.ts';
-import { Lifecycle } from '../../../control/calls/lifecycle.ts';
-import { Journal } from '../../../control/calls/journal.ts';
-import { CallStore } from '../../../control/calls/store.ts';
+import type { Calls } from '../../../control/calls/calls.ts';
+import { createCalls } from '../../../control/calls/create.ts';
+import type { Journal } from '../../../control/calls/journal.ts';
+import type { CallStore } from '../../../control/calls/store.ts';
 import { connectDatabase, type Database } from '../../../control/lib/database.ts';
 import type { deferred } from '../../../control/lib/deferred.ts';
 import { Ids } from '../../../control/lib/ids.ts';
@@ -19,7 +19,6 @@ import {
   type RecordingOptions,
 } from '../../../control/recordings/service.ts';
 import { RecordingStore } from '../../../control/recordings/store.ts';
-import { enqueue } from '../../../control/webhooks/outbox.ts';
 import { stereoWav } from '../../unit/recordings/stereo-wav.ts';
 import type { TestDatabase } from '../webhooks/database.ts';
 
@@ -102,16 +101,10 @@ export class Room {
     options: Partial<RecordingOptions> & Pick<RecordingOptions, 'mediaFiles'>,
   ) {
     this.#db = connectDatabase(database.url, 4);
-    this.callStore = new CallStore(this.#db);
     this.store = new RecordingStore(this.#db);
     const logger = createLogger('silent');
-    this.journal = new Journal({ store: this.callStore, enqueue, wake: () => undefined, logger });
-    this.calls = new Calls({
-      lifecycle: new Lifecycle(logger),
-      ids: new Ids(1),
-      journal: this.journal,
-      hasWebhook: () => true,
-    });
+    const room = createCalls({ db: this.#db, ids: new Ids(1), hasWebhook: () => true, logger });
+    [this.callStore, this.journal, this.calls] = [room.store, room.journal, room.calls];
     this.service = new RecordingService({
       store: this.store,
       calls: this.calls,
