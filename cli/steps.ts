@@ -16,8 +16,8 @@ const line = (mark: string, title: string, since: number): string =>
   `${mark} ${title.padEnd(58)} ${color.dim}${seconds(performance.now() - since).padStart(7)}${color.off}`;
 
 /**
- * Shows a step while it works and its time when it is done. On a terminal the line is redrawn;
- * elsewhere one line is printed at the end, and one at the start of a step that is known to take long.
+ * Shows a step while it works and its time when it is done. On a terminal the line is redrawn; elsewhere one
+ * line is printed at the end, and one at the start of a step that is known to take long.
  * @param work may return another title, for what was found out while working.
  * @param options.say where lines go to instead, when others are on the terminal too
  */

@@ -4,8 +4,7 @@ import { createLogger } from './lib/logger.ts';
 
 /**
  * Calls in progress survive the end of this process; what is waited for is the work that would otherwise be
- * redone. Docker
- * waits for longer: `stop_grace_period` in docker-compose.yml.
+ * redone. Docker waits for longer: `stop_grace_period` in docker-compose.yml.
  */
 const DRAIN_MS = 10_000;
 

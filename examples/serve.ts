@@ -38,9 +38,8 @@ const LARGEST = 256 * 1024;
 
 /**
  * What the small examples have in common: an HTTP server that answers MiniVoice's questions, one function a
- * path, and
- * takes its webhooks at `/webhooks`. The application's `answer_method` is GET, the default. Port 0 or none: a
- * free one.
+ * path, and takes its webhooks at `/webhooks`. The application's `answer_method` is GET, the default. Port 0
+ * or none: a free one.
  */
 export async function serve(
   answers: Record<string, Answer>,

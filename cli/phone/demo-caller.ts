@@ -27,8 +27,7 @@ export interface DemoCall {
 
 /**
  * Places one call as the development profile's carrier: SIPp speaks SIP from `localIp`, and an RTP port here
- * listens,
- * recognises the prompts by their words and presses keys.
+ * listens, recognises the prompts by their words and presses keys.
  * @param call.sip `ip:port` of the edge.
  * @param call.patienceMs how long each prompt, and the end after the last, may take.
  * @throws Error when SIPp or espeak-ng cannot be run.

@@ -2,14 +2,11 @@ import { Fourier } from './fourier.ts';
 
 /**
  * Finds a known recording in what was heard, by normalised cross-correlation: indifferent to loudness, G.711,
- * the
- * resampler that made it and the moment it began, but not to the words. Works at 4 kHz after pre-emphasis, so
- * that the
- * formants decide and not the pitch, which all sentences of one voice share.
+ * the resampler that made it and the moment it began, but not to the words. Works at 4 kHz after
+ * pre-emphasis, so that the formants decide and not the pitch, which all sentences of one voice share.
  *
  * In two steps: pieces of half a second vote for the moments at which the recording may have begun; then
- * every tenth of
- * a second of the recording is looked for at the moments with most votes.
+ * every tenth of a second of the recording is looked for at the moments with most votes.
  */
 export interface Match {
   /** When the recording began, in ms of the heard audio. Negative when its beginning is missing. */
@@ -171,8 +168,7 @@ export class Recogniser {
 
   /**
    * Looks for the recording's segments as if it had begun at `lag`, and from the first one found follows it
-   * forwards and
-   * backwards: the far end's clock may slip by some packets on the way.
+   * forwards and backwards: the far end's clock may slip by some packets on the way.
    */
   #follow(lag: number): Match {
     const origin = this.#segments.findIndex(

@@ -19,8 +19,7 @@ const LONGEST_SEGMENT = 0xffff;
 
 /**
  * How a telephone stamps its keys: right, with one timestamp for all of them, with a later one on each
- * repetition of the
- * end, or without any end.
+ * repetition of the end, or without any end.
  */
 export type KeyManner = 'right' | 'never-advancing' | 'later-ends' | 'without-ends';
 

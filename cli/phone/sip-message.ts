@@ -1,6 +1,6 @@
 /**
- * Reading and writing SIP messages for the test phone (RFC 3261 §7, §20).
- * Written apart from freeswitch/embedded on purpose: two parsers that share a mistake would agree about it.
+ * Reading and writing SIP messages for the test phone (RFC 3261 §7, §20). Written apart from
+ * freeswitch/embedded on purpose: two parsers that share a mistake would agree about it.
  */
 export type HeaderLine = [name: string, value: string];
 

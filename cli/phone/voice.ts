@@ -7,8 +7,7 @@ const spokenBefore = new Map<string, Promise<Int16Array>>();
 
 /**
  * What a caller should hear for this text: espeak-ng asked directly and resampled here, at 8 kHz. The
- * platform's own
- * speech synthesis has no part in it, so that a prompt with other words, or cut, is noticed.
+ * platform's own speech synthesis has no part in it, so that a prompt with other words, or cut, is noticed.
  * @throws Error when espeak-ng cannot be run.
  */
 export function spoken(

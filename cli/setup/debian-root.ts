@@ -6,10 +6,8 @@ import { Failure } from '../failure.ts';
 
 /**
  * Programs of another Debian suite than the machine's. Their packages are extracted, not installed, into the
- * user's
- * cache folder, and run through their own dynamic loader. That needs no chroot and no privilege, and every
- * path keeps
- * its meaning.
+ * user's cache folder, and run through their own dynamic loader. That needs no chroot and no privilege, and
+ * every path keeps its meaning.
  */
 export interface DebianRoot {
   /** What the root brings, as messages name it. */
@@ -72,8 +70,7 @@ export async function libraries(root: string): Promise<string | undefined> {
 
 /**
  * Makes the root. It is built beside its place and renamed into it, so that nobody ever sees half of one;
- * where two
- * are built at once, the second one is thrown away.
+ * where two are built at once, the second one is thrown away.
  * @param usable whether what stands in the root's place works
  * @throws Failure when no mirror has the packages, or what they bring does not work
  */

@@ -5,8 +5,7 @@ import { commandIn, exists, folderOf, libraries, makeDebianRoot, type DebianRoot
 
 /**
  * Kamailio and rtpengine. Debian 12 and 13 have a Kamailio without http_async_client, or one whose module
- * spins
- * (before 6.0.7), so both come from Debian forky.
+ * spins (before 6.0.7), so both come from Debian forky.
  */
 export interface Edge {
   kamailioBin: string;

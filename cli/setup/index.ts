@@ -18,8 +18,8 @@ export interface Tools {
 
 /**
  * Makes everything there that an instance and the tests need; shows a step only for what has to be done.
- * @param needs `mysql`: MySQL's own server too, beside MariaDB;
- *   `networks`: the programs with which tests make network namespaces and routers
+ * @param needs `mysql`: MySQL's own server too, beside MariaDB; `networks`: the programs with which tests
+ *   make network namespaces and routers
  */
 export async function setUp(needs: { mysql?: boolean; networks?: boolean } = {}): Promise<Tools> {
   let edge = await findEdge();

@@ -4,10 +4,9 @@ import { lastLines } from '../exec.ts';
 
 /**
  * The programs that come from the machine's own Debian or Ubuntu packages. Only packages that bring no
- * service are
- * named, so that nothing is started, enabled or configured on the machine: `mariadb-server-core` and not
- * `mariadb-server`, and `redis-tools`, whose redis-check-rdb is the very file that `redis-server` is a link
- * to.
+ * service are named, so that nothing is started, enabled or configured on the machine: `mariadb-server-core`
+ * and not `mariadb-server`, and `redis-tools`, whose redis-check-rdb is the very file that `redis-server` is
+ * a link to.
  */
 interface Tool {
   /** As the step's title names it. */

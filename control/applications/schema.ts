@@ -15,8 +15,8 @@ export interface Application {
   readonly webhookUrl: string | undefined;
   /**
    * Every secret that signs right now, the current one first, then the previous one while it is still valid;
-   * empty
-   * where deliveries are not signed. Decrypted when first read: read it when signing, and do not copy it.
+   * empty where deliveries are not signed. Decrypted when first read: read it when signing, and do not copy
+   * it.
    */
   readonly webhookSecrets: readonly string[];
   /** Limits of its outbound calls, inside those of its customer; undefined: none of its own. */

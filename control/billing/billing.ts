@@ -60,9 +60,8 @@ const DRAIN_MS = 2000;
 
 /**
  * Prepaid money for calls: a price, money set aside before a leg is dialled, more of it while the leg runs,
- * and exactly
- * what was used charged at its end. Whatever becomes of a process, each hold is resolved once, and no balance
- * goes below zero.
+ * and exactly what was used charged at its end. Whatever becomes of a process, each hold is resolved once,
+ * and no balance goes below zero.
  */
 export class Billing {
   readonly #options: BillingOptions;
@@ -95,10 +94,8 @@ export class Billing {
 
   /**
    * Gives back what an earlier life of a control process has held for calls that it never came to dial: a
-   * call is stored
-   * before it is dialled, and these are not. To be called before the process places calls of its own. Never
-   * throws: the
-   * sweeper finds them as well, two minutes after they were made.
+   * call is stored before it is dialled, and these are not. To be called before the process places calls of
+   * its own. Never throws: the sweeper finds them as well, two minutes after they were made.
    */
   async recover(instance: number): Promise<void> {
     const { store, logger } = this.#options;
@@ -135,8 +132,7 @@ export class Billing {
 
   /**
    * What a call of this customer costs, from memory; undefined when no rate matches. A customer's own rates
-   * come before
-   * the default table, within each the longest active prefix wins.
+   * come before the default table, within each the longest active prefix wins.
    */
   rateFor(customerId: string, direction: Direction, number: string): Rate | undefined {
     const customer = this.#options.customerOf(customerId);
@@ -202,8 +198,7 @@ export class Billing {
 
   /**
    * Charges what was used and gives the rest back: in the background, tried until done, once per leg however
-   * often it is
-   * told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
+   * often it is told. A leg that was not answered costs nothing. Nothing happens to a leg without a hold.
    * @param options.atMostHeld its end is not known: no more than what is held is charged
    * @returns what it costs by its rate, where the hold is looked after here; less is charged where the
    *   balance is less
@@ -232,10 +227,8 @@ export class Billing {
 
   /**
    * Looks after the open holds of a call that this process has taken over. Legs that have been answered
-   * meanwhile are
-   * told by `answered`, those that are gone by `ended`. A call whose own hold was resolved in between has to
-   * end, unless
-   * it turns out to have ended.
+   * meanwhile are told by `answered`, those that are gone by `ended`. A call whose own hold was resolved in
+   * between has to end, unless it turns out to have ended.
    * @returns all holds there ever were for the call
    */
   async adopt(callId: string): Promise<Hold[]> {

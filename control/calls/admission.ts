@@ -45,9 +45,8 @@ const ADOPT_AGAIN_MS = 1000;
 
 /**
  * Decides whether a leg may go out, and sees to it that what it has taken is given back and what it has used
- * is charged,
- * once, whatever becomes of it. Calls that come in are held against their balance only, and only where they
- * cost something.
+ * is charged, once, whatever becomes of it. Calls that come in are held against their balance only, and only
+ * where they cost something.
  */
 export class Admission {
   readonly #options: Options;
@@ -68,12 +67,10 @@ export class Admission {
 
   /**
    * Lets a leg to a number go out, in the order of contract §7: the customer, spend rules, a rate, a trunk,
-   * calls per
-   * second and at a time, money. What was taken is given back when a later step fails.
+   * calls per second and at a time, money. What was taken is given back when a later step fails.
    * @returns the trunks it may be tried on, in order; its place is the first one's
    * @throws ApiError customer_suspended, spend_control_exceeded, rate_not_found, no_active_trunk,
-   *   cps_limit_reached,
-   * concurrent_call_limit_reached, insufficient_balance, service_unavailable
+   *   cps_limit_reached, concurrent_call_limit_reached, insufficient_balance, service_unavailable
    */
   async admit(request: LegToAdmit): Promise<Trunk[]> {
     const { callId, leg, customerId, applicationId, number, trunkId } = request;
@@ -203,8 +200,7 @@ export class Admission {
    * Looks after the legs of a call that this process has taken over from an earlier life. Tries until the
    * database is there.
    * @returns until when the call's own leg was looked after, or charged where others have settled it
-   *   meanwhile; undefined
-   * where nothing was held for it
+   *   meanwhile; undefined where nothing was held for it
    */
   async adopt(call: Call): Promise<Date | undefined> {
     for (;;) {

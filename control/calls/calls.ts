@@ -84,8 +84,8 @@ interface CallsOptions {
 
 /**
  * The only place where a call changes state, and the only place events come from. The calls in progress are
- * here, in
- * memory; every change goes to the journal with its timeline entry and its event, as one transaction.
+ * here, in memory; every change goes to the journal with its timeline entry and its event, as one
+ * transaction.
  */
 export class Calls {
   readonly lifecycle: Lifecycle;
@@ -162,8 +162,7 @@ export class Calls {
 
   /**
    * A call that is about to be placed. It is in the database first, and told of (`created`) once it goes out:
-   * until then
-   * it can be taken back (`discard`).
+   * until then it can be taken back (`discard`).
    * @returns the call, and a promise that resolves when it is in the database, and fails when it can never be
    */
   createOutbound(input: NewOutboundCall): { call: Call; stored: Promise<void> } {
@@ -296,8 +295,7 @@ export class Calls {
 
   /**
    * Tells of a recording of this call, which may have ended before (an ended call that is not here any more
-   * is adopted
-   * first). Resolves when that is in the database.
+   * is adopted first). Resolves when that is in the database.
    * @param also what the recordings room writes in the same transaction; it may run more than once
    */
   recording(

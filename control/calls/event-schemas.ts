@@ -6,8 +6,7 @@ import type { CallEvent, LegEvent, RecordingEvent, StreamEvent } from './events.
 import { callReply } from './schema.ts';
 
 // What every event looks like, field by field: the documentation and its examples are made of this, and what
-// is really
-// sent is checked against it in the tests. A room whose events these are not declares its own with
+// is really sent is checked against it in the tests. A room whose events these are not declares its own with
 // `eventSchema`.
 
 const CALL_ID = 'call_20260529T120000.000000000';

@@ -43,12 +43,9 @@ const HURRY_MS = 4;
 
 /**
  * Writes what happens to calls, in order, many changes in one transaction: while one batch commits the next
- * one gathers,
- * so that a route decision never waits for MySQL and MySQL sees one commit for many calls. When MySQL is away
- * the changes
- * wait here, in memory, and `accepting` turns false once they are too many. Every statement may be repeated,
- * since a
- * connection can break between the commit and its reply.
+ * one gathers, so that a route decision never waits for MySQL and MySQL sees one commit for many calls. When
+ * MySQL is away the changes wait here, in memory, and `accepting` turns false once they are too many. Every
+ * statement may be repeated, since a connection can break between the commit and its reply.
  */
 export class Journal {
   readonly #options: JournalOptions;

@@ -19,8 +19,7 @@ export type OnCall<B, R> = (call: Call, body: B) => Promise<R>;
 
 /**
  * A call in progress is in the care of the control process whose number is in its id: that one has its flow
- * and its channel.
- * Any other has it do what it is asked to do to the call.
+ * and its channel. Any other has it do what it is asked to do to the call.
  */
 export class CallOwners {
   readonly #options: Options;
@@ -31,9 +30,8 @@ export class CallOwners {
 
   /**
    * Makes of what this process can do to its own calls what can be done to every call. Both ways it throws
-   * what `work`
-   * throws, and `call_not_active` for a call that its owner does not have any more; for another's call also
-   * `service_unavailable` when that process is away or does not answer within `timeoutMs`.
+   * what `work` throws, and `call_not_active` for a call that its owner does not have any more; for another's
+   * call also `service_unavailable` when that process is away or does not answer within `timeoutMs`.
    * @param body,reply what goes over and comes back, as JSON
    */
   everywhere<B extends z.ZodType, R extends z.ZodType>(

@@ -291,8 +291,7 @@ export class CallStore {
 
   /**
    * Newest first; `before` is the id the page starts after. The ids of a page come from indexes alone, and
-   * only the rows
-   * of the page are read: see db/migrations/008_lists.ts.
+   * only the rows of the page are read: see db/migrations/008_lists.ts.
    */
   async list(filter: CallFilter, limit: number, before?: string): Promise<Call[]> {
     // MySQL would take the index of usage and sort, since it is no wider than the one that is in order.

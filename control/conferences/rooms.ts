@@ -39,10 +39,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]
 
 /**
  * Which media node has which room, in Redis: the first member's, for as long as somebody is in it. Each
- * member counts for
- * 30 s and is announced anew by whoever drives it; so a room that nobody freed frees itself. Every method
- * fails when Redis
- * is away.
+ * member counts for 30 s and is announced anew by whoever drives it; so a room that nobody freed frees
+ * itself. Every method fails when Redis is away.
  */
 export class Rooms {
   readonly #redis: Redis;
@@ -58,8 +56,7 @@ export class Rooms {
 
   /**
    * Counts a channel in, and gives the room to a node where it has none: of several who do so at once the
-   * first one wins.
-   * Also announces one anew. @returns the node that has the room.
+   * first one wins. Also announces one anew. @returns the node that has the room.
    */
   async claim(room: string, channel: string, node: string): Promise<string> {
     return (await this.#run(ENTER, room, channel, node, String(LIFE_MS))) ?? node;

@@ -40,12 +40,9 @@ const MOVES = 3;
 
 /**
  * Conferences: a room belongs to an application, and all its members are on one media node. Who comes in on
- * another node
- * is connected to that one. Where Redis does not know a room the media nodes are asked, so that one in use is
- * found again
- * after Redis has lost it, and rooms work without Redis: who comes first then gets the node that the room's
- * name picks,
- * which is the same for everybody.
+ * another node is connected to that one. Where Redis does not know a room the media nodes are asked, so that
+ * one in use is found again after Redis has lost it, and rooms work without Redis: who comes first then gets
+ * the node that the room's name picks, which is the same for everybody.
  */
 export class ConferenceService {
   readonly #options: Options;
@@ -76,8 +73,7 @@ export class ConferenceService {
 
   /**
    * Takes the caller into the room and resolves when he is out of it. When the room's node dies, those who
-   * were connected
-   * to it from other nodes meet again on the next one.
+   * were connected to it from other nodes meet again on the next one.
    * @throws ChannelGone, MediaError
    */
   async stay(

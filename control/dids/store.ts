@@ -96,8 +96,7 @@ export class DidStore {
 
   /**
    * What has been written at or after a time, as far as it is still there: some of it again, because rows are
-   * seen later than
-   * they say. Without a time nothing, but the time to begin with.
+   * seen later than they say. Without a time nothing, but the time to begin with.
    */
   async writtenSince(since: Date | undefined): Promise<{ items: RoutedDid[]; next: Date }> {
     const [newest] = await this.#db<Row>('dids').orderBy('updated_at', 'desc').limit(1).select('updated_at');

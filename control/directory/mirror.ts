@@ -18,8 +18,8 @@ export type OnReplaced<T> = (before: T | undefined, now: T | undefined) => void;
 
 /**
  * One kind of object in memory, as the database has it. It is read in passes of a page at a time, so that a
- * large table stops
- * nobody; what a whole pass has not met is gone. Its methods must not overlap: see Directory.
+ * large table stops nobody; what a whole pass has not met is gone. Its methods must not overlap: see
+ * Directory.
  */
 export class Mirror<T extends { readonly id: string }> {
   readonly #source: Source<T>;

@@ -85,8 +85,8 @@ const LEFT_AGE_MS = 60_000;
 
 /**
  * Watches the audio of answered calls in rtpengine, each every some seconds. A side that sends nothing may be
- * silent, or
- * gone without a BYE: it is asked. A call that rtpengine has lost, since it was restarted, is set up anew.
+ * silent, or gone without a BYE: it is asked. A call that rtpengine has lost, since it was restarted, is set
+ * up anew.
  */
 export class AudioWatch {
   readonly #options: Options;

@@ -54,10 +54,8 @@ const UNDECIDED = '-';
 
 /**
  * The dialogs that a Kamailio has of a call, its second legs' included. Two calls may share a Call-ID: they
- * are found by our id. A relayed
- * call whose decision came too late does not have that; its Call-ID and the number that was dialled name it,
- * since an INVITE that comes
- * for the same number twice is refused.
+ * are found by our id. A relayed call whose decision came too late does not have that; its Call-ID and the
+ * number that was dialled name it, since an INVITE that comes for the same number twice is refused.
  */
 export async function dialogsOf(rpc: Rpc, { id, routeMode, sipCallId, to }: CallName): Promise<Dialog[]> {
   const own = await listed(rpc, id);
@@ -103,8 +101,8 @@ export async function upSince(rpc: Rpc, now: () => Date): Promise<Date> {
 
 /**
  * Has a Kamailio that has no dialog of it (any more) send a BYE to one side of a call: as the other side
- * would, to the Contact that
- * Kamailio gave to it, which leads back to Kamailio and says there where this side is.
+ * would, to the Contact that Kamailio gave to it, which leads back to Kamailio and says there where this side
+ * is.
  * @returns the final SIP code; 408 when there was none
  */
 export function sayBye(rpc: Rpc, end: FarEnd): Promise<number> {

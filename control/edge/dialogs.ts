@@ -40,8 +40,7 @@ type Held = { dialogs: readonly Dialog[]; certain: boolean };
 
 /**
  * Brings books and wire together where one of them was away: ends what is left of calls whose media node has
- * died, and finds out about
- * relayed calls whose answer or end was told to nobody.
+ * died, and finds out about relayed calls whose answer or end was told to nobody.
  */
 export class Dialogs {
   readonly #options: Options;

@@ -25,11 +25,9 @@ const EVERYTHING: Changed = { names: new Set(), all: true };
 
 /**
  * Keeps the hash tables of one Kamailio equal to the directory, piece by piece. After a start of either of
- * the two all pieces
- * are compared, and those that differ are pushed; from then on what changes, before anything else. A change
- * is bound to the
- * digest that was held before: a process that knows less than another one finds out, and reads the database
- * first.
+ * the two all pieces are compared, and those that differ are pushed; from then on what changes, before
+ * anything else. A change is bound to the digest that was held before: a process that knows less than another
+ * one finds out, and reads the database first.
  */
 export class EdgeSync {
   readonly #rpc: KamailioRpc;
@@ -104,8 +102,7 @@ export class EdgeSync {
 
   /**
    * Brings what has changed in the directory to Kamailio; without an argument everything that differs.
-   * Resolves in any case;
-   * what fails is repaired by the heartbeat.
+   * Resolves in any case; what fails is repaired by the heartbeat.
    */
   push(touched?: Touched): Promise<void> {
     if (touched === undefined) {

@@ -17,8 +17,8 @@ const TRIES = 10;
 
 /**
  * Calls that were given up while their media node was out of reach. One that was frozen wakes up and does
- * what it was asked
- * to do before: Kamailio lets nothing of such a call out any more (route[FROM_MEDIA] of the edge).
+ * what it was asked to do before: Kamailio lets nothing of such a call out any more (route[FROM_MEDIA] of the
+ * edge).
  */
 export class GivenUpCalls {
   readonly #options: Options;

@@ -54,7 +54,7 @@ export class KamailioRpc {
   /**
    * @param timeoutMs for what takes its time
    * @throws RpcRefusal when Kamailio refuses, RpcForbidden when it does not talk to us at all, got's
-   *   RequestError when it cannot be reached.
+   * RequestError when it cannot be reached.
    */
   async call(method: string, params: (string | number)[] = [], timeoutMs?: number): Promise<unknown> {
     let text: string;
@@ -81,8 +81,7 @@ export class KamailioRpc {
 
   /**
    * One request to our own script beside JSON-RPC: there are hundreds of them at a time, and got takes longer
-   * for one than
-   * Kamailio. @throws RpcSilence, RpcForbidden, or node's error when it cannot be reached
+   * for one than Kamailio. @throws RpcSilence, RpcForbidden, or node's error when it cannot be reached
    */
   tables(what: string, body: string): Promise<string> {
     return new Promise((resolve, reject) => {

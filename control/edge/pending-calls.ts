@@ -6,8 +6,8 @@ const MOST_EARLY = 10_000;
 
 /**
  * Names the INVITE of a call. Two calls may share a Call-ID, and the From tag as well when a carrier has
- * forked to two numbers of
- * ours: the branch of the Via then tells which one a CANCEL is about (RFC 3261 §9.1).
+ * forked to two numbers of ours: the branch of the Via then tells which one a CANCEL is about (RFC 3261
+ * §9.1).
  */
 export const inviteKey = (invite: {
   sip_call_id: string;
@@ -37,7 +37,7 @@ export class PendingCalls {
 
   /**
    * @param claimMs how long a media node may take to take the call up; none for a call that no media node is
-   *   to take.
+   * to take.
    */
   add(callId: string, key: string, claimMs?: number): void {
     this.#callOf.set(key, callId);

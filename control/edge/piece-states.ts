@@ -5,8 +5,7 @@ const NOTHING: Changed = { names: new Set(), all: false };
 
 /**
  * What one Kamailio is known to hold of each piece, and which pieces have to be seen to: urgent ones, which
- * an API call has
- * changed, before those that are due.
+ * an API call has changed, before those that are due.
  */
 export class PieceStates {
   readonly #pieces: Pieces;

@@ -42,8 +42,7 @@ type Named = Partial<Record<TableName, Map<string, string>>>;
 
 /**
  * What Kamailio should hold, cut in pieces that are compared by their digests and pushed each by itself. All
- * processes cut
- * alike and number the pieces alike.
+ * processes cut alike and number the pieces alike.
  */
 export class Pieces {
   readonly #directory: Directory;

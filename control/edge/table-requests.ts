@@ -16,8 +16,7 @@ const RESULTS: Record<string, PushResult> = { '+': 'done', '=': 'same', '!': 'ot
 
 /**
  * A request's body: Kamailio reads each request into 16 KB, and works on one for some 3 ms, in which a SIP
- * peer over TCP
- * may have to wait.
+ * peer over TCP may have to wait.
  */
 const BODY = 8000;
 /** In place of the names of a piece's entries. */
@@ -95,9 +94,8 @@ export class TableRequests {
 
 /**
  * A change as Kamailio reads it: in one text, or in several where it is large. Between them the piece has
- * digests that nobody
- * else knows, and the names of what was there and of what will be, so that whatever is left half done is seen
- * and mended.
+ * digests that nobody else knows, and the names of what was there and of what will be, so that whatever is
+ * left half done is seen and mended.
  */
 function partsOf({ piece, before, after, names, entries }: PieceChange): string[] {
   const lines = [...entries].map(([name, value]) => `${name}\t${value}\n`);

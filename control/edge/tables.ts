@@ -6,8 +6,7 @@ import { callingCodeOf } from '../trunks/number-format.ts';
 
 /**
  * The hash tables of Kamailio that the control plane fills, each with the letter `kamailio/routes/tables.cfg`
- * knows it by:
- * `kamailio/core.cfg` and `kamailio/routes` say how each is read.
+ * knows it by: `kamailio/core.cfg` and `kamailio/routes` say how each is read.
  */
 export const TABLES = {
   dids: 'd',

@@ -69,8 +69,7 @@ export class Tries {
 
   /**
    * Resolves when the last try of the leg that has just been refused is in the timeline, with its time there,
-   * or when it
-   * will not be any more.
+   * or when it will not be any more.
    */
   async settled({ id }: Pick<Call, 'id'>): Promise<Date | undefined> {
     const known = this.#told.get(id);

@@ -26,9 +26,8 @@ interface Options {
 
 /**
  * Reads every 2 s from each Kamailio which trunks are there. A trunk is down when every Kamailio that knows
- * says so: when
- * it does not answer, or has refused the registration. Nobody knows about a trunk that is neither probed nor
- * registered.
+ * says so: when it does not answer, or has refused the registration. Nobody knows about a trunk that is
+ * neither probed nor registered.
  */
 export class TrunkStates {
   readonly #options: Options;

@@ -105,8 +105,7 @@ export interface FlowContext {
 
 /**
  * Set for the one action that was running when an earlier control process died. `finished` is there when its
- * audio
- * still plays, and settles with it.
+ * audio still plays, and settles with it.
  */
 export interface Resumed {
   finished?: Promise<unknown>;

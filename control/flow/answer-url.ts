@@ -43,9 +43,8 @@ class Refused extends Error {}
 
 /**
  * Asks customers' servers what to do with a call (contract §3): 5 s for the whole exchange, one retry and
- * only when no
- * connection was made, then the application's fallback_url once. Every request and reply is in the call's
- * timeline.
+ * only when no connection was made, then the application's fallback_url once. Every request and reply is in
+ * the call's timeline.
  */
 export class AnswerUrl {
   readonly #options: Options;

@@ -27,8 +27,8 @@ interface AnsweredLeg {
 
 /**
  * One call's flow on its channel: gets instructions, runs them in order, and ends the call's record when the
- * channel
- * ends, whoever ended it. Its first request for instructions may be under way before there is a channel.
+ * channel ends, whoever ended it. Its first request for instructions may be under way before there is a
+ * channel.
  */
 export class Flow {
   readonly call: Call;
@@ -103,8 +103,7 @@ export class Flow {
 
   /**
    * These actions take the place of whatever runs, at once. Before there is a channel they take the place of
-   * the first
-   * instructions. Returns false when it is too late: the call is being ended.
+   * the first instructions. Returns false when it is too late: the call is being ended.
    */
   async replace(steps: Step[]): Promise<boolean> {
     if (!this.#course.replace(steps)) return false;

@@ -75,8 +75,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 /**
  * Reads an answer_url reply: `{"actions": […]}`, each action keyed (`{"say": {…}}`) or typed (`{"type":
- * "say", …}`).
- * One bad action refuses the whole payload.
+ * "say", …}`). One bad action refuses the whole payload.
  * @throws InvalidActions naming every bad path.
  */
 export function parseActions(payload: unknown): Step[] {

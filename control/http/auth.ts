@@ -17,7 +17,7 @@ export interface Authenticator {
   /**
    * The caller behind an Authorization header.
    * @param address who asks: an address that tries many wrong keys is not listened to for a while, unless
-   *   with one that is known
+   * with one that is known
    * @throws ApiError `unauthorized`, `rate_limited`
    */
   authenticate(kind: Endpoint['auth'], header: string | undefined, address?: string): Promise<Caller>;
@@ -36,8 +36,7 @@ export interface Authenticator {
 const REMEMBERED_MS = 5000;
 /**
  * While the database does not answer, a key that was good before stays so for so long, unless something has
- * been told to have changed:
- * who has a call in progress must be able to hang it up then.
+ * been told to have changed: who has a call in progress must be able to hang it up then.
  */
 const OUTAGE_MS = 3600_000;
 /**
@@ -155,10 +154,9 @@ export function createAuthenticator(
 
 /**
  * Whether the caller may do this now. Reading stays possible for a suspended customer, who needs to see what
- * happened and
- * what is missing. The key of a disabled application opens nothing: an application is disabled because its
- * key has got
- * about, and neither may that key undo it, nor read what others are doing, nor take a sibling's key.
+ * happened and what is missing. The key of a disabled application opens nothing: an application is disabled
+ * because its key has got about, and neither may that key undo it, nor read what others are doing, nor take a
+ * sibling's key.
  * @throws ApiError `customer_suspended`, `application_disabled`
  */
 export function refuseInactive(

@@ -17,8 +17,7 @@ export interface Download {
 
 /**
  * Answers GET and HEAD, single ranges included (RFC 9110 §14). Several ranges in one request, or what is no
- * range of
- * bytes, get the whole, as it is allowed to.
+ * range of bytes, get the whole, as it is allowed to.
  * @throws ApiError `range_not_satisfiable`, and what `open` throws: nothing has been sent then
  */
 export async function sendDownload(

@@ -1,9 +1,7 @@
 /**
  * One endpoint of the REST API, declared once: its route, authentication, validation, OpenAPI entry and error
- * mapping
- * all come from this. A room's `routes.ts` exports a function that returns a list of them, and `app.ts` hands
- * the lists
- * of all rooms to `createApi`:
+ * mapping all come from this. A room's `routes.ts` exports a function that returns a list of them, and
+ * `app.ts` hands the lists of all rooms to `createApi`:
  *
  *   export const callRoutes = (service: CallService): Endpoint[] => [
  *     endpoint({
@@ -206,7 +204,6 @@ export const idField = z.string().regex(ID, 'must be an id');
 
 /**
  * The path of everything that has an id, and the only one: what cannot be an id becomes one that nothing has,
- * so that it is
- * not found rather than not valid, and never reaches a column whose characters are others.
+ * so that it is not found rather than not valid, and never reaches a column whose characters are others.
  */
 export const idParams = z.strictObject({ id: z.string().transform((id) => (ID.test(id) ? id : '-')) });

@@ -45,8 +45,8 @@ function known(error: unknown): ApiError | undefined {
 
 /**
  * The one place that turns an error into HTTP. What nobody foresaw is logged with the request's id and says
- * nothing to the
- * client, except that it is worth another try where the database was away, or has not answered in time.
+ * nothing to the client, except that it is worth another try where the database was away, or has not answered
+ * in time.
  */
 export function errorReply(error: unknown, requestId: string, logger: Logger): Reply {
   const shown =

@@ -22,10 +22,9 @@ export interface IdempotentRequest {
 export interface Idempotency {
   /**
    * Runs `work` unless the same request has run in the last 24 h: then its stored answer, errors included, is
-   * given again.
-   * An answer of 429 is not kept, since it asks to be tried again.
+   * given again. An answer of 429 is not kept, since it asks to be tried again.
    * @throws ApiError `idempotency_in_progress`, `idempotency_mismatch`, `invalid_request` for a key that is
-   *   none
+   * none
    */
   run(request: IdempotentRequest, work: () => Promise<Reply>): Promise<Reply & { replayed: boolean }>;
   /** Removes at most so many answers that are older than that; returns how many. */

@@ -30,8 +30,7 @@ export const isAddress = (host: string): boolean =>
 
 /**
  * Whether an address belongs to the public internet: by the special-purpose registries of IANA (RFC 6890),
- * and
- * with IPv4 looked at inside IPv4-mapped and NAT64 addresses. Whatever is not an address is not public.
+ * and with IPv4 looked at inside IPv4-mapped and NAT64 addresses. Whatever is not an address is not public.
  */
 export function isPublicAddress(ip: string): boolean {
   let address = parse(ip);

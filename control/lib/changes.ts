@@ -11,8 +11,7 @@ export interface Change {
 
 /**
  * Called after each committed write and awaited before the reply, so that a change is in force when the
- * client hears of it.
- * It must not throw: the write has happened, whatever becomes of the news.
+ * client hears of it. It must not throw: the write has happened, whatever becomes of the news.
  */
 export type OnChange = (change: Change) => Promise<void>;
 

@@ -8,8 +8,7 @@ const silent = (): void => undefined;
 
 /**
  * A pool on MySQL 8 or MariaDB ≥ 10.6. Every time is UTC. Several statements may go in one round trip (see
- * `together`), so
- * whatever comes from outside is bound, and never written into a statement.
+ * `together`), so whatever comes from outside is bound, and never written into a statement.
  */
 export function connectDatabase(url: string, poolSize = 10): Database {
   return knex({

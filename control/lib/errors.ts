@@ -1,6 +1,6 @@
 /**
- * The registry of public error codes and the one error class that carries them.
- * Documentation and OpenAPI are generated from this table.
+ * The registry of public error codes and the one error class that carries them. Documentation and OpenAPI are
+ * generated from this table.
  */
 export const ERRORS = {
   invalid_json: [400, 'the body is not valid JSON'],

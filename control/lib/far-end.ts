@@ -1,7 +1,6 @@
 /**
  * One side of an answered call, as it is reached within its SIP dialog. Kept with the call because Kamailio's
- * memory of a dialog ends with
- * its process, and the call does not.
+ * memory of a dialog ends with its process, and the call does not.
  */
 export interface FarEnd {
   sipCallId: string;
@@ -51,8 +50,7 @@ export function sidesOf({
 
 /**
  * The far end of a leg of a media node, from the header X-MV-Far-End that Kamailio has put on the caller's
- * INVITE, or on the answer of
- * who was called.
+ * INVITE, or on the answer of who was called.
  * @param dialog as the node has it
  * @param placed whether the node has called
  */

@@ -45,8 +45,7 @@ export const isLocalhost = (hostname: string): boolean => /(^|\.)localhost\.?$/.
 
 /**
  * Asks the name servers directly. The system's own look-up runs on the few threads that also serve files, so
- * one
- * customer's slow name server could hold up everybody.
+ * one customer's slow name server could hold up everybody.
  */
 export function createResolve(): Resolve {
   const resolver = new Resolver({ timeout: 800, tries: 2 });

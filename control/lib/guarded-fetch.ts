@@ -28,14 +28,12 @@ export interface FetchRequest {
   maxBodyBytes?: number;
   /**
    * The status is what counts: of the body the first `maxBodyBytes` are taken that come within so many ms
-   * after it,
-   * whatever becomes of the rest.
+   * after it, whatever becomes of the rest.
    */
   partial?: { withinMs: number };
   /**
    * Headers that sign a request: called for each one that is made, redirected ones too, with its body, or the
-   * raw query
-   * where it has none. No host but the first one is sent any.
+   * raw query where it has none. No host but the first one is sent any.
    */
   sign?: (signed: string | Buffer) => Record<string, string>;
   /** Redirects followed, each checked anew. Default 0: a 3xx is a reply like any other. */
@@ -87,10 +85,8 @@ export interface GuardedFetchOptions extends Partial<Omit<Guard, 'allowPrivate'>
 
 /**
  * HTTP requests to customers' URLs that reach public addresses and nothing else (OWASP SSRF prevention):
- * every
- * address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no
- * compression asked
- * for, no credentials in URLs. Replies are read as leniently as other clients read them.
+ * every address a name resolves to is checked, and only these are connected to. No cookies, no proxies, no
+ * compression asked for, no credentials in URLs. Replies are read as leniently as other clients read them.
  */
 export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const guard: Guard = {

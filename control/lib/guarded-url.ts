@@ -62,8 +62,7 @@ export const LONGEST_SENT = 8192;
 
 /**
  * What can be said of a customer's URL without asking a name server; for saving one, and before every
- * request.
- * Decimal, octal and hexadecimal addresses are told apart from names by the URL parser itself.
+ * request. Decimal, octal and hexadecimal addresses are told apart from names by the URL parser itself.
  * @throws FetchError of kind `invalid_url` or `forbidden_address`.
  */
 export function checkUrl(

@@ -2,9 +2,9 @@ export type IdPrefix =
   'app' | 'call' | 'cust' | 'did' | 'evt' | 'rate' | 'req' | 'stream' | 'trunk' | 'txn' | 'whd';
 
 /**
- * Makes ids such as `call_20260529T120000.123456789`: prefix, compact UTC time, nine fractional digits.
- * Six of them are microseconds; of the last three, the first is the control instance (0..9) and two are
- * a sequence within the microsecond, so that ids are unique across instances and grow with time.
+ * Makes ids such as `call_20260529T120000.123456789`: prefix, compact UTC time, nine fractional digits. Six
+ * of them are microseconds; of the last three, the first is the control instance (0..9) and two are a
+ * sequence within the microsecond, so that ids are unique across instances and grow with time.
  */
 export class Ids {
   readonly #instance: number;

@@ -49,9 +49,8 @@ const AWAY_RETRY_SECONDS = 2;
 
 /**
  * Control processes ask each other by Redis' publish and subscribe. A request is carried out once or not at
- * all: who
- * carries it out claims it first, and cannot any more once who has asked has given up. Everything in it must
- * be JSON.
+ * all: who carries it out claims it first, and cannot any more once who has asked has given up. Everything in
+ * it must be JSON.
  */
 export class Peers {
   readonly #options: Options;
@@ -102,8 +101,7 @@ export class Peers {
   /**
    * Has another control process do something.
    * @throws ApiError what it threw there; `service_unavailable` when it is away, has not answered within
-   *   `timeoutMs`, or
-   * Redis is away. The message says whether it may have been done all the same.
+   *   `timeoutMs`, or Redis is away. The message says whether it may have been done all the same.
    */
   async ask(instance: number, kind: string, body: unknown, timeoutMs = PATIENCE_MS): Promise<unknown> {
     if (!this.#listening) throw unavailable('the control processes cannot reach each other right now');

@@ -15,8 +15,7 @@ const BURST = 8_000_000;
 
 /**
  * Changes the sample rate by a low-pass FIR filter (windowed sinc, in its polyphase form). Long audio is done
- * piece by
- * piece, so that calls go on meanwhile.
+ * piece by piece, so that calls go on meanwhile.
  */
 export async function resample(audio: Audio, rate: number): Promise<Audio> {
   if (audio.rate === rate) return audio;

@@ -3,10 +3,9 @@ import { isAddress, isPublicAddress } from './addresses.ts';
 
 /**
  * The SIP URIs a call may be sent to: the part of RFC 3261 §25.1 that names a user at a host and how to get
- * there.
- * Headers (`?…`), passwords and control characters are not in it, so that nothing a customer types becomes a
- * line of a
- * SIP message, and `maddr` and the like are not, so that the host is the place the call goes to.
+ * there. Headers (`?…`), passwords and control characters are not in it, so that nothing a customer types
+ * becomes a line of a SIP message, and `maddr` and the like are not, so that the host is the place the call
+ * goes to.
  */
 const USER = /^(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#]|%(?!7[Ff])[2-7][0-9A-Fa-f])+$/;
 const NAME =
@@ -36,10 +35,8 @@ export const isSipTarget = (uri: string): boolean => sipHost(uri) !== undefined;
 
 /**
  * Whether a host, as a customer writes it, is a part of a private network or of this machine by its looks: a
- * private
- * address in any notation, `localhost`, or a name of one label, which only a search list or a local name
- * server knows. What
- * other names lead to is seen when they are connected to (kamailio/routes/guard.cfg).
+ * private address in any notation, `localhost`, or a name of one label, which only a search list or a local
+ * name server knows. What other names lead to is seen when they are connected to (kamailio/routes/guard.cfg).
  */
 export function pointsInside(host: string): boolean {
   const name = host

@@ -15,8 +15,7 @@ const LEAST_MS = 20;
 
 /**
  * Stops one thing after the other, each within its time and all of them within `ms` milliseconds. One that
- * fails or takes
- * too long is named in the log, and the next one is stopped all the same.
+ * fails or takes too long is named in the log, and the next one is stopped all the same.
  */
 export async function stopInOrder(steps: readonly Stopping[], ms: number, logger: Logger): Promise<void> {
   const began = performance.now();

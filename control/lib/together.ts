@@ -5,8 +5,7 @@ export type Statement = readonly [sql: string, bindings: readonly unknown[]];
 
 /**
  * Sends statements that need not wait for each other's results in one go, and so in one round trip: the
- * database runs
- * them one after the other, and none behind one that fails. For use in a transaction.
+ * database runs them one after the other, and none behind one that fails. For use in a transaction.
  * @returns how many rows each has matched
  */
 export async function together(trx: Knex.Transaction, statements: readonly Statement[]): Promise<number[]> {

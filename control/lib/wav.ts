@@ -33,8 +33,8 @@ const EXTENSIBLE = 0xfffe;
 
 /**
  * Reads a RIFF WAVE file: PCM of 8, 16, 24 or 32 bits, 32-bit float, G.711 A-law or µ-law; several channels
- * are mixed.
- * A data chunk that claims more than there is, as one does that was written to a pipe, ends with the file.
+ * are mixed. A data chunk that claims more than there is, as one does that was written to a pipe, ends with
+ * the file.
  * @throws WavError
  */
 export function readWav(file: Buffer): Audio {

@@ -13,8 +13,7 @@ interface JsonSchema {
 
 /**
  * A value that the schema describes, for the documentation: of every field its first `.meta({ examples })`,
- * or else what its
- * type allows. Optional fields are there; lists have one entry.
+ * or else what its type allows. Optional fields are there; lists have one entry.
  */
 export const exampleOf = (schema: z.ZodType): unknown =>
   valueOf(z.toJSONSchema(schema, { io: 'output', reused: 'inline', unrepresentable: 'any' }) as JsonSchema);

@@ -16,8 +16,7 @@ export function pathOf(path: readonly PropertyKey[]): string {
 
 /**
  * The `error` option of a parse call: a missing field is said to be missing, in the words of the documented
- * product
- * ("name is required"), instead of being of the wrong type. Messages set in a schema win over it.
+ * product ("name is required"), instead of being of the wrong type. Messages set in a schema win over it.
  */
 export const plainWords: core.$ZodErrorMap = (issue) => {
   if (

@@ -44,17 +44,14 @@ type Held = HeldPlace & {
 
 /**
  * Calls per second and calls at a time, of customers, applications and trunks, right across all control
- * processes: what
- * is held is in Redis, and every decision is one script there, by Redis' own clock.
+ * processes: what is held is in Redis, and every decision is one script there, by Redis' own clock.
  *
  * - A place is a member of a sorted set whose score is its expiry. The process that holds it renews it; when
- * it is killed
- * its places expire, unless its next life takes them over with the calls. There is no counter that could go
- * wrong.
+ * it is killed its places expire, unless its next life takes them over with the calls. There is no counter
+ * that could go wrong.
  * - The promise is: no limit is exceeded as long as every process reaches Redis at least every 30 s. That
- * holds when Redis
- * loses its memory too: then nobody takes a place (503 with Retry-After) until every process has announced
- * its own
+ * holds when Redis loses its memory too: then nobody takes a place (503 with Retry-After) until every process
+ * has announced its own
  *   again; see lua/epoch.lua. It must not evict keys (`maxmemory-policy noeviction`, its default).
  * - While Redis is away no place can be taken: 503. Calls in progress do not notice.
  */
@@ -97,10 +94,9 @@ export class Limits {
 
   /**
    * Takes over the places an earlier life of this process held of calls that go on, and begins to renew. Does
-   * not wait for a
-   * Redis that is away: nothing can be taken until it is back.
+   * not wait for a Redis that is away: nothing can be taken until it is back.
    * @param isMine whether a call is in this process's care. A place whose call is not, yet, is asked about
-   *   again until it has expired.
+   * again until it has expired.
    * @param live places of calls that go on as far as the database knows, for a Redis that has forgotten them
    */
   async start(isMine: (callId: string) => boolean, live: readonly HeldPlace[] = []): Promise<void> {
@@ -120,8 +116,7 @@ export class Limits {
 
   /**
    * Ends the renewals. The places stay, as the calls do, for the next life of this process. Where it has
-   * none, nobody waits
-   * for it should Redis lose its memory.
+   * none, nobody waits for it should Redis lose its memory.
    */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -156,8 +151,7 @@ export class Limits {
    * passed over.
    * @returns ids of the trunks with room, in the given order; the leg's place is the first one's.
    * @throws ApiError `cps_limit_reached`, `concurrent_call_limit_reached`; `service_unavailable` while Redis
-   *   is away or has
-   * lost its memory and not yet heard of all places again. All carry Retry-After.
+   *   is away or has lost its memory and not yet heard of all places again. All carry Retry-After.
    */
   async take(place: Place): Promise<string[]> {
     const { callId, leg, customer, application, trunks } = place;
@@ -220,7 +214,7 @@ export class Limits {
   /**
    * Gives a leg's place back; again, or of a leg that has none, it does nothing.
    * @param unplaced no request has gone out for it: what it took of the calls of this second is given back
-   *   too
+   * too
    */
   release(callId: string, leg: number, { unplaced = false } = {}): void {
     const member = memberOf(callId, leg);

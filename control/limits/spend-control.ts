@@ -15,8 +15,7 @@ const startsWithAny = (number: string, prefixes: readonly string[]): boolean =>
 
 /**
  * The rules that a single call can be held against before any money moves. A blocked prefix wins over an
- * allowed one; an
- * empty list of allowed prefixes is no rule.
+ * allowed one; an empty list of allowed prefixes is no rule.
  * @param pricePerMinuteMicros of the call's rate, where there is one
  * @throws ApiError `spend_control_exceeded`, with the rule in its details
  */

@@ -5,8 +5,8 @@ import { MediaError, type MuteDirection } from './media.ts';
 
 /**
  * `RECORD_PRE_BUFFER_FRAMES`: FreeSWITCH holds back so many frames of 20 ms to align both directions, at the
- * begin and
- * after a bridge or a conference, and drops them when it is stopped meanwhile. Its own 25 are half a second.
+ * begin and after a bridge or a conference, and drops them when it is stopped meanwhile. Its own 25 are half
+ * a second.
  */
 const HELD_BACK_FRAMES = 5;
 /** How often a command is given again when the connection ended before its reply. */
@@ -14,8 +14,8 @@ const TRIES = 3;
 
 /**
  * What is laid over the sound of a channel, whatever runs on it: mute, hold, recordings. The node keeps all
- * of it as
- * the channel's state, and every command names a state instead of a change, so that each may be given twice.
+ * of it as the channel's state, and every command names a state instead of a change, so that each may be
+ * given twice.
  */
 export class ChannelSound {
   readonly #commands: ChannelCommands;

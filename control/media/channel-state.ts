@@ -72,8 +72,8 @@ export const isHangingUp = (channel: ChannelHeaders): boolean =>
 
 /**
  * What is being played at this moment. `current_application`, and `application` in `show channels` as well,
- * keep the
- * last application after its end; but its response is cleared when one starts and set when a playback ends.
+ * keep the last application after its end; but its response is cleared when one starts and set when a
+ * playback ends.
  */
 export function playingNow(channel: ChannelHeaders): string | undefined {
   if (channel.variable_current_application !== 'playback' || channel.variable_current_application_response)
@@ -125,15 +125,13 @@ export function endOf(
 
 /**
  * What FreeSWITCH's SIP stack reports when it ends an answered call by itself: a session that was not
- * refreshed, or a 200
- * without its ACK. Every other end of an answered call has a `sip_hangup_disposition`.
+ * refreshed, or a 200 without its ACK. Every other end of an answered call has a `sip_hangup_disposition`.
  */
 const SILENCE_CAUSES = new Set(['NORMAL_CLEARING', 'NORMAL_UNSPECIFIED']);
 
 /**
  * A CANCEL that crossed the answer: FreeSWITCH takes the channel for answered, while its SIP stack has said
- * 487 already and
- * can say 200 no more.
+ * 487 already and can say 200 no more.
  */
 export const cancelWasFaster = (channel: ChannelHeaders): boolean =>
   !isOutbound(channel) && channel.variable_sip_hangup_disposition === 'recv_cancel';

@@ -280,8 +280,7 @@ export class FreeSwitchChannel implements Channel {
 
   /**
    * Makes up for what was missed while there was no connection, from what the node says of the channel now.
-   * What was
-   * asked for and has not happened is asked for again here, where it is known that it has not.
+   * What was asked for and has not happened is asked for again here, where it is known that it has not.
    */
   refresh(channel: ChannelHeaders, connection: EslConnection): void {
     this.tell(channel);

@@ -12,9 +12,8 @@ export interface DialedLeg extends Pick<LegRequest, 'uris' | 'from' | 'headers' 
 
 /**
  * The argument of `bridge` for one leg. The variables are separated by `~`, which with braces, quotes and
- * backslashes is
- * all that means something in there: in a URI they can be written as escapes, and elsewhere they have no
- * business.
+ * backslashes is all that means something in there: in a URI they can be written as escapes, and elsewhere
+ * they have no business.
  * @throws MediaError when a header cannot be sent.
  */
 export function dialString({ of, timeoutSeconds, ...leg }: DialedLeg): string {
@@ -34,9 +33,8 @@ const ORPHAN_SECONDS = 30;
 
 /**
  * The command that places an outbound call and parks it when it is answered. What the dialplan gives to a
- * call that comes
- * in is given here as well: see freeswitch/conf/dialplan. Words of a command are separated by spaces, unless
- * in quotes.
+ * call that comes in is given here as well: see freeswitch/conf/dialplan. Words of a command are separated by
+ * spaces, unless in quotes.
  * @throws MediaError when a header cannot be sent.
  */
 export function originateCommand({

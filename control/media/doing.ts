@@ -12,8 +12,7 @@ export type Doing =
 
 /**
  * What a channel that was found on a node is doing, or undefined when it waits for instructions. A channel
- * goes on naming
- * its last application after the end of that, so the node is asked for what would be there.
+ * goes on naming its last application after the end of that, so the node is asked for what would be there.
  */
 export async function doingNow(
   connection: EslConnection,

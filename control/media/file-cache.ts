@@ -19,8 +19,7 @@ const TOUCH_MS = 30_000;
 
 /**
  * Files made once and used often. A file's modification time is when it was last used, so that the least
- * recently used
- * go first even when several processes share the folder; a file appears whole or not at all.
+ * recently used go first even when several processes share the folder; a file appears whole or not at all.
  */
 export class FileCache {
   readonly #options: Required<FileCacheOptions>;

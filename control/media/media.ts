@@ -1,6 +1,6 @@
 /**
- * What a media node can do for a call: the only way `flow/` and `calls/` reach a caller.
- * FreeSWITCH is behind it (`freeswitch.ts`); unit tests put a fake there.
+ * What a media node can do for a call: the only way `flow/` and `calls/` reach a caller. FreeSWITCH is behind
+ * it (`freeswitch.ts`); unit tests put a fake there.
  */
 
 import type { CallHeaders } from '../lib/call-headers.ts';
@@ -43,8 +43,7 @@ export const PEER_SILENT = 'RECOVERY_ON_TIMER_EXPIRE';
 export interface ChannelEnd {
   /**
    * `caller`: the far end, whom it was that called, sent BYE or CANCEL, or refused our call. `platform`: we
-   * did, or the
-   * ring timeout. `node`: the media node died or lost the channel.
+   * did, or the ring timeout. `node`: the media node died or lost the channel.
    */
   by: 'caller' | 'platform' | 'node';
   /** FreeSWITCH hangup cause; NODE_LOST when the node died. */
@@ -139,9 +138,8 @@ export interface ConferenceOptions {
 
 /**
  * How the stay in a room ended, with the caller still there. `over`: the room has ended. `left`: it was
- * interrupted.
- * Only of a room on another node: `unreachable`, the caller could not be connected to it; `lost`, that node
- * has died.
+ * interrupted. Only of a room on another node: `unreachable`, the caller could not be connected to it;
+ * `lost`, that node has died.
  */
 export type ConferenceEnd = 'over' | 'left' | 'unreachable' | 'lost';
 
@@ -160,8 +158,7 @@ export interface OriginateRequest {
   ringSeconds: number;
   /**
    * Further headers of the INVITE, `X-MV-*`: at least `X-MV-Call-ID`. They stay with the channel, so that
-   * whoever finds
-   * it later has them. `X-MV-Targets` is made of `uris`.
+   * whoever finds it later has them. `X-MV-Targets` is made of `uris`.
    */
   headers: Readonly<Record<string, string>>;
 }
@@ -175,8 +172,7 @@ export interface Ringing {
   readonly ringing: Promise<void>;
   /**
    * Resolves with true when the far end has answered and the channel takes commands; with false when it has
-   * ended before,
-   * be it between the two: `channel.answered` tells then. Never rejects.
+   * ended before, be it between the two: `channel.answered` tells then. Never rejects.
    */
   readonly answered: Promise<boolean>;
   /**
@@ -188,10 +184,9 @@ export interface Ringing {
 
 /**
  * A channel of ours that is being rung. `parked.channel.hangup(cause)` cancels it, at any moment.
- * `parked.channel.ended`
- * tells how it ended: `sipCode` is the far end's (or Kamailio's, where there is nobody), none when it rang
- * out
- * (`NO_ANSWER`) or was cancelled. `parked.dialog` is filled as the dialog comes to be.
+ * `parked.channel.ended` tells how it ended: `sipCode` is the far end's (or Kamailio's, where there is
+ * nobody), none when it rang out (`NO_ANSWER`) or was cancelled. `parked.dialog` is filled as the dialog
+ * comes to be.
  */
 export interface Dialing extends Ringing {
   parked: ParkedChannel;
@@ -230,15 +225,13 @@ export interface Channel {
   onDigit(listener: (digit: Digit) => void): () => void;
   /**
    * Sends keys to the far end by RFC 4733, 120 ms each; resolves when the last has been sent. `w` and `,`
-   * pause for 500 ms, `W` for 1 s.
-   * While a bridge is connected the keys still go to the caller.
+   * pause for 500 ms, `W` for 1 s. While a bridge is connected the keys still go to the caller.
    */
   sendDigits(digits: string): Promise<void>;
   /**
    * `write`: the far end (a connected leg, a conference, a recording) does not hear the caller any more;
-   * `read`: the
-   * caller hears nothing. Lasts until unmute, across whatever runs on the channel. What is muted already
-   * stays so.
+   * `read`: the caller hears nothing. Lasts until unmute, across whatever runs on the channel. What is muted
+   * already stays so.
    */
   mute(direction: MuteDirection): Promise<void>;
   /** Takes mute back in this direction, and leaves the other as it is. */
@@ -251,27 +244,22 @@ export interface Channel {
   resume(): Promise<void>;
   /**
    * Rings a second leg, while the caller hears ringback, and connects it. Resolves when the leg has ended or
-   * was never
-   * reached; the caller waits for instructions again then. Keys pass between the legs. A caller who hangs up
-   * ends both
-   * legs. @throws ChannelGone then, ringing or connected; `ended` tells how.
+   * was never reached; the caller waits for instructions again then. Keys pass between the legs. A caller who
+   * hangs up ends both legs. @throws ChannelGone then, ringing or connected; `ended` tells how.
    */
   bridge(leg: LegRequest): Promise<LegResult>;
   /**
    * Takes the caller, who must be answered, into a room, made when it is not there. Music while nobody else
-   * is in it.
-   * A room on another node is reached by a leg between the nodes, through Kamailio: all that can be done on a
-   * channel
-   * works there too. Resolves when the caller is out of the room again and still there.
+   * is in it. A room on another node is reached by a leg between the nodes, through Kamailio: all that can be
+   * done on a channel works there too. Resolves when the caller is out of the room again and still there.
    * @param room any text; rooms of the same text on the same node are the same.
    */
   conference(room: string, options: ConferenceOptions): Promise<ConferenceEnd>;
   /**
    * Records both directions into a file: WAV, 8 kHz, stereo, what the caller says left and what the caller
-   * hears right.
-   * Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node has finished
-   * the file
-   * by the time `ended` tells of that. There is no file when it is stopped within a moment.
+   * hears right. Goes on whatever runs on the channel, until `stopRecording` or the channel's end; the node
+   * has finished the file by the time `ended` tells of that. There is no file when it is stopped within a
+   * moment.
    * @param file absolute path that ends in `.wav`, on the node; resolves when the node has begun to write it.
    */
   startRecording(file: string): Promise<void>;
@@ -279,17 +267,14 @@ export interface Channel {
   stopRecording(file: string): Promise<void>;
   /**
    * Offers the audio of an answered channel anew, and that of its second leg where one is connected, so that
-   * rtpengine
-   * sets it up again. Resolves when the node has sent that. A far end that does not answer is gone: the
-   * channel ends.
+   * rtpengine sets it up again. Resolves when the node has sent that. A far end that does not answer is gone:
+   * the channel ends.
    */
   renegotiate(): Promise<void>;
   /**
    * Ends whatever runs on the channel: a playback (`stopped`), keys being sent, a leg that rings or is
-   * connected, a
-   * conference. Resolves when the caller waits for instructions again and those promises have settled. Mute,
-   * hold
-   * and recordings stay.
+   * connected, a conference. Resolves when the caller waits for instructions again and those promises have
+   * settled. Mute, hold and recordings stay.
    */
   interrupt(): Promise<void>;
 }
@@ -355,19 +340,17 @@ export interface Media {
   stop(): Promise<void>;
   /**
    * Places a call, on the connected node with the fewest channels. Resolves once a node has made the channel,
-   * which is
-   * not announced to `onParked`. When the connection to the node ends before that is known, it resolves as
-   * well, and the
-   * channel ends (by `node`) unless the node turns out to have it: a call is never placed twice.
+   * which is not announced to `onParked`. When the connection to the node ends before that is known, it
+   * resolves as well, and the channel ends (by `node`) unless the node turns out to have it: a call is never
+   * placed twice.
    * @throws MediaError when no node can; NodeSilent when the node does not say: should it dial after all, its
-   *   channel is ended.
+   * channel is ended.
    */
   originate(request: OriginateRequest): Promise<Dialing>;
   nodes(): MediaNodeStatus[];
   /**
    * Resolves when every node that can be reached has been asked which channels it has, so that a call this
-   * process
-   * knows from the database and that no node has is known to be over.
+   * process knows from the database and that no node has is known to be over.
    */
   readonly reconciled: Promise<void>;
   /** The name of a connected node that has a room of this name now, with somebody in it. */

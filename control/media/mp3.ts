@@ -36,8 +36,7 @@ const waiting: (() => void)[] = [];
 
 /**
  * An MP3 file (MPEG layers I to III) as a WAV file of 8 kHz, mono, 16 bit. It is decoded in a thread of its
- * own, so that
- * it holds up no call, and the worst of files costs no more than that thread.
+ * own, so that it holds up no call, and the worst of files costs no more than that thread.
  * @throws Mp3Error
  */
 export async function mp3ToTelephoneWav(

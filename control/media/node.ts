@@ -317,7 +317,7 @@ export class MediaNode implements ChannelNode, Peer {
 
   /**
    * @param found the channel was found on the node, which announces none of what it is doing, instead of
-   *   announced by it.
+   * announced by it.
    */
   #add(headers: ChannelHeaders, found?: { doing: Doing | undefined }): void {
     const own = ownHeaders(headers);
@@ -383,10 +383,8 @@ export class MediaNode implements ChannelNode, Peer {
 
   /**
    * Asks the node which channels it has, before anything else is said on a new connection, and sets ours
-   * right. Events
-   * are subscribed to already, so whatever happens meanwhile is seen as well: the first of the two to tell of
-   * a channel
-   * makes it known, and nothing brings back one whose end has been seen.
+   * right. Events are subscribed to already, so whatever happens meanwhile is seen as well: the first of the
+   * two to tell of a channel makes it known, and nothing brings back one whose end has been seen.
    */
   async #reconcile(connection: EslConnection): Promise<void> {
     const { timings, logger } = this.#options;

@@ -26,11 +26,10 @@ export class Placements {
 
   /**
    * Gives the command, which runs until the call is answered or over. Resolves when the node has made the
-   * channel, and
-   * also when nobody can say, since the connection has ended.
+   * channel, and also when nobody can say, since the connection has ended.
    * @param jobMs how long the command may run.
    * @throws MediaError when the node has made no channel, and will not; NodeSilent when it does not say in
-   *   time.
+   * time.
    */
   async place(connection: EslConnection, uuid: string, command: string, jobMs: number): Promise<void> {
     const made = deferred<void>();

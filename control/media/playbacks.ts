@@ -146,10 +146,9 @@ export class Playbacks {
 
   /**
    * `uuid_break all` ends what plays and drops what is queued behind it, of which there is never another
-   * word. So a mark
-   * is queued right after it: whatever has not reported its end when the node comes to the mark was dropped.
-   * Both go out
-   * together, so that nothing gets between them. Resolves with whether the node came to the mark.
+   * word. So a mark is queued right after it: whatever has not reported its end when the node comes to the
+   * mark was dropped. Both go out together, so that nothing gets between them. Resolves with whether the node
+   * came to the mark.
    */
   async #emptyQueue(): Promise<boolean> {
     const mark = randomUUID();

@@ -25,10 +25,8 @@ const SECOND_LOOK_MS = 500;
 
 /**
  * A caller in a room of another node: a leg from this node through Kamailio to that one, whose dialplan puts
- * whatever
- * comes with X-MV-Room into the room, and ends it when the room has ended. The leg shows the channel's uuid
- * as its caller,
- * which is how it is found in the room.
+ * whatever comes with X-MV-Room into the room, and ends it when the room has ended. The leg shows the
+ * channel's uuid as its caller, which is how it is found in the room.
  */
 export class Relay {
   readonly #node: ChannelNode;

@@ -18,8 +18,7 @@ export interface SpeechEngine {
   readonly name: string;
   /**
    * Resolves with a WAV file of any rate. A voice the engine lacks is no error: the language, or the engine's
-   * own choice,
-   * takes its place, because a caller is waiting.
+   * own choice, takes its place, because a caller is waiting.
    * @throws SpeechError
    */
   synthesise(text: string, options?: SpeechOptions): Promise<Buffer>;

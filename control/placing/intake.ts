@@ -28,9 +28,8 @@ interface Options {
 
 /**
  * Brings channels and calls together: a parked channel gets its call's flow, whether the call was decided a
- * moment ago,
- * by an earlier life of this process, or never reached the database; and a call whose channel is nowhere is
- * ended.
+ * moment ago, by an earlier life of this process, or never reached the database; and a call whose channel is
+ * nowhere is ended.
  */
 export class Intake {
   readonly #options: Options;
@@ -42,7 +41,7 @@ export class Intake {
   /**
    * Takes up the calls an earlier life of this process has left, then all channels that need instructions.
    * @param adopted called in between: the calls are known again and their money is looked after; no channel
-   *   has been taken yet.
+   * has been taken yet.
    */
   async start(adopted: () => Promise<void>): Promise<void> {
     const { calls, stored, media, instance, adopt } = this.#options;
@@ -134,8 +133,7 @@ export class Intake {
 
   /**
    * It ended while nobody looked: when and how is not known, so the record says so. A call that was held for
-   * is not said
-   * to have lasted longer than it was paid for.
+   * is not said to have lasted longer than it was paid for.
    */
   #endUnseen(call: Call, knownUntil: Date | undefined): void {
     const { calls, now = () => new Date() } = this.#options;

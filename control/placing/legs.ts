@@ -11,9 +11,8 @@ type Caller = Pick<Call, 'id' | 'direction' | 'from' | 'to'>;
 
 /**
  * Where an outbound call or a second leg goes: to a SIP URI as it is, or to a number through trunks. Kamailio
- * tries the
- * targets one after the other; what differs between their trunks is in headers that are lists beside the
- * targets: `trunks`, `callers`, `identities` and `diversions` of CALL_HEADERS.
+ * tries the targets one after the other; what differs between their trunks is in headers that are lists
+ * beside the targets: `trunks`, `callers`, `identities` and `diversions` of CALL_HEADERS.
  */
 export class Legs {
   readonly #directory: Directory;
@@ -37,9 +36,8 @@ export class Legs {
 
   /**
    * The active trunks that take a number of this customer's calls, in the order they are to be tried: those
-   * known to be
-   * down last, the customer's own before the operator's, by priority, and by lot among equals, with their
-   * weights.
+   * known to be down last, the customer's own before the operator's, by priority, and by lot among equals,
+   * with their weights.
    * @param trunkId this one alone, if it is there and the customer may use it.
    */
   trunksFor(customerId: string, trunkId?: string): Trunk[] {
@@ -67,10 +65,9 @@ export class Legs {
 
   /**
    * The way of a number through these trunks, in their order. An outbound call shows its own `from`, or the
-   * trunk's number;
-   * a second leg of an inbound call shows what the trunk's rule says.
+   * trunk's number; a second leg of an inbound call shows what the trunk's rule says.
    * @param from E.164, named by the customer for this leg: shown instead, except by a trunk that always shows
-   *   the same number.
+   * the same number.
    */
   via(trunks: readonly Trunk[], call: Caller, number: string, from?: string): LegRoute {
     const callers = trunks.map((trunk) => callerIdOf(trunk, call, from));

@@ -75,11 +75,10 @@ export class Outbound {
 
   /**
    * Resolves when a media node dials. A call that is refused before a node is asked has never been: nothing
-   * of it is told
-   * or stays in the database. One that no node dials (`originate_failed`) is told of as failed.
+   * of it is told or stays in the database. One that no node dials (`originate_failed`) is told of as failed.
    * @returns the call as it was when it was placed, `dialing`, however far it has got since
    * @throws ApiError as `Admission.admit`; invalid_request, service_unavailable, internal_error,
-   *   originate_failed
+   * originate_failed
    */
   async place(order: CallOrder): Promise<Call> {
     const { ids, calls, admission, flows, applicationOf } = this.#options;

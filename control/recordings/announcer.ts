@@ -28,9 +28,8 @@ export class Announcer {
 
   /**
    * Emits an event of a call together with what `also` writes; resolves when both are in the database. The
-   * events of one
-   * call wait for each other: an ended call is read anew for each, and a reading between two would count them
-   * wrongly.
+   * events of one call wait for each other: an ended call is read anew for each, and a reading between two
+   * would count them wrongly.
    */
   tell(
     callId: string,

@@ -44,10 +44,9 @@ const UNTOLD_MS = 60_000;
 
 /**
  * Finishes recordings that the media node has stopped writing: waits until the file is whole, looks at it,
- * hands it to the
- * storage and tells that it can be fetched, or that it failed. What is left to do is in the database and
- * nowhere else, so
- * that it survives this process; here are only the few that are being worked on.
+ * hands it to the storage and tells that it can be fetched, or that it failed. What is left to do is in the
+ * database and nowhere else, so that it survives this process; here are only the few that are being worked
+ * on.
  */
 export class Finisher {
   readonly #o: FinisherOptions;

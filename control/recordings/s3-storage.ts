@@ -31,10 +31,9 @@ interface Send {
 
 /**
  * Any S3-compatible service. Four plain requests are all it takes (a WAV file is never larger than the 5 GB
- * of one PUT),
- * so what comes from a library is the signature alone (AWS Signature Version 4). The service checks what it
- * was sent
- * against the SHA-256 in the signature, so that an upload is stored whole or not at all.
+ * of one PUT), so what comes from a library is the signature alone (AWS Signature Version 4). The service
+ * checks what it was sent against the SHA-256 in the signature, so that an upload is stored whole or not at
+ * all.
  */
 export class S3Storage implements Storage {
   readonly type = 's3';

@@ -34,8 +34,8 @@ const MARK_AGAIN_MS = 1000;
 
 /**
  * Starts and stops recordings of calls, and keeps what they leave. One call has one recording running at
- * most; a row
- * exists before the media node is asked, so that every file has an owner, whatever dies in between.
+ * most; a row exists before the media node is asked, so that every file has an owner, whatever dies in
+ * between.
  */
 export class RecordingService {
   /** What there is of recordings, for their owners. */
@@ -84,8 +84,7 @@ export class RecordingService {
 
   /**
    * Takes up what an earlier life of this process has left: recordings of calls that go on go on, all others
-   * are finished
-   * from their files. To be called once the calls in progress have been adopted.
+   * are finished from their files. To be called once the calls in progress have been adopted.
    */
   async recover(): Promise<void> {
     const { store, calls, instance, logger } = this.#o;
@@ -156,8 +155,7 @@ export class RecordingService {
 
   /**
    * The channel of a call was taken over from an earlier life of this process. A recording that was ordered
-   * then, without
-   * the media node having heard of it, begins now; one that runs goes on.
+   * then, without the media node having heard of it, begins now; one that runs goes on.
    */
   resumed(call: Call, channel: RecordableChannel): Promise<void> {
     return this.#turns.take(call.id, async () => {

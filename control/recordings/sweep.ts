@@ -9,8 +9,7 @@ const BATCH = 500;
 
 /**
  * Removes from the media files what finished recordings have left there: a process that died between storing
- * one and
- * removing its file, a copy that was not finished. Returns how many files went.
+ * one and removing its file, a copy that was not finished. Returns how many files went.
  */
 export async function sweepMediaFiles({
   folder,

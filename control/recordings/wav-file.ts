@@ -46,9 +46,8 @@ export async function inspectWav(path: string): Promise<WavFile | undefined> {
 
 /**
  * Writes the lengths into a header whose writer has died before it could, and cuts off what is behind the
- * last whole frame.
- * The file is replaced by a copy, since media nodes may run as somebody else, whose files may be read and no
- * more.
+ * last whole frame. The file is replaced by a copy, since media nodes may run as somebody else, whose files
+ * may be read and no more.
  */
 export async function repairWav(path: string): Promise<void> {
   const copy = `${path}.part`;

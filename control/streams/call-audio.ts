@@ -47,9 +47,8 @@ const taken = new Set<number>();
 
 /**
  * The audio of one call, copied by rtpengine at the edge and independent of what its media node is doing:
- * `inbound` is what
- * the caller says, `outbound` what the caller hears. One UDP port serves both, and the way back to the
- * caller.
+ * `inbound` is what the caller says, `outbound` what the caller hears. One UDP port serves both, and the way
+ * back to the caller.
  */
 export class CallAudio {
   readonly #socket: Socket;

@@ -11,8 +11,7 @@ export interface StreamIdentity {
 
 /**
  * The frames that a receiver gets: JSON texts in the shape that receivers of telephone audio share, in which
- * numbers are
- * strings. One of these numbers them for one connection.
+ * numbers are strings. One of these numbers them for one connection.
  */
 export class Frames {
   readonly #identity: StreamIdentity;

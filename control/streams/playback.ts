@@ -16,8 +16,7 @@ const MOST_MARKS = 1000;
 
 /**
  * Audio that a receiver wants the caller to hear, in its order: a queue that is emptied by a frame every 20
- * ms. Marks in it
- * come out once all before them has been heard.
+ * ms. Marks in it come out once all before them has been heard.
  */
 export class Playback {
   #queue: Buffer[] = [];

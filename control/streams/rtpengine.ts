@@ -87,8 +87,7 @@ export class Rtpengine {
 
   /**
    * The participants of a call. `unknown`: every rtpengine says that it has no such call; undefined: that
-   * cannot be said,
-   * since one of them does not answer.
+   * cannot be said, since one of them does not answer.
    */
   async look(callId: string): Promise<Tags | 'unknown' | undefined> {
     let certain = true;
@@ -253,7 +252,7 @@ const Queried = z.looseObject({ tags: Tags });
  * have called.
  * @param dialog the leg's as the media node has it
  * @throws RtpengineError when it has only one side: the answer has not come to it yet, and an offer has no
- *   tag for who will answer
+ * tag for who will answer
  */
 export function sidesOf(
   tags: Tags,

@@ -62,8 +62,8 @@ class NotStarted extends Error {
 
 /**
  * Media streams: a copy of a call's audio to customers' WebSockets, and what they say to the caller. They run
- * beside the
- * flow and end with the call. What a later life of this process needs to go on with them is in Redis.
+ * beside the flow and end with the call. What a later life of this process needs to go on with them is in
+ * Redis.
  */
 export class StreamService {
   readonly #o: StreamServiceOptions;
@@ -299,7 +299,7 @@ export class StreamService {
 
   /**
    * @throws NotStarted for a URL that no stream may go to, as far as that can be said without asking a name
-   *   server.
+   * server.
    */
   #check(url: string): void {
     const { allowPrivate } = this.#o;

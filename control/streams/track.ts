@@ -24,9 +24,8 @@ const DRIFT_AHEAD = 6 * FRAME;
 
 /**
  * One direction of a call's audio, from RTP packets to a frame every 20 ms: G.711 of either law in, µ-law
- * out. Audio has its
- * place by its RTP timestamp, so packets may come in any order, and what has not come in time is silence of
- * the same length.
+ * out. Audio has its place by its RTP timestamp, so packets may come in any order, and what has not come in
+ * time is silence of the same length.
  */
 export class Track {
   readonly #ring = Buffer.alloc(RING, MULAW_SILENCE);

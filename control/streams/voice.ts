@@ -25,11 +25,9 @@ const REMIND_FRAMES = 50;
 
 /**
  * What receivers say to the caller of one call. It takes the place of whatever the media node plays
- * meanwhile: rtpengine is
- * told to pass the one and block the other for as long as a burst of audio lasts. Mixing both in rtpengine's
- * own audio player
- * was tried: it swallows the keys that the node sends, and leaves telephone events out of the next
- * re-INVITE's answer.
+ * meanwhile: rtpengine is told to pass the one and block the other for as long as a burst of audio lasts.
+ * Mixing both in rtpengine's own audio player was tried: it swallows the keys that the node sends, and leaves
+ * telephone events out of the next re-INVITE's answer.
  */
 export class Voice {
   readonly #line: VoiceLine;

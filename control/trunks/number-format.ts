@@ -7,9 +7,8 @@ export const callingCodeOf = (country: string | undefined): string =>
 
 /**
  * An E.164 number as a trunk wants it written: with its plus sign, without, or as it is dialled in the
- * trunk's country,
- * with the prefixes of that country. A number no plan knows is dialled like a foreign one, which works at
- * home, too.
+ * trunk's country, with the prefixes of that country. A number no plan knows is dialled like a foreign one,
+ * which works at home, too.
  */
 export function writtenFor(
   { numberFormat, country }: Pick<Trunk, 'numberFormat' | 'country'>,

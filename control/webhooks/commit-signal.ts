@@ -14,8 +14,7 @@ export interface CommitSignalOptions {
 
 /**
  * Tells every control process at once that events were committed. What they are is read from the database, so
- * nothing
- * is lost with Redis but time: without a signal everybody looks once a second.
+ * nothing is lost with Redis but time: without a signal everybody looks once a second.
  */
 export class CommitSignal {
   readonly #o: CommitSignalOptions;

@@ -115,8 +115,7 @@ export class DeliveryLogStore {
 
   /**
    * Makes a delivery due now, with the whole schedule before it again. One that is being attempted, or will
-   * be by
-   * `soon`, stays as it is.
+   * be by `soon`, stays as it is.
    */
   async again(id: string, now: Date, soon: Date): Promise<void> {
     await this.#db.raw(
@@ -238,8 +237,7 @@ export class DeliveryLogStore {
 
   /**
    * Removes settled deliveries of before `before`, the oldest first, with their attempts. Returns how many.
-   * Ids grow with
-   * time, so the primary key leads to them; what another process is removing is passed over.
+   * Ids grow with time, so the primary key leads to them; what another process is removing is passed over.
    */
   async purge(before: Date, limit: number): Promise<number> {
     return this.#db.transaction(

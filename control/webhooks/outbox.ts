@@ -28,8 +28,7 @@ const INSERT = `INSERT INTO webhook_deliveries
 
 /**
  * Writes events into the transaction of what they tell about, in one statement, due at once. Writing the same
- * rows
- * again changes nothing, so that a transaction whose commit got no answer can be repeated.
+ * rows again changes nothing, so that a transaction whose commit got no answer can be repeated.
  */
 export async function enqueue(trx: Knex.Transaction, rows: readonly OutboxRow[]): Promise<void> {
   if (rows.length === 0) return;

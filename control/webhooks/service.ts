@@ -86,8 +86,7 @@ export class WebhookService {
 
   /**
    * Sends a test event once and tells how that went. It is signed like any other, and kept among the
-   * deliveries. A
-   * disabled endpoint can be tested, too.
+   * deliveries. A disabled endpoint can be tested, too.
    * @throws ApiError webhook_not_configured
    */
   async test(applicationId: string, customerId: string): Promise<TestResult> {

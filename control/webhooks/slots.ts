@@ -28,12 +28,9 @@ const INITIAL_LIMIT = 8;
 
 /**
  * Who may send now, so that however many endpoints are dead, the others' events go out at once. Attempts in
- * flight
- * are bounded per endpoint, and in all by two lanes: every attempt begins in the fast one, and one that takes
- * long moves
- * over to the slow one. An endpoint that lets requests hang is cut down to one at a time, begun in the slow
- * lane.
- * A quarter of the fast lane is kept for endpoints with nothing in flight.
+ * flight are bounded per endpoint, and in all by two lanes: every attempt begins in the fast one, and one
+ * that takes long moves over to the slow one. An endpoint that lets requests hang is cut down to one at a
+ * time, begun in the slow lane. A quarter of the fast lane is kept for endpoints with nothing in flight.
  */
 export class Slots {
   readonly #fastLane: number;

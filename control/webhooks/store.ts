@@ -81,8 +81,7 @@ export class WebhookStore {
 
   /**
    * Claims due deliveries, at most so many of each application, until `leaseUntil`. What another worker is
-   * claiming at
-   * the same moment is passed over.
+   * claiming at the same moment is passed over.
    */
   async claim(
     wanted: readonly { applicationId: string; count: number }[],
@@ -126,9 +125,8 @@ export class WebhookStore {
 
   /**
    * Records attempts and moves their deliveries on. The number of finished attempts guards each move: a
-   * worker that
-   * outlived its lease changes nothing that another has done since. Repeating the call changes nothing
-   * either.
+   * worker that outlived its lease changes nothing that another has done since. Repeating the call changes
+   * nothing either.
    */
   async record(finished: readonly Finished[], now: Date): Promise<void> {
     const attempts = finished.flatMap(({ delivery, attempt: a }) =>

@@ -33,10 +33,8 @@ const LARGEST_MESSAGE = 4096;
 
 /**
  * `GET /v1/events` as a WebSocket: an application's events as they are committed, by whatever process, each
- * in a text
- * frame that is the webhook's envelope with `event_id` before it. The database is the buffer: a subscriber
- * reads on when
- * it has taken what it was sent.
+ * in a text frame that is the webhook's envelope with `event_id` before it. The database is the buffer: a
+ * subscriber reads on when it has taken what it was sent.
  */
 export class EventStream {
   readonly #o: EventStreamOptions;

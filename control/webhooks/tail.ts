@@ -32,12 +32,10 @@ const OLD_MS = 60_000;
 
 /**
  * Follows the positions of events as they are committed, by whatever process. Positions are given when rows
- * are written
- * and seen when they are committed, so one that is missing may still come: nothing behind a hole is shown
- * until the hole
- * is filled, or has been there for longer than a write takes, which is how one that was rolled back looks. So
- * whoever
- * reads up to the horizon, and later from there, misses nothing. Runs only while somebody watches.
+ * are written and seen when they are committed, so one that is missing may still come: nothing behind a hole
+ * is shown until the hole is filled, or has been there for longer than a write takes, which is how one that
+ * was rolled back looks. So whoever reads up to the horizon, and later from there, misses nothing. Runs only
+ * while somebody watches.
  */
 export class Tail {
   readonly #o: TailOptions;

@@ -52,10 +52,8 @@ const FORGET_EVERY_MS = 600_000;
 
 /**
  * Delivers what is in the outbox, beside any number of other workers in other processes. It claims only what
- * it can
- * start at once, so a claim outlives its lease only when the process has died, and then another worker
- * repeats it:
- * every event is delivered at least once. What MySQL cannot be told stays here until it can.
+ * it can start at once, so a claim outlives its lease only when the process has died, and then another worker
+ * repeats it: every event is delivered at least once. What MySQL cannot be told stays here until it can.
  */
 export class DeliveryWorker {
   readonly #o: DeliveryWorkerOptions;

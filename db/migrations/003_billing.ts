@@ -5,8 +5,7 @@ const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) =>
   table.specificType(name, `varchar(${length}) character set ascii collate ascii_bin`);
 
 // Money is in micro-units (1/1,000,000 of the currency). No foreign keys here: they would lock rows of the
-// referenced
-// table at every insert, and an account's row is where all calls of a customer meet.
+// referenced table at every insert, and an account's row is where all calls of a customer meet.
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('rates', (t) => {
     ascii(t, 'id', 48).primary();

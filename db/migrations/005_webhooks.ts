@@ -6,10 +6,8 @@ const ascii = (table: Knex.CreateTableBuilder, name: string, length: number) =>
 
 export async function up(knex: Knex): Promise<void> {
   // `position` is where the live stream stands: given as rows are written, so that it follows the order of
-  // commits but for
-  // the few milliseconds in which a transaction is under way. With the application in its index the stream is
-  // tailed from
-  // that index alone; the second one serves a subscriber who catches up.
+  // commits but for the few milliseconds in which a transaction is under way. With the application in its
+  // index the stream is tailed from that index alone; the second one serves a subscriber who catches up.
   await knex.raw(`ALTER TABLE webhook_deliveries
     ADD COLUMN position BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     ADD COLUMN scheduled_from INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'attempts made when it was last asked for by hand: the schedule begins there',

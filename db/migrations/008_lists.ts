@@ -2,8 +2,8 @@ import type { Knex } from 'knex';
 
 /**
  * Lists by number, by status and by event, and usage, from indexes alone. Each ends in the id, which is the
- * order of
- * lists. Numbers come first, so that the same index serves one application's list and the operator's.
+ * order of lists. Numbers come first, so that the same index serves one application's list and the
+ * operator's.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`ALTER TABLE calls

@@ -2,8 +2,7 @@ import { serve, serveFromShell, type Served, type ServeOptions } from '../serve.
 
 /**
  * Every call is forwarded, after a short notice. What became of it is in the last webhook: `call.completed`,
- * or
- * `call.failed` with `transfer_unreachable`.
+ * or `call.failed` with `transfer_unreachable`.
  *
  *   FORWARD_TO=+15551230002 WEBHOOK_SECRET=… node --import tsx examples/call-forwarding/server.ts
  *

@@ -81,9 +81,8 @@ export class Caller {
 
   /**
    * Asks for a call until there is one, or it is clear that there will be none. The Idempotency-Key is the
-   * campaign's and
-   * the recipient's, so that nobody is called twice, however often this is asked, now or by another run
-   * within 24 hours.
+   * campaign's and the recipient's, so that nobody is called twice, however often this is asked, now or by
+   * another run within 24 hours.
    */
   async #place({
     to,

@@ -17,9 +17,8 @@ import { ResultsFile, summary, type Result } from './results.ts';
  *     --campaign spring_followup --from +15551230001
  *
  * It listens at PORT while it runs: the application in MiniVoice has its webhook_url there and that secret,
- * and, if you
- * like, its answer_url too: who answers hears what `--say` says. Started again it calls only those whom it
- * has not called.
+ * and, if you like, its answer_url too: who answers hears what `--say` says. Started again it calls only
+ * those whom it has not called.
  */
 export interface CampaignOptions extends Pick<ServeOptions, 'secret' | 'port' | 'host' | 'publicUrl'> {
   apiUrl: string;

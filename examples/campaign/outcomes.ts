@@ -5,8 +5,7 @@ const KEPT = ['call.completed', 'call.failed', 'call.canceled', 'recording.compl
 
 /**
  * What webhooks tell of a campaign's calls, by call id. One may come before the reply that says which call it
- * is about,
- * so those of the campaign are kept until somebody asks.
+ * is about, so those of the campaign are kept until somebody asks.
  */
 export class Outcomes {
   readonly #campaignId: string;

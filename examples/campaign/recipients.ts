@@ -23,8 +23,7 @@ export const E164 = /^\+[1-9]\d{6,14}$/;
 
 /**
  * Reads a list with a header line, a column `to` and, if you like, one `reference`; others are passed over.
- * Comma or
- * semicolon, as spreadsheets write them. A bad line does not spoil the others.
+ * Comma or semicolon, as spreadsheets write them. A bad line does not spoil the others.
  * @throws Error when there is no column `to`, or a quote is not closed
  */
 export function readRecipients(csv: string): Recipients {

@@ -33,8 +33,7 @@ const HEADER = `${COLUMNS.join(',')}\n`;
 
 /**
  * The results of a campaign, as a CSV file. It is also the campaign's memory: whoever stands in it with a
- * call is not
- * called when the campaign is started again, however long after.
+ * call is not called when the campaign is started again, however long after.
  */
 export class ResultsFile {
   readonly #path: string;

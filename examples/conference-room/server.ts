@@ -4,9 +4,8 @@ import type { AddressInfo } from 'node:net';
 
 /**
  * A meeting room on MiniVoice: callers say with a number which room they want; who knows the host's number
- * opens it, and
- * the room ends when the host leaves; guests may come to talk or only to listen. It needs nothing but Node;
- * alone it runs with
+ * opens it, and the room ends when the host leaves; guests may come to talk or only to listen. It needs
+ * nothing but Node; alone it runs with
  *
  * PORT=3000 WEBHOOK_SECRET=… HOST_PIN=4711 PUBLIC_URL=http://127.0.0.1:3000 node --import tsx
  * examples/conference-room/server.ts

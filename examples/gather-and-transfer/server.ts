@@ -14,9 +14,8 @@ interface Departments {
 
 /**
  * A key decides where the caller is transferred to. The keys of a gather come with the request of the
- * redirect after
- * it. No key, or a wrong one: the menu once more, then good-bye. Nobody answers: the fallback of `bridge`
- * says so.
+ * redirect after it. No key, or a wrong one: the menu once more, then good-bye. Nobody answers: the fallback
+ * of `bridge` says so.
  *
  * SALES=+15551230002 SUPPORT=sip:desk@pbx.example WEBHOOK_SECRET=… node --import tsx
  * examples/gather-and-transfer/server.ts

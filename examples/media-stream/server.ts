@@ -5,15 +5,14 @@ import { WebSocketServer, type WebSocket } from 'ws';
 
 /**
  * A receiver of media streams that talks back: it listens to the caller, and when the caller pauses says the
- * same again.
- * Put a speech recogniser and a voice in place of `Parrot` and it is an assistant. Alone it runs with
+ * same again. Put a speech recogniser and a voice in place of `Parrot` and it is an assistant. Alone it runs
+ * with
  *
  * PORT=3000 WEBHOOK_SECRET=… PUBLIC_URL=https://receiver.example node --import tsx
  * examples/media-stream/server.ts
  *
  * and the application in MiniVoice has answer_url PUBLIC_URL/answer and that secret. MiniVoice wants wss, so
- * TLS is the work
- * of a proxy in front; in the development profile ws to loopback will do.
+ * TLS is the work of a proxy in front; in the development profile ws to loopback will do.
  */
 export const PROMPT = 'Say something, and you will hear it again. Press a key to leave.';
 

@@ -9,8 +9,7 @@ export interface Recording {
 
 /**
  * Records a call from its beginning, across the transfer, to its end: nothing needs to stop it. The audio can
- * be
- * fetched once `recording.completed` has come, with the application's API key:
+ * be fetched once `recording.completed` has come, with the application's API key:
  *
  *   curl -H "Authorization: Bearer $KEY" -o call.wav "$FILE_URL"
  *

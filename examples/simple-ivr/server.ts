@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { verify } from '../verify.ts';
 
 /**
- * A small application on MiniVoice: a greeting, a menu of two choices, and a receiver of webhooks.
- * It needs nothing but Node; alone it runs with
+ * A small application on MiniVoice: a greeting, a menu of two choices, and a receiver of webhooks. It needs
+ * nothing but Node; alone it runs with
  *
  * PORT=3000 WEBHOOK_SECRET=… PUBLIC_URL=http://127.0.0.1:3000 node --import tsx examples/simple-ivr/server.ts
  *

@@ -3,8 +3,8 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 
 /**
  * What a receiver of MiniVoice webhooks needs, in one file to copy: it checks who has sent an event, tells
- * whether it has
- * come before, and answers so that what could not be handled is sent again. It needs nothing but Node.
+ * whether it has come before, and answers so that what could not be handled is sent again. It needs nothing
+ * but Node.
  *
  *   const receiver = new WebhookReceiver({ secret, onEvent: async ({ id, event, call, data }) => { … } });
  *   createServer((request, response) => void receiver.handle(request, response)).listen(3000);
@@ -49,9 +49,8 @@ const LARGEST = 1024 * 1024;
 
 /**
  * Whether MiniVoice has sent this body, and lately. Signed are the timestamp, a dot and the raw body, so it
- * must be
- * checked before the body is parsed. While a secret is rotating there are two signatures, and one that fits
- * is enough.
+ * must be checked before the body is parsed. While a secret is rotating there are two signatures, and one
+ * that fits is enough.
  * @param now milliseconds since the epoch
  */
 export function verify(

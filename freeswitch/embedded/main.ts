@@ -1,9 +1,7 @@
 /**
  * The embedded media node: SIP, audio and the event socket in one small program, for laptops and CI, where
- * there is no
- * FreeSWITCH. Towards Kamailio and the control plane it behaves as FreeSWITCH 1.10.12 with the configuration
- * beside it
- * does; `config.ts` lists its environment.
+ * there is no FreeSWITCH. Towards Kamailio and the control plane it behaves as FreeSWITCH 1.10.12 with the
+ * configuration beside it does; `config.ts` lists its environment.
  */
 import { createLogger } from '../../control/lib/logger.ts';
 import { readConfig } from './config.ts';

@@ -1,7 +1,6 @@
 /**
  * Variables that hold for every channel which has none of its own: what vars.xml of the FreeSWITCH
- * configuration says,
- * as far as it is looked at.
+ * configuration says, as far as it is looked at.
  */
 export const POLICY: ReadonlyMap<string, string> = new Map([
   ['playback_terminators', 'none'],

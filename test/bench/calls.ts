@@ -13,9 +13,8 @@ import { freePort } from './edge/subjects.ts';
 
 /**
  * What an answered call costs: calls that come in and calls that are placed through the API, both answered,
- * played a prompt of
- * 200 ms to, and hung up, beside the same from a static dialplan with nobody deciding anything. In turns, in
- * one run.
+ * played a prompt of 200 ms to, and hung up, beside the same from a static dialplan with nobody deciding
+ * anything. In turns, in one run.
  *
  *   ./minivoice bench calls [--rate 20] [--seconds 12] [--turns 3] [--only inbound]
  *   ./minivoice bench calls --soak 10 [--rate 50]     only calls through the API, for so many minutes

@@ -5,9 +5,8 @@ import { freePort, NUMBERS, startBare, startSubjects } from './edge/subjects.ts'
 
 /**
  * What a call costs at the edge, in CPU, beside a bare Kamailio that answers stateless with the same code, in
- * one run.
- * Each path is measured in turns with the bare one at the same rate, and the medians are compared: the mood
- * of the machine hits both.
+ * one run. Each path is measured in turns with the bare one at the same rate, and the medians are compared:
+ * the mood of the machine hits both.
  */
 const TURNS = 3;
 const REFUSALS = { calls: 15_000, rate: 3000 };

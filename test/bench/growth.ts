@@ -5,8 +5,8 @@ import { say } from './growth/subjects.ts';
 
 /**
  * How cost grows with what is stored: `growth [dids | calls] [--dids 1000,100000] [--calls 300000]`. First
- * with phone numbers
- * at the edge, then with stored calls behind the lists of the API. The rows are inserted by SQL.
+ * with phone numbers at the edge, then with stored calls behind the lists of the API. The rows are inserted
+ * by SQL.
  */
 const args = process.argv.slice(2);
 const option = (name: string, otherwise: string): number[] => {

@@ -13,9 +13,8 @@ import { PlainTransactions } from './ledger/plain.ts';
 
 /**
  * Holds and their settlements per second, beside plain transactions of the same shape on the same tables, in
- * one run: in
- * turns, so that the mood of the machine hits both. And how long a hold takes at 50 new calls a second of one
- * customer.
+ * one run: in turns, so that the mood of the machine hits both. And how long a hold takes at 50 new calls a
+ * second of one customer.
  */
 const TURNS = 5;
 const CALLS = 1500;

@@ -9,8 +9,7 @@ import { KINDS, type World } from './soak/callers.ts';
 
 /**
  * Calls of every kind, mixed, in rounds: `soak [calls] [calls per second]`. After each round nothing may be
- * left of
- * them anywhere; over the rounds neither memory nor open files may grow.
+ * left of them anywhere; over the rounds neither memory nor open files may grow.
  */
 const [CALLS = 2000, RATE = 5] = process.argv.slice(2).map(Number);
 const ROUNDS = 5;

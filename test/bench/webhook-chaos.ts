@@ -6,10 +6,9 @@ import { Child } from './webhooks/processes.ts';
 
 /**
  * Events for a receiver at its worst, delivered by workers that are killed at random: every event must be
- * taken at least
- * once, under one event id, in order of first attempts within its call. The workers' clock runs 600 times as
- * fast, so
- * that an hour in which the receiver is down takes six seconds, and the schedule of retries as much less.
+ * taken at least once, under one event id, in order of first attempts within its call. The workers' clock
+ * runs 600 times as fast, so that an hour in which the receiver is down takes six seconds, and the schedule
+ * of retries as much less.
  *
  *   ./minivoice bench webhook-chaos [events]      100,000 when not given
  */

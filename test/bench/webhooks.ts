@@ -6,8 +6,7 @@ import type { ReceiverReport } from './webhooks/receiver.ts';
 
 /**
  * Webhook delivery beside a bare got loop that posts the same bodies to the same receiver, in turns, and what
- * endpoints
- * that hang do to the others. The database and the receiver share the machine's cores with both.
+ * endpoints that hang do to the others. The database and the receiver share the machine's cores with both.
  */
 const TURNS = 3;
 const EVENTS = 12_000;

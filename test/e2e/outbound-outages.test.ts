@@ -21,8 +21,7 @@ describe('placing calls while a part is away', function () {
 
   /**
    * A call is placed and reaches its carrier, as soon as everybody has noticed that all is well again. Redis
-   * without its
-   * memory waits up to 30 s for each control process there was.
+   * without its memory waits up to 30 s for each control process there was.
    */
   async function works(): Promise<void> {
     own.carrier.forget();

@@ -225,8 +225,7 @@ export class Payer {
 
   /**
    * Waits until nothing is held, and goes through all movements of money: each leg's hold was resolved once
-   * and whole, and
-   * what there is is what they make it.
+   * and whole, and what there is is what they make it.
    * @returns what is available, what was paid, and by which leg (`call/0`, `call/1`, …)
    */
   async books(

@@ -257,8 +257,7 @@ export async function rateFor(prefix: string, pricePerMinute = PRICE_PER_MINUTE)
 
 /**
  * A customer with an application, its server and a number, whose answer_url is `/answer`. It may call where
- * the tests
- * call, as often as they like, for 100 EUR.
+ * the tests call, as often as they like, for 100 EUR.
  */
 export async function tenant(
   application: Json = {},

@@ -26,8 +26,7 @@ const LONG =
 
 /**
  * The control plane is killed once for many calls at a time: each is in another kind of action then, and each
- * must go on
- * as if nothing had happened.
+ * must go on as if nothing had happened.
  */
 describe('the control plane dies in the middle of an action', function () {
   this.timeout(90_000);

@@ -45,8 +45,7 @@ export type Manner =
 
 /**
  * A telephone for tests, apart from all code that is tested: SIP over UDP or TCP on a loopback address of its
- * own,
- * G.711 audio and RFC 4733 keys both ways.
+ * own, G.711 audio and RFC 4733 keys both ways.
  */
 export class Phone {
   /** Calls that came in, in order. */

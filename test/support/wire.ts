@@ -133,9 +133,8 @@ export class Wire extends Watched {
 
   /**
    * Sends a request with a Via of its own, repeats it until there is a response (UDP), and hands over every
-   * response.
-   * A final refusal of an INVITE is acknowledged here. Without any response there is a 408 made here after 32
-   * s.
+   * response. A final refusal of an INVITE is acknowledged here. Without any response there is a 408 made
+   * here after 32 s.
    */
   request(
     startLine: string,

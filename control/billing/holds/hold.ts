@@ -31,8 +31,7 @@ export interface Hold extends LegKey {
 
 /**
  * A hold whose leg is not paid for by time (not answered yet, or its time costs nothing) is its process's for
- * so long, in
- * ms, and renewed when half of that has passed.
+ * so long, in ms, and renewed when half of that has passed.
  */
 export const KEPT_MS = 40_000;
 

@@ -67,9 +67,8 @@ const UNSTORED = `SELECT h.call_id AS callId, h.leg FROM holds h LEFT JOIN calls
 
 /**
  * The SQL of holds. Every write is one transaction that locks the hold's row, then what the call's room
- * writes, then, last
- * and for as short as can be, the accounts of the customer: always in this order, so that no two wait for
- * each other.
+ * writes, then, last and for as short as can be, the accounts of the customer: always in this order, so that
+ * no two wait for each other.
  */
 export class HoldStore {
   readonly #db: Database;
@@ -166,8 +165,7 @@ export class HoldStore {
 
   /**
    * Notes when legs were answered, and until when each is paid for (or looked after, where time costs
-   * nothing). Those
-   * whose hold is resolved stay as they are.
+   * nothing). Those whose hold is resolved stay as they are.
    */
   async answered(legs: readonly (LegKey & { answeredAt: Date; coveredUntil: Date })[]): Promise<void> {
     if (legs.length === 0) return;
@@ -184,8 +182,7 @@ export class HoldStore {
 
   /**
    * Charges what was used, gives the rest back, and ends the hold: once. Where a leg has lasted longer than
-   * was held
-   * for, the rest is taken from what is available, as far as that goes.
+   * was held for, the rest is taken from what is available, as far as that goes.
    * @param settled writes the cost where the call is kept, in the same transaction; what it throws undoes all
    * @param known there is such a hold for certain
    * @returns the cost, or undefined where there is no such hold, or it has been resolved before
@@ -281,8 +278,8 @@ export class HoldStore {
 
   /**
    * Open holds that are left: the call ended before `ended` and nobody has settled it, there was no such call
-   * when
-   * `unknown` had come, or its process has neither extended nor kept it although that was due at `uncovered`.
+   * when `unknown` had come, or its process has neither extended nor kept it although that was due at
+   * `uncovered`.
    */
   async orphans(before: { ended: Date; unknown: Date; uncovered: Date }): Promise<Orphan[]> {
     const rows = await rowsOf<OrphanRow>(this.#db, ORPHANS, before);

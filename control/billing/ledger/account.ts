@@ -1,9 +1,7 @@
 /**
  * The accounts of a customer. What it has paid in comes from `top_up`, which goes below zero by that much;
- * what calls may
- * still cost is moved from `available` to `held`, and what they have cost goes on to `revenue`. The four are
- * always zero
- * together, so that no row is shared by customers.
+ * what calls may still cost is moved from `available` to `held`, and what they have cost goes on to
+ * `revenue`. The four are always zero together, so that no row is shared by customers.
  */
 export const ACCOUNTS = ['available', 'held', 'revenue', 'top_up'] as const;
 export type Account = (typeof ACCOUNTS)[number];

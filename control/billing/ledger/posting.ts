@@ -34,12 +34,9 @@ interface Available {
 
 /**
  * Writes transfers of one customer and moves the balances, inside the caller's transaction and as its last
- * step: the
- * account rows are where all calls of a customer meet, so they are locked last, in one statement, in the
- * order of their
- * key, and given back by the commit that follows. The limit is in the statement itself: an account that would
- * go below
- * zero, or a cap that would be passed, matches no row.
+ * step: the account rows are where all calls of a customer meet, so they are locked last, in one statement,
+ * in the order of their key, and given back by the commit that follows. The limit is in the statement itself:
+ * an account that would go below zero, or a cap that would be passed, matches no row.
  * @param first what is written before them, in the same round trip
  * @throws Short when nothing could be moved; the transaction must then be rolled back
  */

@@ -17,8 +17,7 @@ export class CsvError extends Error {
 
 /**
  * The records of a comma-separated text (RFC 4180): quoted values may hold commas, doubled quotes and line
- * breaks. Blanks
- * around values and empty lines are passed over. They are read as they are asked for.
+ * breaks. Blanks around values and empty lines are passed over. They are read as they are asked for.
  * @throws CsvError
  */
 export function* parseCsv(source: string): Generator<CsvRecord, void> {

@@ -146,8 +146,7 @@ export class RateStore {
 
   /**
    * Reads the rates of one owner with these prefixes, lets `plan` say which to write, and writes them, all or
-   * nothing.
-   * Two of these that meet are carried out one after the other: `plan` may run again.
+   * nothing. Two of these that meet are carried out one after the other: `plan` may run again.
    * @param customerId the empty string for the default table
    */
   async rewrite<T>(

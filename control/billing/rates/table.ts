@@ -4,11 +4,9 @@ const LONGEST_PREFIX = 16;
 
 /**
  * The active rates in memory, so that no call waits for SQL to learn its price. A customer's own rates are
- * looked at
- * first, the default table only where none of them matches; within each the longest prefix wins, and among
- * rates of the
- * same prefix the one that has become valid last. Rates of another currency than the customer's do not exist
- * for it.
+ * looked at first, the default table only where none of them matches; within each the longest prefix wins,
+ * and among rates of the same prefix the one that has become valid last. Rates of another currency than the
+ * customer's do not exist for it.
  */
 export class RateTable {
   readonly #rates = new Map<string, Rate>();

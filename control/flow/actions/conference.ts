@@ -4,8 +4,7 @@ import { action, type Outcome } from '../action.ts';
 
 /**
  * A room shared with other callers of the application. The next action runs when the room ends before the
- * caller leaves;
- * one that cannot be entered at all has ended, too, so that nobody is left in silence.
+ * caller leaves; one that cannot be entered at all has ended, too, so that nobody is left in silence.
  */
 export const conference = action({
   name: 'conference',

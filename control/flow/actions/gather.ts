@@ -57,8 +57,7 @@ function range({ num_digits, min_digits, max_digits }: Fields): { least: number;
 
 /**
  * Collects DTMF. The keys are collected here and not on the media node, so that one rule holds on every node:
- * a key
- * during the prompt stops it and counts; the timeout runs from the prompt's end to the first key, then
+ * a key during the prompt stops it and counts; the timeout runs from the prompt's end to the first key, then
  * between keys.
  */
 export const gather = action<Fields>({

@@ -6,8 +6,7 @@ const PARTS = /[wW,]|[^wW,]{1,8}/g;
 
 /**
  * Keys to the far end, then the next action. What has been handed over is saved before, so that a process
- * that takes
- * over sends the rest: a key too few is more easily made up for than one too many.
+ * that takes over sends the rest: a key too few is more easily made up for than one too many.
  */
 export const sendDigits = action({
   name: 'send_digits',

@@ -132,8 +132,7 @@ export class EslClient {
 
 /**
  * How long to wait before the next attempt, in ms: doubled by every failure, and between half of that and all
- * of it,
- * so that many processes do not knock at once.
+ * of it, so that many processes do not knock at once.
  */
 export function retryDelay(kind: EslFailure, failures: number, timings: EslTimings, random: number): number {
   const longest =

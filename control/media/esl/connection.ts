@@ -38,8 +38,7 @@ interface Job {
 
 /**
  * One inbound connection to the event socket of one node. FreeSWITCH answers commands in the order they came,
- * so
- * replies are matched first in, first out. A connection that fails is finished: nothing is sent twice.
+ * so replies are matched first in, first out. A connection that fails is finished: nothing is sent twice.
  */
 export class EslConnection {
   readonly #options: EslConnectionOptions;
@@ -70,7 +69,7 @@ export class EslConnection {
 
   /**
    * @throws EslError `denied` when the node refuses us by address or password, `lost` when it cannot be
-   *   reached.
+   * reached.
    */
   static async open(options: EslConnectionOptions): Promise<EslConnection> {
     let timer: NodeJS.Timeout | undefined;
@@ -105,8 +104,8 @@ export class EslConnection {
   }
 
   /**
-   * Runs a command in a thread of the node's, so that it holds up no other; resolves with its result.
-   * The job's id is ours, known before the node can report the job's end.
+   * Runs a command in a thread of the node's, so that it holds up no other; resolves with its result. The
+   * job's id is ours, known before the node can report the job's end.
    */
   async bgapi(command: string, jobId: string, jobMs: number): Promise<string> {
     const done = new Promise<string>((resolve, reject) => {

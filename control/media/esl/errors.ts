@@ -1,8 +1,7 @@
 /**
- * Why a command has no good answer.
- * `refused`: the node said no, in its own words. `lost`: the connection ended first, so the node may or may
- * not have
- * done it. `busy`: too many commands were waiting, it was never sent. `denied`: the node does not let us in.
+ * Why a command has no good answer. `refused`: the node said no, in its own words. `lost`: the connection
+ * ended first, so the node may or may not have done it. `busy`: too many commands were waiting, it was never
+ * sent. `denied`: the node does not let us in.
  */
 export type EslFailure = 'refused' | 'lost' | 'busy' | 'denied';
 

@@ -8,9 +8,8 @@ const DEFAULT_TIMEOUT = 60;
 
 /**
  * Calls somebody, and parks the call when it is answered; the output comes then, or when it has ended before.
- * Early
- * media is heard by nobody (`ignore_early_media`), and `&park()` is the one thing there is to do with an
- * answered call.
+ * Early media is heard by nobody (`ignore_early_media`), and `&park()` is the one thing there is to do with
+ * an answered call.
  */
 export const originate: Command = async (node, argument) => {
   const [call, application] = splitQuoted(argument);

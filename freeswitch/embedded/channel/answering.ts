@@ -21,8 +21,7 @@ export class Answering {
 
   /**
    * What the dialplan does with a call: one for a room of this node enters it, one that belongs to the
-   * control plane rings
-   * and parks, any other is refused.
+   * control plane rings and parks, any other is refused.
    */
   async start(): Promise<void> {
     const channel = this.#channel;

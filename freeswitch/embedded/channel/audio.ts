@@ -17,8 +17,7 @@ const MAX_SKIPPED = 500;
 
 /**
  * All the audio of a channel: what plays, and what is done to either direction on its way. `read` is what the
- * caller
- * says, `write` what he hears.
+ * caller says, `write` what he hears.
  */
 export class ChannelAudio implements FrameFilter {
   readonly player: Player = new Player();

@@ -19,8 +19,7 @@ interface Frame {
 
 /**
  * Runs applications on a channel the way FreeSWITCH's session thread does: messages one after the other; one
- * that came
- * without event-lock lets the next run inside it.
+ * that came without event-lock lets the next run inside it.
  */
 export class Executor {
   readonly #channel: Call;

@@ -23,8 +23,7 @@ const RETRY_MS = 10_000;
 
 /**
  * Refreshes a session from this side: an UPDATE without a description, or a re-INVITE with the one there is,
- * where UPDATE
- * is unknown.
+ * where UPDATE is unknown.
  */
 export class Refresher {
   readonly #options: RefresherOptions;

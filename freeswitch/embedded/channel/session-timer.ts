@@ -3,8 +3,7 @@ const LONGEST_MS = 0x7fff_ffff;
 
 /**
  * Counts the time of a session (RFC 4028 section 10): who refreshes does so at half time, and either side
- * ends what was
- * not refreshed.
+ * ends what was not refreshed.
  */
 export class SessionTimer {
   readonly #refresh: (seconds: number) => void;

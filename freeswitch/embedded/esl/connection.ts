@@ -19,8 +19,8 @@ const GOODBYE = 'Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.
 const LOST = 'killed listener because of lost events\n';
 /**
  * Events waiting for a slow reader; beyond it they are lost, and after MAX_LOST of those the connection is,
- * as in
- * FreeSWITCH. It counts events only; here their bytes count too, since all of it is one process's memory.
+ * as in FreeSWITCH. It counts events only; here their bytes count too, since all of it is one process's
+ * memory.
  */
 const MAX_QUEUE = 100_000;
 const MAX_QUEUE_BYTES = 64 * 1024 * 1024;

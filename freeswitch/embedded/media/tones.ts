@@ -11,8 +11,7 @@ export interface Tone {
 
 /**
  * A tone script: `%(on ms, off ms, frequency, …)` one or more times, with `loops=N` (-1 for ever) and `v=dB`
- * for the
- * level, which is -7 where nothing is said.
+ * for the level, which is -7 where nothing is said.
  * @returns undefined when it holds no tone
  */
 export function generateTones(script: string): Tone | undefined {

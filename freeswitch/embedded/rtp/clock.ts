@@ -26,8 +26,7 @@ const SYSTEM_TIME: TimeSource = { now: () => performance.now(), after: (ms, run)
 
 /**
  * The one clock of all channels. It aims at whole multiples of 20 ms since it was started, so that timer
- * lateness
- * does not add up, and runs only while somebody listens.
+ * lateness does not add up, and runs only while somebody listens.
  */
 export class FrameClock {
   readonly #tickers = new Set<Ticker>();

@@ -48,10 +48,9 @@ interface Pressed extends Omit<EventHeader, 'sequence' | 'ssrc' | 'marker'> {
 
 /**
  * Turns event packets into key presses: one per event, whatever is repeated, doubled or lost. A key is known
- * by its
- * timestamp where that is as RFC 4733 section 2.5.1 wants it; where a sender never moves the timestamp on, by
- * the marker
- * and a duration that begins anew; and where it moves on within a key, by what comes right behind an end.
+ * by its timestamp where that is as RFC 4733 section 2.5.1 wants it; where a sender never moves the timestamp
+ * on, by the marker and a duration that begins anew; and where it moves on within a key, by what comes right
+ * behind an end.
  */
 export class EventReceiver {
   readonly #onDigit: (digit: Digit) => void;

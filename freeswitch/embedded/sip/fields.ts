@@ -91,8 +91,7 @@ export function parseVia(value: string): Via | undefined {
 
 /**
  * The topmost Via as the server writes it back: `received` where the source differs from the sent-by host,
- * and the
- * source port in `rport` where the client asked for it (RFC 3581 section 4).
+ * and the source port in `rport` where the client asked for it (RFC 3581 section 4).
  */
 export function stampVia(value: string, address: string, port: number): string {
   const via = parseVia(value);

@@ -1,7 +1,6 @@
 /**
  * SIP messages (RFC 3261 section 7): parsing from and writing to bytes. Text is latin1 inside, so that bytes
- * this
- * program does not understand are echoed unchanged.
+ * this program does not understand are echoed unchanged.
  */
 
 const COMPACT: Readonly<Record<string, string>> = {

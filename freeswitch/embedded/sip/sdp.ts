@@ -120,8 +120,7 @@ const formatOf = ({ name, rate }: SdpFormat): Format | undefined => {
 
 /**
  * The payload types that may come. The far end has to use our numbers in answer to an offer of ours; one that
- * uses its own
- * is understood nevertheless, and so is a static type nobody has named.
+ * uses its own is understood nevertheless, and so is a static type nobody has named.
  */
 function receivable(media: SdpMedia, offered: boolean): Map<number, Format> {
   const receives = new Map<number, Format>(offered ? OFFERED : []);

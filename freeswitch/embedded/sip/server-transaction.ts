@@ -11,8 +11,7 @@ export interface ServerTransactionOwner {
 
 /**
  * One request from outside and our answer to it (RFC 3261 section 17.2, RFC 6026). Retransmissions of the
- * request are
- * absorbed here; final answers to INVITE are repeated until their ACK.
+ * request are absorbed here; final answers to INVITE are repeated until their ACK.
  */
 export class ServerTransaction {
   readonly key: string;

@@ -45,9 +45,8 @@ export function asksTooShort(request: SipRequest): boolean {
 
 /**
  * The timer of an answer to a request (section 9): the interval as it was asked for, the refresher the caller
- * has chosen,
- * or else whoever refreshes already. One who knows nothing of timers has had the header put in by a proxy: we
- * refresh.
+ * has chosen, or else whoever refreshes already. One who knows nothing of timers has had the header put in by
+ * a proxy: we refresh.
  * @param ours we are the refresher so far
  */
 export function answeredTimer(request: SipRequest, ours: boolean): Required<SessionInterval> | undefined {

@@ -23,8 +23,7 @@ export interface Static {
 
 /**
  * A FreeSWITCH has a static dialplan. The embedded node's cannot be changed: the same applications are put
- * into the queue
- * of each call as soon as it is parked, by this process, whose own CPU is not counted.
+ * into the queue of each call as soon as it is parked, by this process, whose own CPU is not counted.
  */
 export async function startStatic(
   kind: string,

@@ -79,8 +79,7 @@ export interface Subjects {
 
 /**
  * The edge and the control plane as they run in production, but for two things: they are alone, and the media
- * node they
- * are told of is not there, so that a decision creates a call which is then refused.
+ * node they are told of is not there, so that a decision creates a call which is then refused.
  */
 export async function startSubjects(): Promise<Subjects> {
   const folder = await mkdtemp(path.join(tmpdir(), 'minivoice-bench-'));

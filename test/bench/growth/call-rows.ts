@@ -29,8 +29,7 @@ async function numbers(db: Database): Promise<void> {
 
 /**
  * Calls of the last 60 days, the owners' in turn, with two lines of timeline and a webhook delivery each and
- * a transfer for
- * every fifth. Most are completed; a few failed; the newest 100 are in progress.
+ * a transfer for every fifth. Most are completed; a few failed; the newest 100 are in progress.
  */
 export async function insertCalls(
   db: Database,

@@ -1,7 +1,6 @@
 // A customer's server at its worst, in a process of its own: it fails at random, is slow, closes early, takes
-// an event and
-// then breaks the connection, and is down for a while. It keeps count of what it has taken. Speaks IPC with
-// its parent.
+// an event and then breaks the connection, and is down for a while. It keeps count of what it has taken.
+// Speaks IPC with its parent.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 

@@ -1,6 +1,6 @@
 // A control process with nothing but a delivery worker: `BENCH_DATABASE_URL`, `BENCH_RECEIVER`. Its parent
-// says when something was committed.
-// With `BENCH_CLOCK` its clock has run that much faster since `BENCH_EPOCH`, and so does the schedule.
+// says when something was committed. With `BENCH_CLOCK` its clock has run that much faster since
+// `BENCH_EPOCH`, and so does the schedule.
 import { connectDatabase } from '../../../control/lib/database.ts';
 import { createGuardedFetch } from '../../../control/lib/guarded-fetch.ts';
 import { createLogger } from '../../../control/lib/logger.ts';

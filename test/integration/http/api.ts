@@ -75,8 +75,7 @@ interface Options {
 
 /**
  * The REST API with its rooms on a database of its own, listening on a free port. Every reply that `send`
- * gets is held
- * against the OpenAPI document.
+ * gets is held against the OpenAPI document.
  */
 export async function startApi({
   production = false,

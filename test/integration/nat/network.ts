@@ -18,8 +18,7 @@ export const HOST = {
 
 /**
  * Addresses of a second network, over which control commands the others: as real as a cable for operators.
- * They are
- * of the range for tests between networks (RFC 2544): the host itself may be at one of those for
+ * They are of the range for tests between networks (RFC 2544): the host itself may be at one of those for
  * documentation.
  */
 export const CONTROL = {
@@ -53,10 +52,8 @@ export async function missing(): Promise<string | undefined> {
 
 /**
  * Three hosts in network namespaces: edge and media node on a network of their own, and the router that they
- * see the world through.
- * It translates addresses as the routers of clouds do, one to one, and has no hairpin: what comes from inside
- * for its own outer
- * address is lost.
+ * see the world through. It translates addresses as the routers of clouds do, one to one, and has no hairpin:
+ * what comes from inside for its own outer address is lost.
  */
 export class Network {
   readonly #id = process.pid % 100_000;

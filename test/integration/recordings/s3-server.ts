@@ -14,9 +14,8 @@ const SECRET = 'S3RVER';
 
 /**
  * An S3 server on a free port. It does not check signatures of version 4 itself, so what reaches it goes
- * through a guard
- * that does, with a library that had no part in making them, and that checks the body against the signed
- * SHA-256.
+ * through a guard that does, with a library that had no part in making them, and that checks the body against
+ * the signed SHA-256.
  */
 export async function startS3(bucket: string) {
   const directory = await mkdtemp(join(tmpdir(), 's3-'));

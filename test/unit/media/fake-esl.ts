@@ -43,8 +43,7 @@ export class FakeSession {
 
 /**
  * A node whose answers the test decides: it behaves as an event socket with the channels in `channels`, and a
- * handler
- * for the beginning of a command takes that command out of its hands.
+ * handler for the beginning of a command takes that command out of its hands.
  */
 export class FakeEsl extends Watched {
   readonly port: number;
