@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { z } from 'zod';
+import { type z, ZodError } from 'zod';
 import { CALL_HEADERS } from '../lib/call-headers.ts';
 import type { Logger } from '../lib/logger.ts';
 import { DialogNotice, RouteRequest, type Decisions } from './decisions.ts';
@@ -94,7 +94,7 @@ export class EdgeListener {
       const body = (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))?.toString('utf8') ?? '';
       const failed = (error: unknown): void => {
         this.#logger.error({ err: error, path: request.url }, 'a request of kamailio could not be answered');
-        send(response, error instanceof SyntaxError ? 400 : 500, '{}');
+        send(response, error instanceof SyntaxError || error instanceof ZodError ? 400 : 500, '{}');
       };
       const done = (): void => {
         if (request.url === '/route') this.#observe((performance.now() - began) / 1000);

@@ -86,6 +86,8 @@ describe('Who is calling, at the SIP edge', () => {
       const call = await relayed([
         ['Privacy', 'user;id'],
         ['P-Asserted-Identity', `<sip:${SECRET}@carrier.example>`],
+        // RFC 3323 §5.3.
+        ['Subject', `call of ${SECRET}`],
       ]);
       await call.answered();
       await call.hold();

@@ -31,6 +31,8 @@ describe('What a media node could not read is answered by the SIP edge', () => {
     ['a CSeq of 2^32', () => invite().replace('CSeq: 1 ', 'CSeq: 4294967296 ')],
     ['a CSeq of many digits', () => invite().replace('CSeq: 1 ', `CSeq: ${'9'.repeat(40)} `)],
     ['a NUL in a header', () => invite({ headers: ['Subject: a\0b'] })],
+    ['a From without a tag', () => invite().replace(/^(From: [^;\r]*);tag=[^\r]*/m, '$1')],
+    ['a From with an empty tag', () => invite().replace(/^(From: [^;\r]*;tag=)[^\r]*/m, '$1')],
     ['200 header lines', () => invite({ headers: lines(200) })],
     ['1000 short header lines', () => invite({ headers: lines(1000).map((_, i) => `X${i}:`) })],
   ];
