@@ -32,9 +32,9 @@ export class RawSip extends Watched {
     socket.on('error', () => undefined);
   }
 
-  static async open(address: string): Promise<RawSip> {
+  static async open(address: string, port = 0): Promise<RawSip> {
     const socket = createSocket('udp4');
-    socket.bind(0, address);
+    socket.bind(port, address);
     await once(socket, 'listening');
     return new RawSip(socket);
   }
