@@ -13,6 +13,7 @@ for (const [signal, code] of [
 
 const failed = new Map<string, string>();
 const triedAgain = new Map<string, string>();
+const firstLine = (error: Error): string => String(error.message).split('\n', 1)[0] ?? '';
 
 /**
  * Required by mocha beside the tests: notes by name which tests and hooks fail. Mocha passes the runner as
@@ -22,18 +23,25 @@ export function mochaGlobalSetup(this: Runner): void {
   const noteIn =
     (notes: Map<string, string>) =>
     (test: Pick<Test, 'fullTitle'>, error: Error): void =>
-      void notes.set(test.fullTitle(), String(error.message).split('\n', 1)[0] ?? '');
+      void notes.set(test.fullTitle(), firstLine(error));
   this.on('fail', noteIn(failed));
   this.on('retry', noteIn(triedAgain));
+  // Mocha prints the last try of a test that fails, and nothing of one that passes when it is tried again.
+  this.on('retry', (test: Test, error: Error) =>
+    console.error(`    The first try of "${test.title}" failed: ${error.stack ?? String(error)}`),
+  );
 }
 
 /** Leaves the numbers of the run, and the names of what failed, where `minivoice test` sums them up. */
 export function mochaGlobalTeardown(this: Runner): void {
   const file = process.env['MINIVOICE_TEST_COUNT'];
   const { passes = 0, failures = 0, pending = 0 } = this.stats ?? {};
-  for (const title of failed.keys()) triedAgain.delete(title);
   const problems = [
-    ...[...failed].map(([title, error]) => `Failed: ${title}: ${error}`),
+    ...[...failed].map(([title, error]) => {
+      const first = triedAgain.get(title);
+      triedAgain.delete(title);
+      return `Failed: ${title}: ${error}${first === undefined ? '' : ` (the first try: ${first})`}`;
+    }),
     ...[...triedAgain].map(
       ([title, error]) => `Passed only when it was tried again, which is a fault too: ${title}: ${error}`,
     ),

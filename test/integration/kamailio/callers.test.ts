@@ -178,6 +178,25 @@ describe('Who is calling, at the SIP edge', () => {
     expect(await call.hangup()).to.equal(200);
     expect(header(await customer.request('BYE'), 'from')).to.equal(header(invite, 'from'));
   });
+
+  it('an anonymous caller of a leg to a SIP URI is anonymous by the standard, and we are not its host', async () => {
+    const call = await node.call({
+      to: 'alice',
+      from: 'anonymous',
+      via: edge.sip,
+      headers: [
+        ['X-MV-Call-ID', 'call_2'],
+        ['X-MV-Targets', customer.uri()],
+      ],
+    });
+    await call.answered();
+    const invite = await customer.request('INVITE');
+    expect(header(invite, 'from')).to.match(/^"Anonymous" <sip:anonymous@anonymous\.invalid>;tag=/);
+    expect(header(invite, 'privacy')).to.equal('id');
+    expect((await call.final()).headers['from']).to.match(/^<sip:anonymous@127\.0\.0\.5/);
+    expect(await call.hangup()).to.equal(200);
+    expect(header(await customer.request('BYE'), 'from')).to.equal(header(invite, 'from'));
+  });
 });
 
 function never(): never {

@@ -212,7 +212,11 @@ describe('embedded: session timers', () => {
       const headers = ['Supported: timer', 'Session-Expires: 89'];
       await line.calledWith(['Supported: timer', 'Session-Expires: 300']);
       const refused = line.ask(method, headers);
-      expect([refused.status, refused.headers.get('min-se')]).to.deep.equal([422, '90']);
+      expect([refused.status, refused.reason, refused.headers.get('min-se')]).to.deep.equal([
+        422,
+        'Session Interval Too Small',
+        '90',
+      ]);
       expect(
         line.ask(
           method,
