@@ -179,7 +179,7 @@ describe('Who is calling, at the SIP edge', () => {
     expect(header(await customer.request('BYE'), 'from')).to.equal(header(invite, 'from'));
   });
 
-  it('an anonymous caller of a leg to a SIP URI is anonymous by the standard, and we are not its host', async () => {
+  it('an anonymous caller of a leg to a SIP URI is anonymous by the standard', async () => {
     const call = await node.call({
       to: 'alice',
       from: 'anonymous',

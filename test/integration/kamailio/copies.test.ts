@@ -52,6 +52,12 @@ describe('Copies of an INVITE that come at the same moment, to several processes
     expect(asked).to.have.length(callIds.length);
   });
 
+  it('get the same refusal each, where a media node names nowhere to go', async () => {
+    const callId = `${randomUUID()}@raw`;
+    const text = requestText(node, { user: NUMBER.webhook, callId });
+    for (let copies = 0; copies < 3; copies++) expect(codeOf(await node.ask(text, edge.sip))).to.equal(403);
+  });
+
   it('are one call of a media node, placed once', async () => {
     const callIds = fresh();
     const codes = await finalReplies(node, callIds, [`X-MV-Targets: ${customer.uri}`]);
